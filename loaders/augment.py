@@ -1,0 +1,60 @@
+"""What happens to a picture between the file and the batch: one frozen value, and the draws that it takes from a key.
+
+The draws are pure functions of (key, global position), so every backend makes the same pixels. Backends import the slot numbers
+and the table from here; they hold no formula of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loaders.rng import below_array, hash_array
+
+# One slot of random bits per decision: bits = hash64(hash64(key, position), slot).
+CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(5)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Augmentation of one picture, in this order: pad and crop, flip, cut out, normalise.
+
+    Attributes:
+        crop_padding: pixels added on each side before a random crop back to the picture's size; 0 is no crop.
+        pad_mode: "zero" or "reflect" (without repeating the edge).
+        flip: mirror left to right with probability one half.
+        cutout: side in pixels of a square set to zero (before normalisation), centred at a random pixel and cut at the
+            borders (DeVries and Taylor 2017); 0 is none.
+        mean, std: per channel, in units of [0, 1]; used for float outputs only: (pixel / 255 - mean) / std.
+    """
+
+    crop_padding: int = 0
+    pad_mode: str = "zero"
+    flip: bool = False
+    cutout: int = 0
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self):
+        if self.crop_padding < 0 or self.cutout < 0:
+            raise ValueError(f"crop_padding and cutout are pixels >= 0, got {self.crop_padding} and {self.cutout}")
+        if self.pad_mode not in ("zero", "reflect"):
+            raise ValueError(f"pad_mode is 'zero' or 'reflect', got {self.pad_mode!r}")
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise ValueError(f"mean and std need one value a channel and std > 0, got {self.mean} and {self.std}")
+
+
+def normalisation_table(augment: Augment) -> np.ndarray:
+    """float32 [C, 256]: the normalised value of every pixel value, computed in float64 and rounded once.
+
+    Reading a table instead of computing makes every backend and every output type exact.
+    """
+    pixel = np.arange(256, dtype=np.float64) / 255
+    mean, std = np.float64(augment.mean)[:, None], np.float64(augment.std)[:, None]
+    return ((pixel - mean) / std).astype(np.float32)
+
+
+def draw(key: int, positions: np.ndarray, slot: int, n: int) -> np.ndarray:
+    """The decision `slot` of the samples at these global positions (int64 [B]): int64 [B] in 0..n-1."""
+    return below_array(hash_array(hash_array(key, positions), slot), n)
