@@ -1,7 +1,7 @@
 """What happens to a picture between the file and the batch: one frozen value, and the draws that it takes from a key.
 
-The draws are pure functions of (key, global position), so every backend makes the same pixels. Backends import the slot numbers
-and the table from here; they hold no formula of their own.
+The draws are pure functions of (key, global position), so every backend makes the same pixels. Backends import the slot
+numbers and the table from here; they hold no formula of their own.
 """
 
 from __future__ import annotations

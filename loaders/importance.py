@@ -1,7 +1,7 @@
 """The importance table: what training has seen of each sample, kept on the training device.
 
-The only mutable object of the ring. Recording is one scatter without a host synchronisation; a snapshot is one copy per epoch.
-Knows no policy and no model.
+The only mutable object of the ring. Recording is one scatter without a host synchronisation; a snapshot is one copy per
+epoch. Knows no policy and no model.
 """
 
 import numpy as np

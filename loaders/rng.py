@@ -1,8 +1,8 @@
 """Randomness as hashed keys: pure integer functions of (key, position), the same in Numba, NumPy and on any device.
 
-Nothing here holds a state and nothing touches a global generator. `mix` derives a 64-bit key from integers, `hash64` gives
-the draw of a position under a key. The generator is SplitMix64 read at random access (Steele, Lea and Flood, "Fast splittable
-pseudorandom number generators", OOPSLA 2014) with the finaliser constants of Stafford's variant 13.
+Nothing here holds a state and nothing touches a global generator. `mix` derives a 64-bit key from integers, `hash64`
+gives the draw of a position under a key. The generator is SplitMix64 read at random access (Steele, Lea and Flood,
+"Fast splittable pseudorandom number generators", OOPSLA 2014) with the finaliser constants of Stafford's variant 13.
 
 This module imports neither torch nor a backend.
 """
@@ -62,7 +62,8 @@ def hash_array(key, position) -> np.ndarray:
     Returns:
         uint64 array, equal to the compiled function bit for bit.
     """
-    key, position = np.asarray(key, np.uint64), np.asarray(position).astype(np.uint64)
+    key = np.atleast_1d(np.asarray(key, np.uint64))
+    position = np.atleast_1d(position).astype(np.uint64)
     return mix64.py_func(key + (position + _ONE) * GOLDEN)
 
 

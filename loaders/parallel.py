@@ -1,0 +1,39 @@
+"""Run a compiled kernel over blocks on several threads.
+
+The kernels are Numba functions with `nogil=True`; plain threads drive them. Numba's own parallel layers are not used: the
+default one aborts the process when two Python threads launch kernels at once, and the OpenMP one does not survive a fork.
+"""
+
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+
+def available_cores() -> int:
+    """The cores that this process may use (`taskset` and cgroup cpusets are respected)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
+    # Keyed by the process: threads do not survive a fork, so a child gets a pool of its own.
+    return ThreadPoolExecutor(threads, thread_name_prefix="rebar-kernel")
+
+
+def for_blocks(kernel, num_blocks: int, *args, threads: int | None = None) -> None:
+    """Call `kernel(first, last, *args)` until every block of 0..num_blocks-1 is covered once; returns when all are done.
+
+    What the kernel does for a block must not depend on which call covers it: then no result depends on `threads`.
+    """
+    threads = min(threads or available_cores(), num_blocks)
+    if threads <= 1:
+        kernel(0, num_blocks, *args)
+        return
+    cuts = [num_blocks * i // threads for i in range(threads + 1)]
+    pool = _pool(os.getpid(), threads - 1)
+    futures = [pool.submit(kernel, a, b, *args) for a, b in zip(cuts[1:-1], cuts[2:], strict=True)]
+    try:
+        kernel(cuts[0], cuts[1], *args)
+    finally:
+        for future in futures:
+            future.result()
