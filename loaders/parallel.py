@@ -1,10 +1,12 @@
 """Run a compiled kernel over blocks on several threads.
 
-The kernels are Numba functions with `nogil=True`; plain threads drive them. Numba's own parallel layers are not used: the
-default one aborts the process when two Python threads launch kernels at once, and the OpenMP one does not survive a fork.
+The kernels are Numba functions with `nogil=True`; plain threads drive them. Numba's own parallel layers are not used:
+the default one aborts the process when two Python threads launch kernels at once, and the OpenMP one does not survive a
+fork.
 """
 
 import functools
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +23,7 @@ def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
 
 
 def for_blocks(kernel, num_blocks: int, *args, threads: int | None = None) -> None:
-    """Call `kernel(first, last, *args)` until every block of 0..num_blocks-1 is covered once; returns when all are done.
+    """Call `kernel(first, last, *args)` until each block of 0..num_blocks-1 is covered once; returns when all are done.
 
     What the kernel does for a block must not depend on which call covers it: then no result depends on `threads`.
     """
@@ -31,7 +33,7 @@ def for_blocks(kernel, num_blocks: int, *args, threads: int | None = None) -> No
         return
     cuts = [num_blocks * i // threads for i in range(threads + 1)]
     pool = _pool(os.getpid(), threads - 1)
-    futures = [pool.submit(kernel, a, b, *args) for a, b in zip(cuts[1:-1], cuts[2:], strict=True)]
+    futures = [pool.submit(kernel, a, b, *args) for a, b in itertools.pairwise(cuts[1:])]
     try:
         kernel(cuts[0], cuts[1], *args)
     finally:
