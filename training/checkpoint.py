@@ -1,0 +1,150 @@
+"""The state of a run, and its way to disk and back: whole or not at all, and without pickled code.
+
+Knows what a continued run needs to end in the same bits; must not know how training works.
+"""
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from convert.atomic import atomic_path
+from loaders.importance import ImportanceTable
+from loaders.types import EpochPlan
+from training.config import NEUTRAL_KEYS, Config
+from training.ledger import Ledger
+
+FORMAT, VERSION = "rebar checkpoint", 1
+
+
+@dataclass
+class State:
+    """All that changes while a run goes on.
+
+    Attributes:
+        optimizers: stepped in this order; each parameter belongs to one.
+        scaler: of the loss, for fp16; None otherwise.
+        average: running average of the model's weights, or None.
+        epoch, batch: the position: `batch` steps of epoch `epoch` are done.
+        plan: the order of the running epoch; None between epochs, when the table has not been asked for it yet.
+        loss_sum: float64 scalar on the device, summed loss of the running epoch's samples.
+    """
+
+    model: nn.Module
+    optimizers: list[torch.optim.Optimizer]
+    table: ImportanceTable
+    ledger: Ledger
+    scaler: torch.amp.GradScaler | None = None
+    average: nn.Module | None = None
+    epoch: int = 0
+    batch: int = 0
+    plan: EpochPlan | None = None
+    loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+
+
+def save(path: Path, state: State, config: Config, data_digest: str) -> None:
+    """Write the state by atomic rename: whatever ends the process, `path` is a whole checkpoint, the old or the new.
+
+    The plan of a running epoch is kept as its ids, since the scores that it was drawn from are gone by then; between
+    epochs it is drawn again from the table.
+    """
+    plan = state.plan
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": config.as_dict(),
+        "data": data_digest,
+        "model": state.model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
+        "scaler": None if state.scaler is None else state.scaler.state_dict(),
+        "average": None if state.average is None else state.average.state_dict(),
+        "table": state.table.state_dict(),
+        "ledger": state.ledger.state_dict(),
+        "epoch": state.epoch,
+        "batch": state.batch,
+        "plan": None if plan is None else _plan_dict(plan),
+        "loss_sum": state.loss_sum,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: Path) -> dict:
+    """Read a checkpoint without running any code from it.
+
+    Errors:
+        ValueError: the file is missing, cut short, or no checkpoint of this version.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"there is no checkpoint {path}") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError, AttributeError):
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint (cut short, damaged, or another kind of file): "
+            "delete it and start the run again, or give --resume another one"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a checkpoint of this program: give --resume the folder of one of its runs")
+    if content.get("version") != VERSION:
+        raise ValueError(f"{path} has version {content.get('version')}, this code reads {VERSION}: start a new run")
+    return content
+
+
+def restore(content: dict, state: State, config: Config, data_digest: str) -> None:
+    """Put a loaded checkpoint into a freshly built state.
+
+    Errors:
+        ValueError: the run to continue was made with other settings or other data; the sentence names the keys.
+    """
+    check_config(content["config"], config)
+    if content["data"] != data_digest:
+        raise ValueError(f"the checkpoint was made on other data than {config.data} holds: point --data to that data")
+    plan = content["plan"]
+    try:
+        state.model.load_state_dict(content["model"])
+        for optimizer, saved in zip(state.optimizers, content["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        if state.scaler is not None:
+            state.scaler.load_state_dict(content["scaler"])
+        if state.average is not None:
+            state.average.load_state_dict(content["average"])
+        state.table.load_state_dict(content["table"])
+        state.ledger.load_state_dict(content["ledger"])
+        state.loss_sum.copy_(content["loss_sum"])
+        state.epoch, state.batch = content["epoch"], content["batch"]
+        state.plan = None if plan is None else _plan(plan)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the checkpoint does not fit this program ({reason}): start a new run") from None
+
+
+def check_config(saved: dict, config: Config) -> None:
+    """Refuse to continue under settings that would change the result.
+
+    Errors:
+        ValueError: names each key with both values.
+    """
+    mine = config.as_dict()
+    keys = [key for key in sorted({*saved, *mine} - {*NEUTRAL_KEYS}) if saved.get(key) != mine.get(key)]
+    if keys:
+        changes = ", ".join(f"{key} was {saved.get(key)!r} and is now {mine.get(key)!r}" for key in keys)
+        raise ValueError(f"a resumed run must keep its settings, but {changes}: leave them out, or start a new run")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process was still writing (names of the form `.<file>.<process>.tmp`)."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def _plan_dict(plan: EpochPlan) -> dict:
+    weights = None if plan.weights is None else torch.from_numpy(plan.weights.copy())
+    return {"ids": torch.from_numpy(plan.ids.copy()), "weights": weights, "epoch": plan.epoch, "key": plan.key}
+
+
+def _plan(saved: dict) -> EpochPlan:
+    weights = None if saved["weights"] is None else saved["weights"].numpy()
+    return EpochPlan(saved["ids"].numpy(), weights, saved["epoch"], saved["key"])

@@ -1,0 +1,69 @@
+"""Accuracy on a split, outside the training clock. Knows a model and batches; knows nothing of training."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from loaders.types import Batch
+from training.precision import Precision
+
+
+class Result(NamedTuple):
+    """`accuracy` and `accuracy_tta` are shares from 0 to 1 (`accuracy_tta` None when not asked); `loss` in nats."""
+
+    accuracy: float
+    loss: float
+    accuracy_tta: float | None
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, batches: Iterable[Batch], precision: Precision, device: torch.device, tta: bool = False
+) -> Result:
+    """Pass every batch once through the model in evaluation mode; one host synchronisation at the end.
+
+    Args:
+        batches: any sizes, a short last one included.
+        tta: compute `tta_logits` too, six passes in place of one.
+
+    Errors:
+        ValueError: there was no sample.
+    """
+    was_training = model.training
+    model.eval()
+    totals = torch.zeros(3, dtype=torch.float64, device=device)
+    num_samples = 0
+    for batch in batches:
+        with precision.autocast(device):
+            logits_BC = model(batch.images).float()
+            views_BC = tta_logits(model, batch.images) if tta else logits_BC
+        hit, hit_tta = ((values.argmax(1) == batch.labels).sum() for values in (logits_BC, views_BC))
+        totals += torch.stack([hit, F.cross_entropy(logits_BC, batch.labels, reduction="sum"), hit_tta]).double()
+        num_samples += len(batch.labels)
+    model.train(was_training)
+    if num_samples == 0:
+        raise ValueError("the test split holds no samples: convert the data again")
+    accuracy, loss, accuracy_tta = (totals / num_samples).tolist()
+    return Result(accuracy, loss, accuracy_tta if tta else None)
+
+
+def tta_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
+    """Logits averaged over six views: the picture (weight 1/2) and its shifts by one pixel up-left and down-right
+    (1/4 each), each with its mirror image.
+
+    After K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single A100" (arXiv:2404.00498), section 3.6.
+
+    Returns:
+        float32 [B, C].
+    """
+    side_H, side_W = images_BCHW.shape[2:]
+    padded = F.pad(images_BCHW, (1, 1, 1, 1), mode="reflect")
+    up_left, down_right = padded[..., 2 : 2 + side_H, 2 : 2 + side_W], padded[..., :side_H, :side_W]
+    total = 0
+    for weight, view in ((0.5, images_BCHW), (0.25, up_left), (0.25, down_right)):
+        view = view.contiguous(memory_format=torch.channels_last)
+        total = total + weight / 2 * (model(view).float() + model(view.flip(3)).float())
+    return total

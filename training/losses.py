@@ -1,0 +1,51 @@
+"""The loss of a batch and the scores of its samples: pure functions of logits. Knows no model, optimiser or table."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from loaders.types import Mix, Scores
+
+
+def sample_losses(logits_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy per sample, float32 [B].
+
+    With a smoothing of s the target is 1 - s on the label plus s / C on each class. In a mixed batch it is the sum over
+    partners of share * cross-entropy with the partner's label.
+    """
+    logits_BC = logits_BC.float()
+    if mix is None:
+        return F.cross_entropy(logits_BC, labels_B, reduction="none", label_smoothing=label_smoothing)
+    targets_BP = labels_B[mix.partners]
+    log_p_BC = F.log_softmax(logits_BC, dim=1)
+    smooth_B = log_p_BC.mean(dim=1)
+    true_B = (log_p_BC.gather(1, targets_BP) * mix.shares).sum(dim=1)
+    return -(1 - label_smoothing) * true_B - label_smoothing * smooth_B
+
+
+def batch_loss(losses_B: Tensor, weights_B: Tensor | None = None) -> Tensor:
+    """Mean over the batch, each sample times its importance weight (whose expected mean is one): float32 scalar."""
+    return (losses_B if weights_B is None else losses_B * weights_B).mean()
+
+
+@torch.no_grad()
+def sample_scores(logits_BC: Tensor, labels: Tensor) -> Scores:
+    """Scores of the forward pass that training made anyway, in float32.
+
+    Args:
+        logits_BC: [B, C], any float type.
+        labels: int64 [B]; or int64 [B, P], the labels of the partners of a mixed batch.
+
+    Returns:
+        of the shape of `labels`: error = 1 - p(label), loss = -log p(label) (without smoothing), and
+        el2n = |p - onehot(label)|_2 (Paul et al., "Deep Learning on a Data Diet", 2021).
+    """
+    labels_BP = labels if labels.ndim == 2 else labels.unsqueeze(1)
+    log_p_BC = F.log_softmax(logits_BC.float(), dim=1)
+    p_BC = log_p_BC.exp()
+    loss_BP = -log_p_BC.gather(1, labels_BP)
+    p_true_BP = p_BC.gather(1, labels_BP)
+    # |p - onehot|^2 = sum p^2 - p_true^2 + (1 - p_true)^2, the difference taken in the form that cannot go negative.
+    others_BP = ((p_BC * p_BC).sum(dim=1, keepdim=True) - p_true_BP * p_true_BP).clamp_min(0)
+    el2n_BP = (others_BP + (1 - p_true_BP) ** 2).sqrt()
+    return Scores(*(value.reshape(labels.shape) for value in (1 - p_true_BP, loss_BP, el2n_BP)))

@@ -1,0 +1,89 @@
+"""What a person sees while a run goes on and when it ends. Knows the terminal; knows nothing of training."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Meter:
+    """Steps made and time left: a bar on a terminal, and one plain line per epoch in any case."""
+
+    def __init__(self, console: Console, done_steps: int, total_steps: int, num_epochs: int, progress: Progress | None):
+        self._console, self._progress = console, progress
+        self._steps, self._total, self._epochs = done_steps, total_steps, num_epochs
+        self._first, self._started = done_steps, time.perf_counter()
+        self._task = progress and progress.add_task("training", total=total_steps, completed=done_steps)
+
+    def advance(self) -> None:
+        """One step more."""
+        self._steps += 1
+        if self._progress:
+            self._progress.advance(self._task)
+
+    def epoch(self, row: dict) -> None:
+        """One line for a finished epoch, from its row of metrics.jsonl."""
+        accuracy = "" if row["test_accuracy"] is None else f"  test {100 * row['test_accuracy']:5.2f} %"
+        left = ""
+        if self._steps < self._total and self._steps > self._first:
+            per_step = (time.perf_counter() - self._started) / (self._steps - self._first)
+            left = f"  left {clock((self._total - self._steps) * per_step)}"
+        self._console.print(
+            f"epoch {row['epoch']:>{len(str(self._epochs))}}/{self._epochs}  step {row['step']:,}/{self._total:,}  "
+            f"samples {row['samples']:,}  loss {row['train_loss']:.4f}{accuracy}  "
+            f"trained {clock(row['train_seconds'])}{left}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+@contextmanager
+def meter(console: Console, done_steps: int, total_steps: int, num_epochs: int) -> Iterator[Meter]:
+    """A `Meter` whose bar disappears when the block ends."""
+    if not console.is_terminal:
+        yield Meter(console, done_steps, total_steps, num_epochs, None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, *times, console=console, refresh_per_second=4, transient=True) as progress:
+        yield Meter(console, done_steps, total_steps, num_epochs, progress)
+
+
+def print_summary(console: Console, summary: dict) -> None:
+    """The final table, from summary.json."""
+    spread = summary["visits"]
+    rows = [
+        ("method", summary["method"]),
+        ("budget", f"{summary['budget']:g} of {summary['num_samples']:,} samples, {summary['epochs']} epochs"),
+        ("samples", f"{summary['samples']:,}"),
+        ("distinct samples", f"{summary['distinct_samples']:,}"),
+        ("steps", f"{summary['steps']:,}"),
+        ("compute", f"{summary['flops'] / 1e12:,.2f} TFLOP"),
+        ("training time", f"{summary['train_seconds']:,.1f} s, {_share(summary, 'data')} waiting for data, "
+                          f"{_share(summary, 'plan')} choosing samples"),
+        ("images/s", f"{summary['images_per_second']:,.0f}"),
+        ("visits", f"entropy {spread['entropy']:.4f}, cv {spread['cv']:.3f}, from {spread['min']} to {spread['max']}"),
+        ("test accuracy", f"{100 * summary['test_accuracy']:.2f} % (last epoch)"),
+    ]  # fmt: skip
+    if summary.get("test_accuracy_tta") is not None:
+        rows.append(("with test-time augmentation", f"{100 * summary['test_accuracy_tta']:.2f} %"))
+    table = Table(show_header=False, title=summary["name"], title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, highlight=False)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, 2:03 or 0:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _share(summary: dict, name: str) -> str:
+    return f"{100 * summary[f'{name}_seconds'] / max(summary['train_seconds'], 1e-9):.1f} %"
