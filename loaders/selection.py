@@ -1,0 +1,190 @@
+"""The K smallest of N computed keys, without a sort and without storing the keys.
+
+A key is a function of (64-bit key, id, weight), computed again wherever it is needed. A small keyed sample brackets the
+K-th smallest key; one pass marks the ids surely below the bracket and those perhaps inside it in two bit arrays (N/4
+bytes together); only the latter, a few per cent, are compared exactly.
+This module imports neither torch nor a backend.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from loaders.parallel import for_blocks
+from loaders.rng import hash64, hash_array, mix
+
+BLOCK = 4096  # ids per block: its keys stay in the L1 cache
+_WORDS = BLOCK // 64
+_GRAIN = 4
+
+_ONE_BITS = np.uint64(0x3FF0_0000_0000_0000)
+_TWO52_BITS = np.uint64(0x4330_0000_0000_0000)
+_SQRT_HALF = np.uint64(0x3FE6_A09E << 32)
+_SHIFT = np.uint64((0x3FF0_0000 - 0x3FE6_A09E) << 32)
+_MANTISSA = np.uint64(0xF_FFFF_FFFF_FFFF)
+_U12, _U52 = np.uint64(12), np.uint64(52)
+_LN2 = float(np.log(2.0))
+_HUGE = 1.7e308
+
+
+@numba.njit(cache=True, inline="always", error_model="numpy")
+def uniform(bits):
+    """float64 in (0, 1), an odd multiple of 2^-53, from 64 random bits."""
+    return (np.uint64((bits >> _U12) | _ONE_BITS).view(np.float64) - 1.0) + 2.0**-53
+
+
+@numba.njit(cache=True, inline="always", error_model="numpy")
+def exponential(bits):
+    """A standard exponential, -log(1 - u), from 64 random bits; relative error below 1e-10.
+
+    Only additions, multiplications and one division, in a fixed order: the same bits on every machine, unlike the
+    logarithm of the C library, and a loop over it becomes vector instructions.
+    """
+    x = (2.0 - np.uint64((bits >> _U12) | _ONE_BITS).view(np.float64)) - 2.0**-53  # 1 - u, exact
+    shifted = np.float64(x).view(np.uint64) + _SHIFT
+    exponent = np.uint64((shifted >> _U52) | _TWO52_BITS).view(np.float64) - (2.0**52 + 1023.0)
+    f = np.uint64((shifted & _MANTISSA) + _SQRT_HALF).view(np.float64) - 1.0  # x = (1 + f) 2^exponent
+    s = f / (2.0 + f)
+    z = s * s
+    series = 1.0 + z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * (1 / 11)))))  # atanh(s) / s
+    return -(exponent * _LN2 + 2.0 * s * series)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _mark_race(first, last, key, weights, n, low, high, surely, perhaps):
+    """Bits of the ids whose key exponential(u) / weight is surely below `low`, and of those not surely above `high`.
+
+    No logarithm: 2u / (2 - u) <= -log(1 - u) <= u (2 - u) / (2 (1 - u)) decides all but a few per cent.
+    """
+    for word in range(first * _WORDS, min(last * _WORDS, (n + 63) >> 6)):
+        sure, maybe = np.uint64(0), np.uint64(0)
+        for j in range(min(64, n - word * 64)):
+            u = uniform(hash64(key, np.uint64(word * 64 + j)))
+            w = np.float64(weights[np.uint64(word * 64 + j)])
+            sure |= np.uint64(u * (2.0 - u) < 2.0 * (1.0 - u) * (low * w)) << np.uint64(j)
+            maybe |= np.uint64(2.0 * u < (high * w) * (2.0 - u)) << np.uint64(j)
+        surely[word], perhaps[word] = sure, maybe & ~sure
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _mark_plain(first, last, key, weights, n, low, high, surely, perhaps):
+    """The same for keys uniform - weight; an empty `weights` counts as zeros."""
+    for word in range(first * _WORDS, min(last * _WORDS, (n + 63) >> 6)):
+        sure, maybe = np.uint64(0), np.uint64(0)
+        for j in range(min(64, n - word * 64)):
+            k = uniform(hash64(key, np.uint64(word * 64 + j)))
+            if len(weights):
+                k -= np.float64(weights[np.uint64(word * 64 + j)])
+            sure |= np.uint64(k < low) << np.uint64(j)
+            maybe |= np.uint64(k <= high) << np.uint64(j)
+        surely[word], perhaps[word] = sure, maybe & ~sure
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _exact_keys(first, last, race, key, weights, ids, out):
+    for j in range(first * BLOCK, min(last * BLOCK, len(ids))):
+        out[j] = np.float64(weights[np.uint64(ids[j])]) if len(weights) else 0.0
+    if race:
+        for j in range(first * BLOCK, min(last * BLOCK, len(ids))):
+            k = min(exponential(hash64(key, np.uint64(ids[j]))) / out[j], _HUGE)
+            out[j] = k if out[j] > 0.0 else np.inf
+    else:
+        for j in range(first * BLOCK, min(last * BLOCK, len(ids))):
+            out[j] = uniform(hash64(key, np.uint64(ids[j]))) - out[j]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _extract(first, last, bits, offsets, out):
+    for block in range(first, last):
+        at, end = offsets[block], offsets[block + 1]
+        for word in range(block * _WORDS, (block + 1) * _WORDS):
+            rest, identity = bits[word], word * 64
+            while rest and at < end:
+                out[at] = identity
+                at += np.int64(rest & np.uint64(1))
+                rest >>= np.uint64(1)
+                identity += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def set_bits(bits, ids):
+    """Set the bits of these ids (int64) in the uint64 array `bits`."""
+    for i in ids:
+        bits[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
+
+
+def bit_array(n: int) -> np.ndarray:
+    """A zeroed bit per id, in whole blocks: uint64 [ceil(n / BLOCK) * BLOCK / 64]."""
+    return np.zeros(-(-n // BLOCK) * _WORDS, np.uint64)
+
+
+def ids_of_bits(bits: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """The set bits as ascending ids, int64."""
+    counts = np.bitwise_count(bits.reshape(-1, _WORDS)).sum(axis=1, dtype=np.int64)
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    out = np.empty(offsets[-1], np.int64)
+    for_blocks(_extract, len(counts), bits, offsets, out, threads=threads, grain=_GRAIN * 4)
+    return out
+
+
+class Smallest(NamedTuple):
+    """`bits`: a set bit per chosen id; `threshold`: the (K+1)-th smallest key (infinity if there is none)."""
+
+    bits: np.ndarray
+    threshold: float
+
+
+def k_smallest(weights: np.ndarray | None, n: int, k: int, key: int, race: bool = True, threads=None) -> Smallest:
+    """Choose the k ids with the smallest keys; of equal keys the smaller ids.
+
+    Args:
+        weights: float32 or float64 [N], finite and >= 0; None is all zeros (for `race=False`).
+        n, k: 0 < k <= n; a race needs at least k positive weights.
+        key: 64-bit key of the draws.
+        race: keys Exp(1) / weight, where weight zero is never chosen; otherwise uniform(0, 1) - weight.
+    """
+    weights = np.empty(0, np.float32) if weights is None else weights
+    key, mark = np.uint64(key), _mark_race if race else _mark_plain
+
+    def exact_keys(ids):
+        keys = np.empty(len(ids))
+        blocks = -(-len(ids) // BLOCK)
+        for_blocks(_exact_keys, blocks, race, key, weights, ids, keys, threads=threads, grain=_GRAIN)
+        return keys
+
+    sample = np.empty(0)
+    if n > 2 * BLOCK:
+        size = int(n ** (2 / 3))
+        sample = exact_keys((hash_array(mix(int(key), size), np.arange(size)) % np.uint64(n)).astype(np.int64))
+        sample.sort()
+    surely, perhaps = bit_array(n), bit_array(n)
+    for sigmas in (3.0, 12.0, np.inf):
+        low, high = _bracket(sample, k / n, sigmas)
+        blocks = -(-n // BLOCK)
+        for_blocks(mark, blocks, key, weights, n, low, high, surely, perhaps, threads=threads, grain=_GRAIN)
+        need = k - int(np.bitwise_count(surely).sum(dtype=np.int64))
+        ids = ids_of_bits(perhaps, threads)
+        if not 0 <= need <= len(ids):
+            continue
+        keys = exact_keys(ids)
+        threshold = float(np.partition(keys, need)[need]) if need < len(ids) else np.inf
+        if low <= threshold <= high or np.isinf(sigmas):
+            break
+    chosen = ids[keys < threshold]
+    ties = ids[keys == threshold][: need - len(chosen)]
+    set_bits(surely, chosen)
+    set_bits(surely, ties)
+    return Smallest(surely, threshold)
+
+
+def _bracket(sample: np.ndarray, share: float, sigmas: float) -> tuple[float, float]:
+    """Two keys of the sorted sample around the quantile `share`, `sigmas` standard deviations of its rank to each side.
+
+    A side that falls outside the sample is a key that no item can have.
+    """
+    if len(sample) == 0 or np.isinf(sigmas):
+        return -_HUGE, _HUGE
+    rank, spread = share * len(sample), sigmas * np.sqrt(share * (1 - share) * len(sample)) + sigmas
+    low, high = int(rank - spread), int(rank + spread) + 1
+    return (sample[low] if low >= 0 else -_HUGE), (min(sample[high], _HUGE) if high < len(sample) else _HUGE)
