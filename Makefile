@@ -1,0 +1,53 @@
+# `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then all tests.
+
+PYTHON ?= python3
+BUDGET ?= 0.3
+BIN := .venv/bin
+# FFCV is built from source against these; the rest comes as wheels.
+DEBIAN_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev python3-venv
+
+.PHONY: run test lint clean
+.DELETE_ON_ERROR:
+
+run: .venv/.run
+	@if $(BIN)/python convert/cifar.py; then data=data/cifar10; else \
+	  echo; echo "*** CIFAR-10 could not be had (see above). Training on the embedded data set 'shapes' instead. ***"; echo; \
+	  $(BIN)/python convert/shapes.py && data=data/shapes; fi && \
+	$(BIN)/python -m training.run --data $$data --budget $(BUDGET)
+
+test: .venv/.test
+	$(BIN)/python -m pytest -q
+
+lint: .venv/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.venv/.system:
+	@if pkg-config --exists opencv4 libturbojpeg 2>/dev/null && command -v g++ >/dev/null \
+	    && $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then :; \
+	elif ! command -v apt-get >/dev/null; then \
+	  echo "Please install OpenCV 4 and libturbojpeg with headers, pkg-config, a C++ compiler and Python's venv" \
+	       "(Debian: $(DEBIAN_PACKAGES)), then call make again."; exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -q && apt-get install -y -q --no-install-recommends $(DEBIAN_PACKAGES); \
+	elif sudo -n true 2>/dev/null; then \
+	  sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends $(DEBIAN_PACKAGES); \
+	else \
+	  echo "Please run: sudo apt-get install $(DEBIAN_PACKAGES)"; exit 1; \
+	fi
+	@$(PYTHON) -c 'import sys; sys.exit("Rebar needs Python 3.11 or newer, this is " + sys.version.split()[0] + \
+	  ". Call make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: .venv/.system pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt setuptools wheel
+	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[ffcv]'
+	@touch $@
+
+.venv/.test: .venv/.run
+	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[ffcv,dali,dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info
