@@ -14,8 +14,8 @@ _FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota reached", errno.EFB
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` that becomes `path` when the block ends, and vanishes when it fails.
 
-    The bytes are on disk before the name appears (fsync of the file, then of the folder). Whatever ends the block early,
-    Ctrl-C included, removes the temporary file and leaves an older `path` as it was.
+    The bytes are on disk before the name appears (fsync of the file, then of the folder). Whatever ends the block
+    early, Ctrl-C included, removes the temporary file and leaves an older `path` as it was.
 
     Errors:
         OSError: with the same errno and one sentence that says what happened, how far the file came and what to do.
