@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convert.arrays import check_arrays
 from convert.atomic import atomic_path
 
 MIN_PAGE_BYTES = 1 << 21  # FFCV's least page; half of one is lost at most at each end of a small file
@@ -42,8 +43,7 @@ def write_beton(
         ImportError: FFCV is not installed; the sentence names what to install.
         OSError: the disk is full or the file cannot be written; nothing is left behind.
     """
-    images_NHWC, labels_N = np.asarray(images_NHWC), np.asarray(labels_N)
-    _check(images_NHWC, labels_N)
+    images_NHWC, labels_N = check_arrays(images_NHWC, labels_N)
     try:
         from ffcv.fields import IntField, RGBImageField
         from ffcv.memory_allocator import MemoryAllocator
@@ -82,15 +82,6 @@ def write_beton(
         _check_length(temporary, allocator.offset + num_pages * page_bytes + num_samples * ALLOC_TABLE_TYPE.itemsize)
     if on_samples is not None:
         on_samples(num_samples % 1000)
-
-
-def _check(images_NHWC: np.ndarray, labels_N: np.ndarray) -> None:
-    if images_NHWC.ndim != 4 or images_NHWC.shape[3] != 3 or images_NHWC.dtype != np.uint8 or len(images_NHWC) == 0:
-        raise ValueError(f"images are {images_NHWC.dtype} {list(images_NHWC.shape)}, needed: uint8 [N >= 1, H, W, 3]")
-    if labels_N.shape != images_NHWC.shape[:1] or labels_N.dtype.kind not in "iu":
-        raise ValueError(
-            f"labels are {labels_N.dtype} {list(labels_N.shape)}, needed: integers [{len(images_NHWC)}], one a picture"
-        )
 
 
 def _page_bytes(image_bytes: int) -> int:

@@ -5,11 +5,11 @@ Knows the writers and the manifest; must not know where the arrays came from.
 
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from convert.arrays import Arrays
 from convert.manifest import (
     FILE_NAME,
     FileEntry,
@@ -24,7 +24,6 @@ from convert.manifest import (
     write_manifest,
 )
 
-Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [N, H, W, 3], labels integers [N]
 FORMATS = {"beton": ("beton",), "dali": ("tar", "idx"), "both": ("beton", "tar", "idx")}  # --format: file name endings
 
 
