@@ -1,0 +1,131 @@
+"""Choose a backend and put a loader together. The only place that knows all backends by name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+
+import torch
+
+from loaders.augment import Augment
+from loaders.batches import check_batching, count_batches
+from loaders.dataset import DatasetFile, open_dataset
+from loaders.device import OnDevice
+from loaders.importance import ImportanceTable
+from loaders.scheduler import IndexScheduler
+from loaders.types import Batch, EpochPlan
+
+# Name -> module and class, imported when asked for.
+BACKENDS = {
+    "fused": ("loaders.fused", "FusedBackend"),
+    "ffcv": ("loaders.ffcv_backend", "FfcvBackend"),
+    "reference": ("loaders.reference", "ReferenceBackend"),
+}
+
+
+class Loader:
+    """Batches of one data set. Built by `make_loader`.
+
+    Attributes:
+        dataset: the open file.
+        batch_size: samples of a whole batch.
+        scheduler: draws the plans of `for batch in loader`.
+    """
+
+    def __init__(self, dataset: DatasetFile, backend, batch_size: int, drop_last: bool, scheduler, table):
+        self.dataset, self.batch_size, self.scheduler = dataset, batch_size, scheduler
+        self._backend, self._drop_last, self._table = backend, drop_last, table
+        self._next_epoch = 0
+
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+        """Deliver a plan: any ids of the data set in any order, repeats included.
+
+        Args:
+            plan: the order; a plan of another length may follow in the next epoch.
+            start_batch: batches to leave out, for a run that resumes; the others are as in a whole epoch.
+
+        Returns:
+            An iterator; dropping it or leaving the loop frees its thread and buffers. It raises the errors of any stage.
+
+        Raises:
+            ValueError: at once, when the plan does not fit the data set.
+        """
+        return self._backend.epoch(plan, start_batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draw the next plan (from the table's snapshot where there is one) and deliver it."""
+        scores = None if self._table is None else self._table.snapshot()
+        plan = self.scheduler.plan(self._next_epoch, scores)
+        self._next_epoch += 1
+        return self.epoch(plan)
+
+    def __len__(self) -> int:
+        """Batches of `for batch in loader`; right before the first epoch too."""
+        return count_batches(len(self.scheduler), self.batch_size, self._drop_last)
+
+
+def make_loader(
+    path: str | os.PathLike,
+    batch_size: int,
+    *,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    augment: Augment = Augment(),  # noqa: B008 (frozen)
+    scheduler: IndexScheduler | None = None,
+    table: ImportanceTable | None = None,
+    drop_last: bool = False,
+    num_threads: int | None = None,
+) -> Loader:
+    """Open a data set for training or evaluation.
+
+    Args:
+        path: a `.beton` file.
+        batch_size: samples a batch.
+        backend: "auto", or one of `BACKENDS`. "auto" takes "fused" for raw pixels and "ffcv" where there is JPEG.
+        device: where the batches go, "cpu" or "cuda".
+        dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
+        augment: what happens to a picture.
+        scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
+        table: the scores that the scheduler follows.
+        drop_last: leave out a last batch that is not whole.
+        num_threads: threads of the kernels; None takes the cores that the process may use. Pixels do not depend on it.
+
+    Raises:
+        ValueError: an argument that is not allowed, or a file that is not whole.
+        FileNotFoundError: no such file.
+        ImportError: the backend's library is not installed.
+    """
+    check_batching(batch_size, dtype)
+    if num_threads is not None and num_threads < 1:
+        raise ValueError(f"num_threads is at least 1, or None for all cores, got {num_threads}")
+    device = _device(device)
+    if backend != "auto" and backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
+    dataset = open_dataset(path)
+    if scheduler is None:
+        scheduler = IndexScheduler(dataset.num_samples)
+    if scheduler.num_samples != dataset.num_samples:
+        raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
+    if backend == "auto":
+        backend = "fused" if dataset.kind == "raw" else "ffcv"
+    module, name = BACKENDS[backend]
+    build = getattr(importlib.import_module(module), name)
+    on_device = device.type == "cuda"
+    engine = build(dataset, batch_size, dtype, augment, drop_last, num_threads, pinned=on_device)
+    if on_device:
+        engine = OnDevice(engine, device)
+    return Loader(dataset, engine, batch_size, drop_last, scheduler, table)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}: use 'cpu' or 'cuda'") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {str(device)!r} is not supported: use 'cpu' or 'cuda'")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch sees no CUDA device: use device='cpu'")
+    return device

@@ -1,0 +1,167 @@
+"""The compiled CPU kernels: gather, crop, flip, cut out, normalise, for a block of samples of one batch.
+
+Geometry is done in bytes, straight from the file into the output (uint8) or into a picture that stays in the first
+level of the cache and is then read through the table. Knows the draws and the layout of memory; knows no plan.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from loaders.augment import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
+from loaders.rng import below, hash64
+from loaders.simd import copy, reverse5
+
+_U = np.uint64
+_CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X))
+
+
+class Recipe(NamedTuple):
+    """What the kernels do to a picture; plain numbers, one type each."""
+
+    key: np.uint64  # of the epoch
+    position: int  # global position of the batch's first sample
+    stride: int  # between the global positions of neighbours in the batch
+    padding: int  # pixels
+    reflect: bool
+    flip: bool
+    cutout: int  # pixels
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _drawn(bits, slot, n):
+    return np.int64(below(hash64(bits, slot), _U(n)))
+
+
+@njit(nogil=True, cache=True)
+def _mirror(i, n):
+    """The pixel that stands at place i of a row of n, continued without repeating its edge; -n < i < 2n - 1."""
+    i = -i if i < 0 else i
+    return 2 * (n - 1) - i if i >= n else i
+
+
+@njit(nogil=True, cache=True)
+def _reverse(target, source, n):
+    """Write n pixels in reverse; bytes at addresses. May write one byte beyond the last pixel."""
+    j = 0
+    while j + 5 <= n:
+        reverse5(target + _U(3 * j), source + _U(3 * (n - 5 - j)))
+        j += 5
+    if j < n and n >= 5:
+        reverse5(target + _U(3 * (n - 5)), source)
+    elif j < n:
+        for k in range(j, n):
+            copy(target + _U(3 * k), source + _U(3 * (n - 1 - k)), 3)
+
+
+@njit(nogil=True, cache=True)
+def _reverse_exactly(target, source, n):
+    for k in range(n):
+        copy(target + _U(3 * k), source + _U(3 * (n - 1 - k)), 3)
+
+
+@njit(nogil=True, cache=True)
+def _edges(out, source, row, width, shift, flip, reflect, first, last):
+    """Fill the pixels of one output row that lie outside the picture: columns first..last-1.
+
+    `out` uint8 [H * W * 3]; `row` its first byte; `source` uint8, the row of the picture (for reflection).
+    """
+    for x in range(first, last):
+        at = row + 3 * x
+        if reflect:
+            i = 3 * _mirror((width - 1 - x if flip else x) + shift, width)
+            for c in range(3):
+                out[at + c] = source[i + c]
+        else:
+            for c in range(3):
+                out[at + c] = 0
+
+
+@njit(nogil=True, cache=True)
+def _paint(out, picture, height, width, recipe, bits):
+    """One augmented picture: `picture` uint8 [H * W * 3] as stored -> `out` uint8 [H * W * 3]."""
+    dy = dx = 0
+    if recipe.padding:
+        dy = _drawn(bits, _CROP_Y, 2 * recipe.padding + 1) - recipe.padding
+        dx = _drawn(bits, _CROP_X, 2 * recipe.padding + 1) - recipe.padding
+    flip = recipe.flip and _drawn(bits, _FLIP, 2) == 1
+    line = 3 * width
+    inside = width - abs(dx)
+    # Columns of the output that show the picture: left..left + inside - 1.
+    left = max(dx, 0) if flip else max(-dx, 0)
+    target, source = _U(out.ctypes.data), _U(picture.ctypes.data)
+    if not recipe.reflect and (inside <= 0 or abs(dy) >= height):
+        out[:] = 0
+    elif not flip and not recipe.reflect:
+        top, bottom = max(-dy, 0), height - max(dy, 0)
+        begin = top * line + 3 * left
+        # Shifted, all rows together are one run of bytes; what wraps around the edges is painted over.
+        copy(target + _U(begin), source + _U((top + dy) * line + 3 * max(dx, 0)), (bottom - top) * line - 3 * abs(dx))
+        out[: top * line] = 0
+        out[bottom * line :] = 0
+        if dx:
+            first, last = (0, left) if dx < 0 else (inside, width)
+            for y in range(top, bottom):
+                _edges(out, picture, y * line, width, dx, flip, False, first, last)
+    else:
+        for y in range(height):
+            row = y * line
+            i = y + dy
+            if recipe.reflect:
+                i = _mirror(i, height)
+            elif i < 0 or i >= height:
+                out[row : row + line] = 0
+                continue
+            start, end = _U(row + 3 * left), _U(i * line + 3 * max(dx, 0))
+            if not flip:
+                copy(target + start, source + end, 3 * inside)
+            elif y < height - 1:
+                _reverse(target + start, source + end, inside)
+            else:
+                _reverse_exactly(target + start, source + end, inside)
+            _edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, recipe.reflect, 0, left)
+            _edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, recipe.reflect, left + inside, width)
+    if recipe.cutout:
+        top = _drawn(bits, _CUTOUT_Y, height) - recipe.cutout // 2
+        left = _drawn(bits, _CUTOUT_X, width) - recipe.cutout // 2
+        first, last = max(left, 0), min(left + recipe.cutout, width)
+        for y in range(max(top, 0), min(top + recipe.cutout, height)):
+            out[y * line + 3 * first : y * line + 3 * last] = 0
+
+
+@njit(nogil=True, cache=True)
+def pixels(first, last, data, offsets, ids, out, recipe):
+    """Samples first..last-1 of a batch as bytes.
+
+    Args:
+        data: uint8, pixels of all pictures; offsets: int64, the first byte of each; ids: int64 [B], into `offsets`.
+        out: uint8 [B, H, W, 3].
+        recipe: a `Recipe`.
+    """
+    height, width = out.shape[1], out.shape[2]
+    size = height * width * 3
+    flat = out.reshape(out.shape[0], size)
+    for i in range(first, last):
+        start = offsets[ids[i]]
+        bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
+        _paint(flat[i], data[start : start + size], height, width, recipe, bits)
+
+
+@njit(nogil=True, cache=True)
+def through_table(first, last, data, offsets, ids, out, recipe, table):
+    """The same as `pixels`, each value looked up in `table` [3, 256] of `out`'s type."""
+    height, width = out.shape[1], out.shape[2]
+    size = height * width * 3
+    flat = out.reshape(out.shape[0], size)
+    picture = np.empty(size, np.uint8)
+    red, green, blue = table[0], table[1], table[2]
+    for i in range(first, last):
+        start = offsets[ids[i]]
+        bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
+        _paint(picture, data[start : start + size], height, width, recipe, bits)
+        line = flat[i]
+        for j in range(0, size, 3):
+            line[j] = red[picture[j]]
+            line[j + 1] = green[picture[j + 1]]
+            line[j + 2] = blue[picture[j + 2]]
