@@ -52,7 +52,7 @@ def read_plain_pickle(content: bytes) -> Any:
     try:
         for opcode, argument, position in pickletools.genops(content):
             _step(opcode.name, argument, position, stack, memo)
-    except (IndexError, KeyError, TypeError) as error:
+    except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the pickle is damaged ({type(error).__name__}: {error})") from None
     if len(stack) != 1:
         raise ValueError(f"the pickle is damaged ({len(stack)} values at its end instead of 1)")
