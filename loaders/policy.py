@@ -47,7 +47,7 @@ def _fill_unseen(values: np.ndarray, snapshot: Snapshot) -> np.ndarray:
 def _smooth(scores: np.ndarray) -> np.ndarray:
     """A's smoothing constant, the mean score: exactly half the uniform and half the proportional distribution."""
     mean = scores.mean(dtype=np.float64)
-    return scores + mean if mean > 0 else np.ones_like(scores)
+    return np.ones_like(scores) if mean == 0 else scores + mean
 
 
 def p_sgd(snapshot: Snapshot, compat: str | None = None) -> np.ndarray:
@@ -110,7 +110,7 @@ def infobatch(snapshot: Snapshot, ratio: float = 0.5) -> Preference:
     seen = snapshot.visits > 0
     easy = seen & (snapshot.loss < snapshot.loss[seen].mean(dtype=np.float64)) if seen.any() else seen
     weights = np.where(easy, 1.0 - ratio, 1.0)
-    return Preference(weights, num_draws=round(float(weights.sum())), importance=1.0 / weights)
+    return Preference(weights, num_draws=int(np.ceil(weights.sum())), importance=1.0 / weights)
 
 
 def class_balanced(labels: np.ndarray) -> Policy:
@@ -135,7 +135,7 @@ def mixture(policy: Policy, lam: float) -> Policy:
             raise ValueError("a policy that sets its own number of draws cannot be mixed with uniform")
         weights = np.asarray(weights, np.float64)
         mean = weights.mean()
-        return lam + (1 - lam) * weights / mean if mean > 0 else np.ones(len(weights))
+        return np.ones(len(weights)) if mean == 0 else lam + (1 - lam) * weights / mean
 
     return mixed
 

@@ -181,10 +181,11 @@ def k_smallest(weights: np.ndarray | None, n: int, k: int, key: int, race: bool 
 def _bracket(sample: np.ndarray, share: float, sigmas: float) -> tuple[float, float]:
     """Two keys of the sorted sample around the quantile `share`, `sigmas` standard deviations of its rank to each side.
 
-    A side that falls outside the sample is a key that no item can have.
+    A side that falls outside the sample is unbounded.
     """
     if len(sample) == 0 or np.isinf(sigmas):
-        return -_HUGE, _HUGE
+        return -np.inf, np.inf
     rank, spread = share * len(sample), sigmas * np.sqrt(share * (1 - share) * len(sample)) + sigmas
     low, high = int(rank - spread), int(rank + spread) + 1
-    return (sample[low] if low >= 0 else -_HUGE), (min(sample[high], _HUGE) if high < len(sample) else _HUGE)
+    bounded = high < len(sample) and sample[high] < _HUGE
+    return (sample[low] if low >= 0 else -np.inf), (sample[high] if bounded else np.inf)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from loaders.importance import ImportanceTable
+from loaders.scheduler import IndexScheduler
+from loaders.types import Mix, Scores
+
+
+def scores(*error):
+    error = torch.tensor(error)
+    return Scores(error, error * 2, error * 3)
+
+
+def test_running_mean_and_latest_against_numpy():
+    rng = np.random.default_rng(0)
+    table = ImportanceTable(50)
+    history = {i: [] for i in range(50)}
+    for _ in range(6):
+        ids = rng.permutation(50)[:20]
+        error = rng.random(20).astype(np.float32)
+        table.record(torch.from_numpy(ids), scores(*error.tolist()))
+        for i, e in zip(ids.tolist(), error.tolist(), strict=True):
+            history[i].append(e)
+        state = table.snapshot()
+    for i, values in history.items():
+        assert state.visits[i] == len(values)
+        assert state.mean_error[i] == pytest.approx(np.mean(values) if values else 0, rel=1e-5)
+        assert state.error[i] == pytest.approx(values[-1] if values else 0, rel=1e-6)
+        assert state.loss[i] == pytest.approx(2 * values[-1] if values else 0, rel=1e-6)
+        assert state.el2n[i] == pytest.approx(3 * values[-1] if values else 0, rel=1e-6)
+
+
+def test_repeats_in_a_batch_add_up():
+    table = ImportanceTable(3)
+    table.record(torch.tensor([1, 1, 2]), scores(0.2, 0.4, 1.0))
+    state = table.snapshot()
+    assert state.visits.tolist() == [0, 2, 1]
+    assert state.mean_error == pytest.approx([0, 0.3, 1.0])
+
+
+def test_a_mixed_picture_credits_its_partners_by_share():
+    table = ImportanceTable(4)
+    ids = torch.tensor([3, 0])
+    mix = Mix(partners=torch.tensor([[0, 1], [1, 0]]), shares=torch.tensor([0.75, 0.25]))
+    table.record_mixed(ids, mix, Scores(*[torch.tensor([[0.8, 0.4], [0.2, 0.6]])] * 3))
+    state = table.snapshot()
+    assert state.visits.tolist() == [1, 0, 0, 1]
+    assert state.mean_error[3] == pytest.approx(0.75 * 0.8 + 0.25 * 0.6)
+    assert state.mean_error[0] == pytest.approx(0.75 * 0.2 + 0.25 * 0.4)
+
+
+def test_state_continues_in_the_middle_of_an_epoch():
+    table, other = ImportanceTable(5), ImportanceTable(5)
+    table.record(torch.tensor([0, 1]), scores(0.5, 0.25))
+    other.load_state_dict({name: value.clone() for name, value in table.state_dict().items()})
+    for each in (table, other):
+        each.record(torch.tensor([1, 2]), scores(0.5, 0.75))
+    assert all(np.array_equal(a, b) for a, b in zip(table.snapshot(), other.snapshot(), strict=True))
+    with pytest.raises(ValueError, match=r"expected 'total' of shape \(4, 4\), got \(5, 4\)"):
+        ImportanceTable(4).load_state_dict(table.state_dict())
+
+
+def test_nan_scores_are_one_sentence():
+    table = ImportanceTable(5)
+    table.record(torch.tensor([2]), scores(float("nan")))
+    with pytest.raises(ValueError, match=r"1 samples are not finite \(first: sample 2\); training has diverged"):
+        table.snapshot()
+
+
+def test_record_does_not_touch_the_graph():
+    table = ImportanceTable(2)
+    error = torch.ones(2, requires_grad=True) * 2
+    table.record(torch.tensor([0, 1]), Scores(error, error, error))
+    assert not table.state_dict()["epoch"].requires_grad
+
+
+def _rank(rank, world_size, store, results):
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    scheduler, table = IndexScheduler(100, "p-sgd", budget=0.4, seed=7), ImportanceTable(100)
+    for epoch in range(3):
+        shard = scheduler.plan(epoch, table.snapshot()).shard(rank, world_size)
+        ids = torch.from_numpy(shard.ids.copy())
+        table.record(ids, scores(*((ids * 37 % 100) / 100).tolist()))
+    results[rank] = (scheduler.plan(3, state := table.snapshot()).ids.tolist(), state.visits.tolist())
+    dist.destroy_process_group()
+
+
+def test_ranks_merge_by_one_all_reduce_and_make_the_same_plan(tmp_path):
+    with mp.Manager() as manager:
+        results = {}
+        for world_size in (1, 2):
+            shared = manager.dict()
+            mp.spawn(_rank, (world_size, tmp_path / f"store{world_size}", shared), nprocs=world_size)
+            results[world_size] = [shared[rank] for rank in range(world_size)]
+    assert results[2][0] == results[2][1] == results[1][0]
+    assert sum(results[1][0][1]) == 120

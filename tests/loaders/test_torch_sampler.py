@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from loaders.scheduler import IndexScheduler
+from loaders.torch_sampler import SchedulerSampler
+from loaders.types import Snapshot
+
+
+class Ids(Dataset):
+    def __getitem__(self, index):
+        return index
+
+    def __len__(self):
+        return 200
+
+
+SCORES = Snapshot(*np.random.default_rng(0).random((5, 200), dtype=np.float32))
+
+
+def make(seed=5, **kwargs):
+    return SchedulerSampler(IndexScheduler(200, "p-sgd", budget=0.5, seed=seed), **kwargs)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_in_a_data_loader_with_workers(workers):
+    sampler = make()
+    loader = DataLoader(Ids(), batch_size=16, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
+    for epoch in range(3):
+        sampler.set_epoch(epoch, SCORES)
+        assert torch.cat(list(loader)).tolist() == sampler.scheduler.plan(epoch, SCORES).ids.tolist()
+    assert len(loader) == 7
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumes_in_the_middle_of_an_epoch(workers, tmp_path):
+    sampler = make()
+    sampler.set_epoch(4, SCORES)
+    batches = iter(DataLoader(Ids(), batch_size=16, sampler=sampler, num_workers=workers))
+    done = [next(batches) for _ in range(3)]
+    torch.save(sampler.state_dict(samples_done=48), tmp_path / "state")
+    del batches
+
+    again = make()
+    again.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    rest = list(DataLoader(Ids(), batch_size=16, sampler=again, num_workers=workers))
+    assert torch.cat(done + rest).tolist() == sampler.plan().ids.tolist()
+    again.set_epoch(5, SCORES)
+    assert list(again) == again.plan().ids.tolist()
+
+
+def test_counts_what_it_handed_out():
+    sampler = make()
+    iterator = iter(sampler)
+    for _ in range(7):
+        next(iterator)
+    assert sampler.state_dict()["samples_done"] == 7
+    with pytest.raises(ValueError, match=r"samples_done must be in 0..100, got 101"):
+        sampler.state_dict(101)
+
+
+def test_ranks_are_disjoint_and_equal():
+    ranks = [list(make(rank=rank, world_size=3)) for rank in range(3)]
+    assert {len(ids) for ids in ranks} == {33} == {len(make(rank=0, world_size=3))}
+    assert len({i for ids in ranks for i in ids}) == 99
