@@ -46,7 +46,7 @@ class Loader:
             start_batch: batches to leave out, for a run that resumes; the others are as in a whole epoch.
 
         Returns:
-            An iterator; dropping it or leaving the loop frees its thread and buffers. It raises the errors of any stage.
+            An iterator; dropping it or leaving the loop frees its thread and buffers. Errors of any stage come from it.
 
         Raises:
             ValueError: at once, when the plan does not fit the data set.

@@ -5,62 +5,19 @@ The file is resident through its memory map. One thread fills buffers ahead of t
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
-from loaders import kernels
-from loaders.augment import Augment, normalisation_table
+from loaders.augment import Augment
 from loaders.batches import Span, check_batching, columns, one_size, spans
 from loaders.dataset import DatasetFile
 from loaders.device import IN_FLIGHT
-from loaders.parallel import for_blocks
+from loaders.painter import Painter
 from loaders.prefetch import prefetch
-from loaders.slots import PATTERN, Slots
+from loaders.slots import Slots
 from loaders.types import Batch, EpochPlan
 
 AHEAD = 2  # batches ready or in the making
 SLOTS = AHEAD + 2  # and two with a consumer that has just asked for the next
-
-
-class Painter:
-    """Augments pictures that lie in memory; the part that the backends on the CPU share.
-
-    Args:
-        shape: (H, W, 3) of the pictures.
-        dtype: of the batches.
-        augment: what to do to a picture.
-        num_threads: None takes the cores that the process may use.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, augment: Augment, num_threads: int | None):
-        height, width, _ = shape
-        if augment.pad_mode == "reflect" and augment.crop_padding >= min(height, width):
-            raise ValueError(
-                f"reflecting {augment.crop_padding} pixels needs a larger picture than {height} x {width}: "
-                "lower crop_padding, or use pad_mode='zero'"
-            )
-        self.augment, self.num_threads = augment, num_threads
-        self.table = None
-        if dtype != torch.uint8:
-            rounded = torch.from_numpy(normalisation_table(augment)).to(dtype)
-            self.table = rounded.view(torch.from_numpy(np.empty(0, PATTERN[dtype])).dtype).numpy()
-
-    def paint(
-        self, plan: EpochPlan, span: Span, data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, out: np.ndarray
-    ) -> None:
-        """Fill out[: len(ids)] with the pictures at data[offsets[ids]], drawn for the positions of `span`."""
-        augment = self.augment
-        recipe = kernels.Recipe(
-            np.uint64(plan.key),
-            plan.rank + plan.world_size * span.first,
-            plan.world_size,
-            augment.crop_padding,
-            augment.pad_mode == "reflect",
-            augment.flip,
-            augment.cutout,
-        )
-        kernel, more = (kernels.pixels, ()) if self.table is None else (kernels.through_table, (self.table,))
-        for_blocks(kernel, len(ids), data, offsets, ids, out, recipe, *more, threads=self.num_threads)
 
 
 class FusedBackend:

@@ -11,7 +11,7 @@ from numba import njit
 
 from loaders.augment import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
 from loaders.rng import below, hash64
-from loaders.simd import copy, reverse5
+from loaders.simd import copy, normalise24, reverse5
 
 _U = np.uint64
 _CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X))
@@ -149,19 +149,29 @@ def pixels(first, last, data, offsets, ids, out, recipe):
 
 
 @njit(nogil=True, cache=True)
-def through_table(first, last, data, offsets, ids, out, recipe, table):
-    """The same as `pixels`, each value looked up in `table` [3, 256] of `out`'s type."""
+def normalised(first, last, data, offsets, ids, out, recipe, table, scale, shift, exact):
+    """The same as `pixels`, each value normalised.
+
+    Args:
+        out: float32, uint16 (bit patterns of bfloat16) or int16 (of float16), [B, H, W, 3].
+        table: [3, 256] of that type, the value of each byte.
+        scale, shift: float64 [24], value = scale * byte + shift for 8 pixels.
+        exact: the formula gives the table's values for every byte, so that it may stand in for the table.
+    """
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
     flat = out.reshape(out.shape[0], size)
     picture = np.empty(size, np.uint8)
+    steps = size // 24 if exact else 0
     red, green, blue = table[0], table[1], table[2]
     for i in range(first, last):
         start = offsets[ids[i]]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
         _paint(picture, data[start : start + size], height, width, recipe, bits)
         line = flat[i]
-        for j in range(0, size, 3):
+        addresses = _U(line.ctypes.data), _U(picture.ctypes.data)
+        normalise24(out, addresses[0], addresses[1], steps, _U(scale.ctypes.data), _U(shift.ctypes.data))
+        for j in range(24 * steps, size, 3):
             line[j] = red[picture[j]]
             line[j + 1] = green[picture[j + 1]]
             line[j + 2] = blue[picture[j + 2]]

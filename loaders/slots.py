@@ -11,13 +11,18 @@ import torch
 
 from loaders.batches import nchw
 
-# NumPy has no bfloat16: 16-bit floats are written as bit patterns.
+# 16-bit floats are written as bit patterns; their type tells the kernels which of the two is meant.
 PATTERN = {
     torch.uint8: np.uint8,
     torch.float32: np.float32,
     torch.bfloat16: np.uint16,
-    torch.float16: np.uint16,
+    torch.float16: np.int16,
 }
+
+
+def patterns(values: torch.Tensor) -> np.ndarray:
+    """The bit patterns of a tensor as an array over the same memory."""
+    return values.view(torch.from_numpy(np.empty(0, PATTERN[values.dtype])).dtype).numpy()
 
 
 class Slots:
@@ -51,8 +56,6 @@ class Slots:
         return nchw(torch.from_numpy(array_BHWC[:size]).view(self.dtype))
 
     def _allocate(self) -> np.ndarray:
-        pattern = PATTERN[self.dtype]
-        if not self.pinned:
-            return np.empty(self.shape, pattern)
-        pinned = torch.empty(self.shape, dtype=self.dtype, pin_memory=True)
-        return pinned.view(torch.from_numpy(np.empty(0, pattern)).dtype).numpy()
+        if self.pinned:
+            return patterns(torch.empty(self.shape, dtype=self.dtype, pin_memory=True))
+        return np.empty(self.shape, PATTERN[self.dtype])
