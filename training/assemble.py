@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from loaders.factory import make_loader
-from loaders.scheduler import IndexScheduler
 
 from convert.manifest import Manifest, missing_files, read_manifest
 from loaders.augment import Augment
 from loaders.importance import ImportanceTable
+from loaders.policy import BY_NAME
 from loaders.rng import INIT, mix
+from loaders.scheduler import IndexScheduler
 from loaders.types import EpochPlan
 from training.checkpoint import State
 from training.config import Config
@@ -67,10 +68,7 @@ def assemble(config: Config) -> tuple[Job, State]:
         std=config.std or manifest.std,
     )
     num_samples = manifest.splits["train"].num_samples
-    total_steps = config.epochs * steps_per_epoch(config, num_samples)
-    scheduler = IndexScheduler(
-        num_samples, policy=config.method, budget=config.budget, seed=config.seed, batch_size=config.batch_size
-    )
+    scheduler = make_scheduler(config, num_samples)
     plain = Augment(mean=config.mean, std=config.std)
     augment = dataclasses.replace(
         plain, crop_padding=config.crop_padding, pad_mode=config.pad_mode, flip=config.flip, cutout=config.cutout
@@ -79,9 +77,16 @@ def assemble(config: Config) -> tuple[Job, State]:
     warm_up(train_loader, config.batch_size)
     images = _whitening_images(config, device, plain, num_samples) if config.model == "rebarnet" else None
     generator = torch.Generator().manual_seed(mix(config.seed, INIT))
-    model = build_model(config.model, len(manifest.classes), generator=generator, whitening_images=images)
+    model = build_model(
+        config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
+    )
     height, width, channels = manifest.image_shape
-    rule = StepRule(total_steps, config.label_smoothing, config.compat == "arazo", config.final_lr)
+    rule = StepRule(
+        config.epochs * len(scheduler) // config.batch_size,
+        config.label_smoothing,
+        config.compat == "arazo",
+        config.final_lr,
+    )
     sides = {rule.side(step) for step in range(rule.total_steps)}
     flops = {side: count_flops(model, (channels, side or height, side or width))[1] for side in sides}
     model = model.to(device, memory_format=torch.channels_last)
@@ -119,19 +124,27 @@ def open_data(folder: str) -> Manifest:
     return manifest
 
 
-def steps_per_epoch(config: Config, num_samples: int) -> int:
-    """Whole batches in the share of the training set that the budget buys.
+def make_scheduler(config: Config, num_samples: int) -> IndexScheduler:
+    """The order of the epochs; tried once, so that what it compiles is not on the training clock.
 
     Errors:
-        ValueError: not even one batch.
+        ValueError: an unknown method or design, a batch larger than the plan, or a method that ignores the budget.
     """
-    plan_size = int(num_samples * config.budget + 1e-9)
-    if plan_size < config.batch_size:
-        raise ValueError(
-            f"batch_size {config.batch_size:,} is larger than an epoch's plan of {plan_size:,} samples "
-            f"(budget {config.budget:g} of {num_samples:,}): lower batch_size or raise the budget"
-        )
-    return plan_size // config.batch_size
+    if config.method not in BY_NAME:
+        raise ValueError(f"unknown method {config.method!r}: allowed are {', '.join(BY_NAME)}")
+    scheduler = IndexScheduler(
+        num_samples,
+        policy=config.method,
+        budget=config.budget,
+        design=config.design,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        compat="arazo" if config.compat == "arazo" else None,
+    )
+    plan = scheduler.plan(0, ImportanceTable(num_samples).snapshot())
+    if len(plan) != len(scheduler):
+        raise ValueError(f"method {config.method} sets its own number of samples, which a budget does not allow")
+    return scheduler
 
 
 def data_digest(manifest: Manifest) -> str:

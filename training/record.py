@@ -126,15 +126,11 @@ def draw_curve(folder: Path, title: str) -> None:
     accuracy = [100 * row["test_accuracy"] for row in tested]
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
     above.plot([row["samples"] for row in tested], accuracy, "o-", color="tab:blue", markersize=4)
-    if tested:
-        end, place = (tested[-1]["samples"], accuracy[-1]), {"xytext": (-6, -14), "textcoords": "offset points"}
-        above.annotate(f"{accuracy[-1]:.2f} %", end, ha="right", **place)
-    above.set(title=title, ylabel="test accuracy (%)")
-    for some, where, name, colour in (
-        (rows, samples, "train", "tab:red"),
-        (tested, tested_samples, "test", "tab:blue"),
-    ):
-        below.plot(where, [row[f"{name}_loss"] for row in some], "o-", color=colour, markersize=4, label=name)
+    last = f", {accuracy[-1]:.2f} % at the end" if tested else ""
+    above.set(title=title + last, ylabel="test accuracy (%)")
+    for some, name, colour in ((rows, "train", "tab:red"), (tested, "test", "tab:blue")):
+        samples, losses = [row["samples"] for row in some], [row[f"{name}_loss"] for row in some]
+        below.plot(samples, losses, "o-", color=colour, markersize=4, label=name)
     below.set(xlabel="samples trained on", ylabel="loss (nats)", xlim=(0, None))
     below.legend()
     below.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from training import checkpoint, record
+from training.arguments import parse_args
 from training.assemble import Job, assemble, data_digest, whole_split
 from training.checkpoint import State
-from training.config import Config, parse_args
+from training.config import Config
 from training.evaluate import Result, evaluate
 from training.loop import train_epoch
 from training.stop import Stopped, StopRequest, stop_requests
@@ -36,8 +37,9 @@ def main(argv: list[str] | None = None) -> int:
         return 130 if stopped.signal == signal.SIGINT else 0
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, ImportError) as error:
+        is_sentence = isinstance(error, OSError) and error.strerror and not error.filename
+        print(f"error: {error.strerror if is_sentence else error}", file=sys.stderr)
         return 2
     return 0
 
@@ -167,7 +169,7 @@ def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
         "backend": config.backend,
         **record.machine(job.device),
     }
-    record.draw_curve(folder, f"{job.manifest.name}, {config.method}, budget {config.budget:g}, seed {config.seed}")
+    record.draw_curve(folder, f"{job.manifest.name}, {config.method}, budget {config.budget:g}")
     record.write_summary(folder, summary)
     return summary
 

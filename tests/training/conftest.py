@@ -1,0 +1,46 @@
+"""Small data and quick settings, shared by the tests of training."""
+
+import pytest
+import torch
+
+from convert.shapes import convert_shapes
+
+NUM_TRAIN, NUM_TEST = 600, 200
+QUICK = {
+    "model": "resnet8",
+    "width": 0.5,
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "budget": 0.5,
+    "epochs": 3,
+    "batch_size": 50,
+    "backend": "reference",
+}
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    """Folder of a converted `shapes` data set of 600 and 200 pictures."""
+    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
+    root = tmp_path_factory.mktemp("data")
+    convert_shapes(root, NUM_TRAIN, NUM_TEST)
+    return root / "shapes"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads that wait for each other on busy cores are slower than one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def quick_args(shapes):
+    """A function: settings that differ from QUICK -> the command line of a run of a second or two."""
+
+    def arguments(**changes) -> list[str]:
+        return [f"--{name}={value}" for name, value in {"data": shapes, **QUICK, **changes}.items()]
+
+    return arguments

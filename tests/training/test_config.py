@@ -1,0 +1,118 @@
+"""Settings: precedence, and one clear sentence for each mistake."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from training.arguments import parse_args
+from training.config import FIELDS, Config, run_name
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_defaults_then_file_then_command_line(tmp_path):
+    file = write(tmp_path / "a.yaml", "budget: 0.2\nlr: 1e-3\nmean: [0.1, 0.2, 0.3]\n")
+    config, resume = parse_args(["--lr", "0.5", "--config", file])
+    assert (config.budget, config.lr, config.mean, config.seed, resume) == (0.2, 0.5, (0.1, 0.2, 0.3), 0, None)
+    assert parse_args(["--config", file])[0].lr == 1e-3
+    assert parse_args([])[0] == Config()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--budget", "0"], "budget must be above 0 and at most 1, got 0: 0.3 trains on 30 % per epoch"),
+        (["--budget", "1.5"], "budget must be above 0 and at most 1, got 1.5"),
+        (["--budget", "-0.1"], "budget must be above 0 and at most 1, got -0.1"),
+        (["--budget", "lots"], "budget: expected float, got lots"),
+        (["--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--epochs", "1.5"], "epochs: expected int, got 1.5"),
+        (["--batch_size", "0"], "batch_size must be at least 1, got 0"),
+        (["--lr", "0"], "lr must be above 0, got 0"),
+        (["--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
+        (["--precision", "int8"], "precision: expected one of ['auto', 'bf16', 'fp16', 'fp32'], got int8"),
+        (["--budgt", "0.3"], "unrecognized arguments: --budgt 0.3"),
+        (["--config", "nowhere.yaml"], "cannot read the configuration nowhere.yaml: No such file"),
+        (["--resume", "nowhere"], "--resume nowhere: there is no such file or folder"),
+        (["--resume"], "--resume: there is no unfinished run runs/cifar10-uniform-b1-s0"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r".") as error:
+        parse_args(arguments)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("budgt: 0.3", "unknown key 'budgt' (did you mean 'budget'?)"),
+        ("zzz: 1", "unknown key 'zzz'; allowed are data, out, method"),
+        ("budget: 2", "budget must be above 0 and at most 1, got 2"),
+        ("lr: fast", "lr: expected float, got fast"),
+        ("- 1\n- 2", "must hold `key: value` lines, got a list"),
+        ("lr: [", "is not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(tmp_path, text, sentence):
+    file = write(tmp_path / "a.yaml", text)
+    for arguments in (["--config", file], [f"--config={file}"]):
+        with pytest.raises(ValueError, match=r".") as error:
+            parse_args(arguments)
+        assert sentence in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_help_names_every_setting(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse_args(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name}" in text for name in (*FIELDS, "config", "resume"))
+    assert "share of the training set that one epoch may use" in text
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_published_configs_are_valid(file):
+    config, _ = parse_args(["--config", str(file)])
+    assert isinstance(config, Config)
+
+
+def test_the_reference_protocol():
+    config, _ = parse_args(["--config", str(CONFIGS / "arazo_cifar10.yaml"), "--budget", "0.3", "--method", "p-sgd"])
+    assert (config.model, config.batch_size, config.epochs, config.optimizer) == ("resnet18", 128, 200, "sgd")
+    assert (config.lr, config.final_lr, config.momentum, config.nesterov) == (0.1, 1e-6, 0.9, False)
+    assert (config.weight_decay, config.label_smoothing, config.compat) == (1e-4, 0.0, "arazo")
+    assert (config.crop_padding, config.pad_mode, config.flip) == (4, "zero", True)
+
+
+def test_resume_takes_the_settings_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config(budget=0.3, epochs=7, lr=0.02)
+    for number, name in enumerate([run_name(config), run_name(config) + "-2", run_name(config) + "1"]):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config.as_dict(), "epochs": 7 + number}))
+        os.utime(folder / "config.yaml", (1000 + number, 1000 + number))
+    first = tmp_path / "runs" / run_name(config)
+
+    resumed, checkpoint = parse_args(["--resume", str(first)])
+    assert checkpoint == first / "checkpoint.pt"
+    assert resumed == dataclasses.replace(config, out=str(first))
+    assert parse_args(["--out", str(first), "--resume"]) == (resumed, checkpoint)
+    newest, _ = parse_args(["--budget", "0.3", "--resume"])
+    assert newest.epochs == 8, "the newest of the same name, not that of seed 01"
+    (first.with_name(first.name + "-2") / "summary.json").touch()
+    assert parse_args(["--budget", "0.3", "--resume"])[0].epochs == 7, "a finished run is not continued"
+    with pytest.raises(ValueError, match="leave --out out"):
+        parse_args(["--resume", str(first), "--out", "elsewhere"])
