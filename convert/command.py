@@ -21,7 +21,9 @@ def run_command(function: Callable[..., None]) -> None:
     except ConnectionError as error:
         sys.exit(_say(error, NOWHERE))
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(_say(error, 1))
+        # An OSError of ours carries its sentence in `strerror`; one of the system's needs its file name too.
+        ours = isinstance(error, OSError) and error.strerror and error.filename is None
+        sys.exit(_say(error.strerror if ours else error, 1))
 
 
 def _underscored(word: str) -> str:

