@@ -3,15 +3,49 @@
 Knows plans and data sets. Knows no backend, no thread and no device.
 """
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from loaders.dataset import DatasetFile
+from loaders.augment import Augment
+from loaders.dataset import CHANNELS, DatasetFile
 from loaders.types import EpochPlan
 
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a backend delivers; see `loaders.make_loader`.
+
+    Attributes:
+        batch_size: samples of a whole batch.
+        dtype: torch.uint8 (pixels), or float32, bfloat16, float16 (normalised).
+        augment: what happens to a picture.
+        drop_last: leave out a last batch that is not whole.
+        num_threads: threads of the kernels; None takes the cores that the process may use.
+        pinned: fill page-locked buffers, for copies to a device.
+    """
+
+    batch_size: int
+    dtype: torch.dtype = torch.float32
+    augment: Augment = field(default_factory=Augment)
+    drop_last: bool = False
+    num_threads: int | None = None
+    pinned: bool = False
+
+    def __post_init__(self):
+        size = self.batch_size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"batch_size is a number of samples >= 1, got {size!r}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(map(str, DTYPES))}, got {self.dtype!r}")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ValueError(f"num_threads is at least 1, or None for all cores, got {self.num_threads}")
+        if len(self.augment.mean) != CHANNELS:
+            raise ValueError(f"mean and std need {CHANNELS} values, one a channel, got {self.augment.mean}")
 
 
 class Span(NamedTuple):
@@ -34,7 +68,7 @@ class Columns(NamedTuple):
         }
 
 
-def spans(plan: EpochPlan, dataset: DatasetFile, batch_size: int, drop_last: bool, start_batch: int) -> list[Span]:
+def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch: int) -> list[Span]:
     """The batches of an epoch from `start_batch` on; a whole epoch is refused before it starts.
 
     Raises:
@@ -47,7 +81,8 @@ def spans(plan: EpochPlan, dataset: DatasetFile, batch_size: int, drop_last: boo
         raise ValueError(
             f"the plan's id {ids[bad]} at position {bad} is not in 0..{num_samples - 1}, the samples of {dataset.path}"
         )
-    num_batches = count_batches(len(ids), batch_size, drop_last)
+    batch_size = settings.batch_size
+    num_batches = count_batches(len(ids), batch_size, settings.drop_last)
     if not 0 <= start_batch <= num_batches:
         raise ValueError(f"start_batch is {start_batch}, the plan has {num_batches} batches")
     starts = range(start_batch * batch_size, num_batches * batch_size, batch_size)
@@ -72,14 +107,6 @@ def columns(plan: EpochPlan, dataset: DatasetFile) -> Columns:
     """Labels, ids and weights of the whole epoch, as fresh tensors (one gather; a few ms for a million samples)."""
     weights = None if plan.weights is None else torch.from_numpy(plan.weights.copy())
     return Columns(torch.from_numpy(dataset.labels[plan.ids]), torch.from_numpy(plan.ids.copy()), weights)
-
-
-def check_batching(batch_size: int, dtype: torch.dtype) -> None:
-    """Refuse what no backend can deliver."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"batch_size is a number of samples >= 1, got {batch_size!r}")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype is one of {', '.join(map(str, DTYPES))}, got {dtype!r}")
 
 
 def nchw(images_NHWC: torch.Tensor) -> torch.Tensor:

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 import torch
 
 from loaders.augment import Augment
-from loaders.batches import check_batching, count_batches
+from loaders.batches import Settings, count_batches
 from loaders.dataset import DatasetFile, open_dataset
 from loaders.device import OnDevice
 from loaders.importance import ImportanceTable
 from loaders.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan
 
-# Name -> module and class, imported when asked for.
+# Name -> module, imported when asked for: `open_backend(dataset, settings)` returns what has `epoch(plan, start_batch)`.
 BACKENDS = {
-    "fused": ("loaders.fused", "FusedBackend"),
-    "ffcv": ("loaders.ffcv_backend", "FfcvBackend"),
-    "reference": ("loaders.reference", "ReferenceBackend"),
+    "fused": "loaders.fused",
+    "ffcv": "loaders.ffcv_backend",
+    "reference": "loaders.reference",
 }
 
 
@@ -29,13 +29,20 @@ class Loader:
 
     Attributes:
         dataset: the open file.
-        batch_size: samples of a whole batch.
+        settings: how it is delivered.
         scheduler: draws the plans of `for batch in loader`.
     """
 
-    def __init__(self, dataset: DatasetFile, backend, batch_size: int, drop_last: bool, scheduler, table):
-        self.dataset, self.batch_size, self.scheduler = dataset, batch_size, scheduler
-        self._backend, self._drop_last, self._table = backend, drop_last, table
+    def __init__(
+        self,
+        dataset: DatasetFile,
+        settings: Settings,
+        backend,
+        scheduler: IndexScheduler,
+        table: ImportanceTable | None,
+    ):
+        self.dataset, self.settings, self.scheduler = dataset, settings, scheduler
+        self._backend, self._table = backend, table
         self._next_epoch = 0
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
@@ -62,7 +69,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of `for batch in loader`; right before the first epoch too."""
-        return count_batches(len(self.scheduler), self.batch_size, self._drop_last)
+        return count_batches(len(self.scheduler), self.settings.batch_size, self.settings.drop_last)
 
 
 def make_loader(
@@ -97,10 +104,8 @@ def make_loader(
         FileNotFoundError: no such file.
         ImportError: the backend's library is not installed.
     """
-    check_batching(batch_size, dtype)
-    if num_threads is not None and num_threads < 1:
-        raise ValueError(f"num_threads is at least 1, or None for all cores, got {num_threads}")
     device = _device(device)
+    settings = Settings(batch_size, dtype, augment, drop_last, num_threads, pinned=device.type == "cuda")
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
     dataset = open_dataset(path)
@@ -110,13 +115,10 @@ def make_loader(
         raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
     if backend == "auto":
         backend = "fused" if dataset.kind == "raw" else "ffcv"
-    module, name = BACKENDS[backend]
-    build = getattr(importlib.import_module(module), name)
-    on_device = device.type == "cuda"
-    engine = build(dataset, batch_size, dtype, augment, drop_last, num_threads, pinned=on_device)
-    if on_device:
+    engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
+    if device.type == "cuda":
         engine = OnDevice(engine, device)
-    return Loader(dataset, engine, batch_size, drop_last, scheduler, table)
+    return Loader(dataset, settings, engine, scheduler, table)
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -31,8 +31,6 @@ class Painter:
                 f"reflecting {augment.crop_padding} pixels needs a larger picture than {height} x {width}: "
                 "lower crop_padding, or use pad_mode='zero'"
             )
-        if dtype != torch.uint8 and len(augment.mean) != 3:
-            raise ValueError(f"pictures have 3 channels, mean and std have {len(augment.mean)} values")
         self.augment, self.num_threads = augment, num_threads
         self._kernel, self._values = kernels.pixels, ()
         if dtype != torch.uint8:

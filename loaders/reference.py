@@ -11,47 +11,36 @@ import torch
 from PIL import Image
 
 from loaders.augment import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, Augment, draw, normalisation_table
-from loaders.batches import check_batching, columns, nchw, one_size, spans
+from loaders.batches import Settings, Span, columns, nchw, one_size, spans
 from loaders.dataset import DatasetFile
 from loaders.types import Batch, EpochPlan
 
 
-class ReferenceBackend:
-    """Delivers a data set without a thread, a buffer or a trick.
+class Reference:
+    """Delivers a data set without a thread, a buffer or a trick."""
 
-    Args:
-        dataset, batch_size, dtype, augment, drop_last: as in `loaders.make_loader`.
-        num_threads, pinned: taken like in the other backends, and not used.
-    """
-
-    def __init__(
-        self,
-        dataset: DatasetFile,
-        batch_size: int,
-        dtype: torch.dtype = torch.float32,
-        augment: Augment = Augment(),  # noqa: B008 (frozen)
-        drop_last: bool = False,
-        num_threads: int | None = None,
-        pinned: bool = False,
-    ):
-        check_batching(batch_size, dtype)
-        self.shape = one_size(dataset, "reference")
-        self.dataset, self.batch_size, self.dtype = dataset, batch_size, dtype
-        self.augment, self.drop_last = augment, drop_last
+    def __init__(self, dataset: DatasetFile, settings: Settings):
+        one_size(dataset, "reference")
+        self.dataset, self.settings = dataset, settings
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of a plan, from `start_batch` on."""
-        todo = spans(plan, self.dataset, self.batch_size, self.drop_last, start_batch)
+        todo = spans(plan, self.dataset, self.settings, start_batch)
         return self._batches(plan, todo)
 
-    def _batches(self, plan: EpochPlan, todo) -> Iterator[Batch]:
+    def _batches(self, plan: EpochPlan, todo: list[Span]) -> Iterator[Batch]:
+        augment, dtype = self.settings.augment, self.settings.dtype
         beside = columns(plan, self.dataset)
         for span in todo:
-            ids, positions = plan.ids[span.first : span.last], plan.positions[span.first : span.last]
-            pixels = np.stack([augmented(decode(self.dataset, i), self.augment, plan.key, p) for i, p in
-                               zip(ids, positions, strict=True)])  # fmt: skip
-            images = pixels if self.dtype == torch.uint8 else normalised(pixels, self.augment)
-            yield Batch(nchw(torch.from_numpy(images)).to(self.dtype), **beside.slice(span))
+            samples = zip(plan.ids[span.first : span.last], plan.positions[span.first : span.last], strict=True)
+            pixels = [augmented(decode(self.dataset, i), augment, plan.key, position) for i, position in samples]
+            images = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels])
+            yield Batch(nchw(torch.from_numpy(images)).to(dtype), **beside.slice(span))
+
+
+def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
+    """Deliver any data set whose pictures have one size."""
+    return Reference(dataset, settings)
 
 
 def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
@@ -59,13 +48,14 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
     stored, shape = dataset.bytes(sample), (dataset.heights[sample], dataset.widths[sample], 3)
     if not dataset.is_jpeg[sample]:
         return stored.reshape(shape)
+    height, width, _ = shape
     try:
-        pixels = np.asarray(Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG"]).convert("RGB"))
-    except OSError as error:
+        picture = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG"])
+        if picture.size != (width, height):
+            raise OSError(f"it is {picture.size[1]} x {picture.size[0]} pixels, its record says {height} x {width}")
+        return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{dataset.path}: the JPEG of sample {sample} cannot be decoded: {error}") from error
-    if pixels.shape != shape:
-        raise ValueError(f"{dataset.path}: the JPEG of sample {sample} is {pixels.shape}, its record says {shape}")
-    return pixels
 
 
 def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
@@ -90,7 +80,7 @@ def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) 
     return image_HWC
 
 
-def normalised(images_NHWC: np.ndarray, augment: Augment) -> np.ndarray:
-    """float32 of the same shape: (pixel / 255 - mean) / std, through the table."""
+def normalised(image_HWC: np.ndarray, augment: Augment) -> np.ndarray:
+    """float32 [H, W, 3]: (pixel / 255 - mean) / std, through the table."""
     table = normalisation_table(augment)
-    return np.stack([table[c][images_NHWC[..., c]] for c in range(3)], axis=-1)
+    return np.stack([table[c][image_HWC[..., c]] for c in range(3)], axis=-1)

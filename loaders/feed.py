@@ -1,0 +1,74 @@
+"""Deliver an epoch from host memory: fetch the bytes, paint them into a buffer, ahead of the consumer, on one thread.
+
+The backends on the CPU differ in how they fetch. Knows no file format and no device.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from loaders.batches import Settings, Span, columns, spans
+from loaders.dataset import DatasetFile
+from loaders.device import IN_FLIGHT
+from loaders.painter import Painter
+from loaders.prefetch import prefetch
+from loaders.slots import Slots
+from loaders.types import Batch, EpochPlan
+
+AHEAD = 2  # batches ready or in the making
+SLOTS = AHEAD + 2  # and two with a consumer that has just asked for the next
+
+# ids int64 [B] -> (data uint8, offsets int64, rows int64 [B]): picture i of the batch begins at data[offsets[rows[i]]].
+Fetch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+class Feed:
+    """A backend on the CPU.
+
+    Args:
+        dataset: the open file.
+        shape: (H, W, 3) of its pictures.
+        settings: how to deliver.
+        new_fetch: makes the function that fetches the pictures of a batch. What that returns stays valid until its next
+            call; epochs that run at once get functions of their own.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetFile,
+        shape: tuple[int, int, int],
+        settings: Settings,
+        new_fetch: Callable[[], Fetch],
+    ):
+        self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
+        self.painter = Painter(shape, settings.dtype, settings.augment, settings.num_threads)
+        self._idle: list[tuple[Slots, Fetch]] = []  # of epochs that ended, for the next one
+
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of a plan, from `start_batch` on. Dropping the iterator stops its thread.
+
+        Raises:
+            ValueError: at once, when the plan does not fit the data set.
+        """
+        todo = spans(plan, self.dataset, self.settings, start_batch)
+        return prefetch(lambda: self._batches(plan, todo), AHEAD)
+
+    def _batches(self, plan: EpochPlan, todo: list[Span]) -> Iterator[Batch]:
+        workspace = self._idle.pop() if self._idle else self._new_workspace()
+        slots, fetch = workspace
+        try:
+            beside = columns(plan, self.dataset)
+            for span in todo:
+                data, offsets, rows = fetch(plan.ids[span.first : span.last])
+                out = slots.free()
+                self.painter.paint(plan, span, data, offsets, rows, out)
+                yield Batch(slots.tensor(out, len(rows)), **beside.slice(span))
+                del out
+        finally:
+            self._idle.append(workspace)
+
+    def _new_workspace(self) -> tuple[Slots, Fetch]:
+        settings = self.settings
+        count = SLOTS + (IN_FLIGHT if settings.pinned else 0)
+        slots = Slots(count, (settings.batch_size, *self.shape), settings.dtype, settings.pinned)
+        return slots, self.new_fetch()
