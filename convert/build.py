@@ -3,6 +3,7 @@
 Knows the writers and the manifest; must not know where the arrays came from.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -72,7 +73,7 @@ def build(
     with Progress(*columns, console=console, disable=console is None) as progress:
         task = progress.add_task(f"writing {name}", total=num_samples)
         for split, (images, labels) in splits.items():
-            paths = _write_split(folder, split, images, labels, format, lambda count: progress.advance(task, count))
+            paths = _write_split(folder, split, (images, labels), format, lambda count: progress.advance(task, count))
             files = {**kept.get(split, {}), **{path.name: file_entry(path) for path in paths}}
             digests = pixels_digest(images), labels_digest(labels, len(classes))
             written[split] = Split(len(labels), *digests, dict(sorted(files.items())))
@@ -95,16 +96,18 @@ def summary(folder: Path, manifest: Manifest) -> Table:
     return table
 
 
-def _write_split(folder, split, images, labels, format, on_samples) -> list[Path]:
+def _write_split(
+    folder: Path, split: str, arrays: Arrays, format: str, on_samples: Callable[[int], None]
+) -> list[Path]:
     paths = [folder / f"{split}.{ending}" for ending in FORMATS[format]]
     if format != "dali":
         from convert.beton import write_beton
 
-        write_beton(paths[0], images, labels, on_samples)
+        write_beton(paths[0], *arrays, on_samples)
     if format != "beton":
         from convert.tar import write_tar
 
-        write_tar(paths[-2], images, labels, on_samples)
+        write_tar(paths[-2], *arrays, on_samples)
     return paths
 
 

