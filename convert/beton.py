@@ -17,7 +17,7 @@ import numpy as np
 from convert.arrays import check_arrays
 from convert.atomic import atomic_path
 
-MIN_PAGE_BYTES = 1 << 21  # FFCV's least page; half of one is lost at most at each end of a small file
+MIN_PAGE_BYTES = 1 << 21  # FFCV's least page
 _MISSING = (
     "writing .beton files needs FFCV, which cannot be imported here ({reason}): install Debian's libopencv-dev "
     'libturbojpeg0-dev pkg-config g++, then pip install "rebar-loaders[ffcv]"'
