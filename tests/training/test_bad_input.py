@@ -1,0 +1,161 @@
+"""Each mistake is one sentence on stderr and the exit status 2, and leaves no half-made run."""
+
+import shutil
+
+import pytest
+import torch
+
+from convert.manifest import FILE_NAME
+from loaders.importance import ImportanceTable
+from loaders.types import Scores
+from training import checkpoint
+from training.checkpoint import remove_leftovers
+from training.run import main
+
+
+def fails(capsys, arguments: list[str]) -> str:
+    """The sentence that a command line ends in."""
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.fixture(scope="module")
+def stopped(quick_args, tmp_path_factory):
+    """A folder that looks like a run killed after its second epoch."""
+    folder = tmp_path_factory.mktemp("runs") / "stopped"
+    assert main(quick_args(out=folder, epochs=2, eval_every=0)) == 0
+    (folder / "summary.json").unlink()
+    return folder
+
+
+@pytest.fixture
+def broken(stopped, tmp_path):
+    """A copy of that folder, to break."""
+    return shutil.copytree(stopped, tmp_path / "broken")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"budget": 0}, "budget must be above 0 and at most 1, got 0"),
+        ({"budget": 1.5}, "budget must be above 0 and at most 1, got 1.5"),
+        ({"method": "sgd"}, "unknown method 'sgd': allowed are uniform, p-sgd, c-sgd"),
+        ({"design": "dice"}, "unknown design 'dice'"),
+        ({"batch_size": 301}, "less than one batch of 301: raise the budget or lower the batch size"),
+        ({"model": "vgg"}, "model got 'vgg': the names are rebarnet, resnet18, resnet8"),
+        ({"backend": "tape"}, "unknown backend 'tape'"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"precision": "fp16", "device": "cpu"}, "precision fp16 needs a GPU"),
+        ({"lr": 1e30}, "training has diverged in epoch 1 (loss nan): lower the learning rate"),
+        ({"method": "infobatch", "design": "systematic", "budget": 0.3}, "sets its own number of samples"),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
+)
+def test_settings_that_cannot_work(quick_args, tmp_path, capsys, changes, sentence):
+    assert sentence in fails(capsys, quick_args(out=tmp_path / "run", **changes))
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("cifar10", "convert/cifar.py`"),
+        ("cifar100", "convert/cifar.py --dataset cifar100`"),
+        ("shapes", "convert/shapes.py`"),
+    ],
+)
+def test_missing_data_names_the_command(tmp_path, capsys, name, command):
+    assert f"run `python {command} first" in fails(capsys, [f"--data={tmp_path / name}"])
+
+
+def test_data_cut_short(shapes, quick_args, tmp_path, capsys):
+    data = shutil.copytree(shapes, tmp_path / "shapes")
+    with open(data / "train.beton", "r+b") as file:
+        file.truncate(1000)
+    assert "train.beton missing or of another size" in fails(capsys, quick_args(data=data))
+    (data / FILE_NAME).write_text("{")
+    assert "is not valid JSON" in fails(capsys, quick_args(data=data))
+
+
+def test_unknown_key_in_a_file(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("budgt: 0.3\n")
+    assert "unknown key 'budgt' (did you mean 'budget'?)" in fails(capsys, ["--config", str(tmp_path / "a.yaml")])
+
+
+def test_nan_scores_stop_the_next_plan():
+    table = ImportanceTable(4)
+    table.record(torch.tensor([2]), Scores(*[torch.tensor([float("nan")])] * 3))
+    with pytest.raises(ValueError, match=r"scores of 1 samples are not finite \(first: sample 2\)"):
+        table.snapshot()
+
+
+def test_a_folder_in_use(quick_args, stopped, broken, capsys):
+    assert "holds an unfinished run: continue it with --resume" in fails(capsys, quick_args(out=stopped))
+    (broken / "summary.json").write_text("{}")
+    assert "holds a finished run: choose another --out" in fails(capsys, quick_args(out=broken))
+
+
+def test_a_folder_that_cannot_be_made(quick_args, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert "cannot make the folder" in fails(capsys, quick_args(out=tmp_path / "file" / "run"))
+
+
+def test_resume_with_other_settings_names_the_keys(stopped, capsys):
+    sentence = fails(capsys, ["--resume", str(stopped), "--lr=0.5", "--seed=3"])
+    assert "lr was 0.05 and is now 0.5, seed was 0 and is now 3" in sentence
+
+
+def test_resume_may_change_what_does_not_matter(broken, capsys):
+    assert main(["--resume", str(broken), "--eval_every=1", "--tta=true"]) == 0
+
+
+def test_resume_on_other_data(stopped, shapes, tmp_path, capsys):
+    data = shutil.copytree(shapes, tmp_path / "shapes")
+    manifest = data / FILE_NAME
+    text = manifest.read_text()
+    digest = text.split('"labels_sha256": "')[1][:64]
+    manifest.write_text(text.replace(digest, "0" * 64))
+    assert "made on other data" in fails(capsys, [f"--data={data}", "--resume", str(stopped)])
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000, -1])
+def test_a_checkpoint_cut_short(broken, capsys, size):
+    whole = (broken / "checkpoint.pt").read_bytes()
+    (broken / "checkpoint.pt").write_bytes(whole[:size])
+    assert "cannot be read as a checkpoint (cut short, damaged" in fails(capsys, ["--resume", str(broken)])
+
+
+def test_a_foreign_checkpoint(broken, capsys):
+    path = broken / "checkpoint.pt"
+    torch.save({"state_dict": {}}, path)
+    assert "is not a checkpoint of this program" in fails(capsys, ["--resume", str(path)])
+    torch.save(torch.nn.Linear(2, 2), path)  # a pickled object: never run
+    assert "cannot be read as a checkpoint" in fails(capsys, ["--resume", str(path)])
+    torch.save({"format": checkpoint.FORMAT, "version": 99}, path)
+    assert "has version 99, this code reads" in fails(capsys, ["--resume", str(path)])
+
+
+def test_a_checkpoint_that_lacks_a_part(broken, capsys):
+    content = torch.load(broken / "checkpoint.pt", weights_only=True)
+    del content["model"]["head.bias"]
+    torch.save(content, broken / "checkpoint.pt")
+    assert "does not fit this program" in fails(capsys, ["--resume", str(broken)])
+
+
+def test_rows_after_the_checkpoint_are_cut(broken, capsys):
+    with open(broken / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 3, "samples": 900}\n{"epoch": 4, "sam')
+    assert main(["--resume", str(broken)]) == 0
+    assert len((broken / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_leftovers_of_a_killed_process_go(tmp_path):
+    (tmp_path / ".checkpoint.pt.123.tmp").touch()
+    (tmp_path / "metrics.jsonl").touch()
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
