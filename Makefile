@@ -10,9 +10,12 @@ DEBIAN_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev py
 .DELETE_ON_ERROR:
 
 run: .venv/.run
-	@if $(BIN)/python convert/cifar.py; then data=data/cifar10; else \
-	  echo; echo "*** CIFAR-10 could not be had (see above). Training on the embedded data set 'shapes' instead. ***"; echo; \
-	  $(BIN)/python convert/shapes.py && data=data/shapes; fi && \
+	@$(BIN)/python convert/cifar.py; status=$$?; data=data/cifar10; \
+	if [ $$status = 3 ]; then \
+	  echo; echo "*** CIFAR-10 can be had from nowhere (see above): training on the embedded data set 'shapes'. ***"; echo; \
+	  $(BIN)/python convert/shapes.py; status=$$?; data=data/shapes; \
+	fi; \
+	[ $$status = 0 ] || exit $$status; \
 	$(BIN)/python -m training.run --data $$data --budget $(BUDGET)
 
 test: .venv/.test
