@@ -1,0 +1,186 @@
+"""One step: its loss, its scores, its rates; and what evaluation computes."""
+
+import numpy as np
+import pytest
+import torch
+
+from loaders.importance import ImportanceTable
+from loaders.types import Batch, EpochPlan, Mix
+from training.checkpoint import State
+from training.evaluate import evaluate, tta_logits
+from training.ledger import Ledger
+from training.loop import StepRule, train_epoch, train_step
+from training.losses import sample_scores
+from training.precision import choose_precision
+
+CPU = torch.device("cpu")
+FP32 = choose_precision("fp32", CPU)
+
+
+def make_batch(size: int = 6, mix: Mix | None = None, weights=None, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(size, 3, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
+    return Batch(images, torch.arange(size) % 4, torch.arange(size), weights, mix)
+
+
+def make_model() -> torch.nn.Module:
+    model = torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 4, device="meta")
+    )
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        model[2].weight.normal_(generator=torch.Generator().manual_seed(1))
+        model[2].bias.zero_()
+    return model
+
+
+def sgd(model, lr=0.1):
+    return [torch.optim.SGD([{"params": list(model.parameters()), "base_lr": lr}], lr=lr)]
+
+
+class Replay:
+    """A loader of given batches."""
+
+    def __init__(self, batches: list[Batch]):
+        self.batches = batches
+
+    def epoch(self, plan, start_batch=0):
+        return iter(self.batches[start_batch:])
+
+
+def make_state(model, num_samples: int, plan: EpochPlan | None = None) -> State:
+    return State(model, sgd(model), ImportanceTable(num_samples), Ledger(num_samples), plan=plan)
+
+
+def test_a_step_is_gradient_descent_on_the_weighted_loss():
+    weights = torch.tensor([0.5, 1.5, 1.0, 1.0, 2.0, 0.0])
+    model, batch = make_model(), make_batch(weights=weights)
+    logits = model(batch.images)
+    loss = (torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none") * weights).mean()
+    expected = model[2].weight - 0.1 * torch.autograd.grad(loss, model[2].weight)[0]
+    scores = train_step(model, sgd(model), batch, FP32)
+    assert torch.allclose(model[2].weight, expected, atol=1e-6)
+    for mine, wanted in zip(scores, sample_scores(logits.detach(), batch.labels), strict=True):
+        assert torch.equal(mine, wanted)
+        assert not mine.requires_grad
+
+
+def test_scores_of_a_mixed_batch_are_per_partner_and_credited_by_share():
+    partners = torch.tensor([[i, (i + 1) % 6] for i in range(6)])
+    batch = make_batch(mix=Mix(partners, torch.tensor([0.75, 0.25])))
+    state = make_state(make_model(), 6, EpochPlan(np.arange(6)))
+    with torch.no_grad():
+        logits = state.model(batch.images)
+    list(train_epoch(state, Replay([batch]), 6, StepRule(1), FP32, {None: 1.0}))
+    losses = sample_scores(logits, batch.labels[partners]).loss
+    assert state.loss_sum.item() == pytest.approx((losses * batch.mix.shares).sum().item(), rel=1e-6)
+    snapshot = state.table.snapshot()
+    assert snapshot.visits.tolist() == [1.0] * 6
+    assert snapshot.loss[1] == pytest.approx((0.75 * losses[1, 0] + 0.25 * losses[0, 1]).item(), rel=1e-5)
+
+
+def test_an_epoch_closed_early_stands_behind_a_whole_step_and_goes_on():
+    batches = [make_batch(seed=seed)._replace(ids=torch.arange(6) + 6 * seed) for seed in range(4)]
+    whole, parts = (make_state(make_model(), 24, EpochPlan(np.arange(24))) for _ in range(2))
+    rule = StepRule(4)
+    list(train_epoch(whole, Replay(batches), 6, rule, FP32, {None: 2.0}))
+    steps = train_epoch(parts, Replay(batches), 6, rule, FP32, {None: 2.0})
+    next(steps), next(steps)
+    steps.close()
+    assert (parts.batch, parts.ledger.steps, parts.ledger.samples) == (2, 2, 12)
+    assert parts.ledger.visits.tolist() == [1] * 12 + [0] * 12
+    assert parts.ledger.train_seconds > 0
+    list(train_epoch(parts, Replay(batches), 6, rule, FP32, {None: 2.0}))
+    assert torch.equal(parts.model[2].weight, whole.model[2].weight)
+    assert torch.equal(parts.loss_sum, whole.loss_sum)
+    assert parts.ledger.flops == whole.ledger.flops == 48
+
+
+def test_smaller_pictures_where_asked():
+    model, batch, sides = make_model(), make_batch(), []
+    model.register_forward_pre_hook(lambda module, args: sides.append(args[0].shape[2:]))
+    train_step(model, sgd(model), batch, FP32, side=4)
+    train_step(model, sgd(model), batch, FP32, side=8)
+    assert sides == [(4, 4), (8, 8)]
+
+
+def test_rates_fall_to_zero_over_the_steps_of_the_budget():
+    rule = StepRule(total_steps=10)
+    rates = [rule.rate(step, 0.5) for step in range(11)]
+    assert rates[0] == 0.5
+    assert rates[10] == 0
+    assert np.allclose(np.diff(rates), -0.05)
+
+
+def test_rates_of_the_reference():
+    total = 200 * (15_000 // 128)
+    rule, table = StepRule(total, arazo=True, final_lr=1e-6), np.linspace(0.1, 1e-6, total)
+    steps = (0, 1, 117, total - 1)
+    assert [rule.rate(step, 0.1) for step in steps] == pytest.approx([table[step] for step in steps], rel=1e-9)
+    assert rule.rate(total, 0.1) == 1e-6
+
+
+def test_every_group_falls_from_its_own_rate():
+    a, b = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([{"params": [a], "base_lr": 1.0}, {"params": [b], "base_lr": 0.2}], lr=1)
+    assert StepRule(4).set_rates([optimizer], 1) == 0.75
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 0.15])
+
+
+def test_evaluation_counts_every_sample_and_leaves_the_model_as_it_was():
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), make_model()).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batches = [make_batch(5, seed=1), make_batch(2, seed=2)]
+    result = evaluate(model, batches, FP32, CPU)
+    logits = torch.cat([model.eval()(batch.images) for batch in batches])
+    labels = torch.cat([batch.labels for batch in batches])
+    assert result.accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    assert result.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert result.accuracy_tta is None
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert evaluate(model.train(), batches, FP32, CPU, tta=True).accuracy_tta is not None
+    assert model.training
+    with pytest.raises(ValueError, match="holds no samples"):
+        evaluate(model, [], FP32, CPU)
+
+
+def test_tta_of_a_model_that_does_not_care_is_the_plain_answer():
+    images = make_batch().images
+
+    def constant(x):
+        return torch.ones(len(x), 4) * torch.arange(4.0)
+
+    assert torch.allclose(tta_logits(constant, images), constant(images))
+
+
+def test_tta_sees_the_six_views():
+    seen = []
+    images = torch.arange(16.0).reshape(1, 1, 4, 4)
+
+    def spy(x):
+        seen.append(x[0, 0])
+        return x.flatten(1)[:, :1]
+
+    tta_logits(spy, images)
+    assert torch.equal(seen[0], images[0, 0])
+    assert torch.equal(seen[1], images[0, 0].flip(1))
+    assert torch.equal(seen[2][:3, :3], images[0, 0][1:, 1:])
+    assert torch.equal(seen[4][1:, 1:], images[0, 0][:3, :3])
+    assert len(seen) == 6
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_no_step_waits_for_the_device():
+    device = torch.device("cuda")
+    model = make_model().to(device)
+    batch = Batch(*(value if value is None else value.to(device) for value in make_batch()))
+    state = State(model, sgd(model), ImportanceTable(6, device), Ledger(6), plan=EpochPlan(np.arange(6)))
+    state.loss_sum = state.loss_sum.to(device)
+    steps = train_epoch(state, Replay([batch] * 3), 6, StepRule(3), choose_precision("auto", device), {None: 1.0})
+    next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        next(steps), next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
