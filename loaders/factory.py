@@ -16,7 +16,7 @@ from loaders.importance import ImportanceTable
 from loaders.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan
 
-# Name -> module, imported when asked for: `open_backend(dataset, settings)` returns what has `epoch(plan, start_batch)`.
+# Name -> module, imported when asked for. `open_backend(dataset, settings)` returns what has `epoch(plan, start_batch)`.
 BACKENDS = {
     "fused": "loaders.fused",
     "ffcv": "loaders.ffcv_backend",

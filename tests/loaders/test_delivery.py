@@ -1,0 +1,155 @@
+"""What happens around the pictures: early exits, errors, buffers that are kept, loaders side by side, forks."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from loaders import Augment, EpochPlan, make_loader
+
+pytestmark = pytest.mark.parametrize("backend", ["fused", "ffcv"])
+AUGMENT = Augment(crop_padding=4, flip=True, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+PLAN = EpochPlan(np.arange(96) * 5 % 97, key=3)
+
+
+@pytest.fixture
+def loader(betons, backend):
+    return make_loader(betons["square"].path, 8, backend=backend, augment=AUGMENT)
+
+
+@pytest.fixture
+def wanted(betons, backend):
+    reference = make_loader(betons["square"].path, 8, backend="reference", augment=AUGMENT)
+    return torch.cat([batch.images for batch in reference.epoch(PLAN)])
+
+
+def held() -> tuple[int, int]:
+    """Threads and file descriptors, when all that nobody refers to is gone."""
+    gc.collect()
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
+def test_early_exits_leave_nothing_behind(loader):
+    def leave_early(how: int) -> None:
+        batches = loader.epoch(PLAN)
+        for _, _batch in zip(range(how % 4), batches, strict=False):
+            pass
+        if how % 2:
+            batches.close()
+
+    leave_early(3)
+    before = held()
+    for how in range(300):
+        leave_early(how)
+    assert held() == before
+
+
+def test_buffers_are_used_again(loader):
+    seen = {batch.images.data_ptr() for _ in range(3) for batch in loader.epoch(PLAN)}
+    assert len(seen) <= 4
+
+
+def test_kept_batches_stay_as_they_were(loader, wanted):
+    batches = list(loader.epoch(PLAN))
+    list(loader.epoch(PLAN))
+    assert torch.equal(torch.cat([batch.images for batch in batches]), wanted)
+
+
+def test_views_keep_their_pixels_when_the_batch_is_dropped(loader, wanted):
+    views = [batch.images[3, 1:].detach() for batch in loader.epoch(PLAN)]
+    assert all(torch.equal(view, wanted[8 * i + 3, 1:]) for i, view in enumerate(views))
+
+
+def test_a_slow_consumer_sees_each_batch_unchanged(loader, wanted):
+    for i, batch in enumerate(loader.epoch(PLAN)):
+        time.sleep(0.005)
+        assert torch.equal(batch.images, wanted[8 * i : 8 * i + 8])
+
+
+def test_an_error_in_the_middle_arrives(loader, monkeypatch):
+    painter, calls = loader._backend.painter, []
+    paint = painter.paint
+
+    def fails_at_the_fifth(*args):
+        calls.append(args)
+        if len(calls) == 5:
+            raise OSError("the disk is gone")
+        paint(*args)
+
+    monkeypatch.setattr(painter, "paint", fails_at_the_fifth)
+    before, delivered = threading.active_count(), []
+    start = time.monotonic()
+    with pytest.raises(OSError, match="the disk is gone"):
+        delivered.extend(batch.ids for batch in loader.epoch(PLAN))
+    assert time.monotonic() - start < 1
+    assert len(delivered) == 4
+    assert threading.active_count() <= before + os.cpu_count()
+    assert sum(len(batch.ids) for batch in loader.epoch(PLAN)) == 96
+
+
+def test_two_loaders_and_two_epochs_of_one_loader_at_once(loader, wanted, betons, backend):
+    other = make_loader(betons["square"].path, 8, backend=backend, augment=AUGMENT)
+    for triple in zip(loader.epoch(PLAN), loader.epoch(PLAN), other.epoch(PLAN), strict=True):
+        for batch in triple:
+            at = 8 * int((PLAN.ids == int(batch.ids[0])).argmax() // 8)
+            assert torch.equal(batch.images, wanted[at : at + 8])
+
+
+def test_two_threads_iterate_at_once(loader, wanted):
+    results = {}
+
+    def consume(name: int) -> None:
+        results[name] = torch.cat([batch.images.clone() for batch in loader.epoch(PLAN)])
+
+    threads = [threading.Thread(target=consume, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(torch.equal(results[name], wanted) for name in range(4))
+
+
+def test_a_forked_child_can_load(loader, wanted):
+    batches = loader.epoch(PLAN)
+    next(batches)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            images = torch.cat([batch.images for batch in loader.epoch(PLAN)])
+            same = np.array_equal(images.numpy(), wanted.numpy())  # torch's own threads do not survive a fork
+            try:
+                next(batches)
+            except RuntimeError as error:
+                status = 0 if same and "another process" in str(error) else 2
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + 30
+    done = 0
+    while not done and time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    if not done:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert done, "the child hangs"
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(list(batches)) == 11
+
+
+def test_the_program_ends_while_a_loop_is_open(betons, backend):
+    program = (
+        "import numpy as np\nfrom loaders import EpochPlan, make_loader\n"
+        f"loader = make_loader({str(betons['square'].path)!r}, 8, backend={backend!r})\n"
+        "batches = loader.epoch(EpochPlan(np.arange(97)))\nprint(len(next(batches).ids))\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    run = [sys.executable, "-W", "error", "-c", program]
+    result = subprocess.run(run, capture_output=True, text=True, timeout=60, cwd=root, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "8\n", "")
