@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from loaders.factory import make_loader
 
 from convert.manifest import Manifest, missing_files, read_manifest
 from loaders.augment import Augment
+from loaders.factory import make_loader
 from loaders.importance import ImportanceTable
 from loaders.policy import BY_NAME
 from loaders.rng import INIT, mix
@@ -86,6 +86,7 @@ def assemble(config: Config) -> tuple[Job, State]:
         config.label_smoothing,
         config.compat == "arazo",
         config.final_lr,
+        config.sides,
     )
     sides = {rule.side(step) for step in range(rule.total_steps)}
     flops = {side: count_flops(model, (channels, side or height, side or width))[1] for side in sides}

@@ -41,6 +41,7 @@ class Config:
         pad_mode: what the added pixels hold
         flip: mirror half of the pictures left to right
         cutout: side in pixels of the square that is cut out; 0 is none
+        sides: height and width of the pictures in equal parts of the run, [20, 24, 32]; their own when not given
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
         precision: auto takes bf16 where the processor computes it natively, and fp32 elsewhere; fp16 needs a GPU
@@ -73,6 +74,7 @@ class Config:
     pad_mode: Literal["zero", "reflect"] = "reflect"
     flip: bool = True
     cutout: int = 0
+    sides: tuple[int, ...] = ()
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -97,6 +99,9 @@ class Config:
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name):g}")
+
+        if self.sides and min(self.sides) < 8:
+            raise ValueError(f"sides are at least 8 pixels, got {min(self.sides)}")
 
     def as_dict(self) -> dict:
         """Plain values, as they go to config.yaml and into a checkpoint."""

@@ -62,12 +62,14 @@ class StepRule:
         label_smoothing: see `sample_losses`.
         arazo: fall along the reference's table (`linear_table`) in place of to `final_lr` behind the last step.
         final_lr: rate of SGD's groups at the end.
+        sides: height and width of the pictures in equal parts of the run; empty is their own throughout.
     """
 
     total_steps: int
     label_smoothing: float = 0.0
     arazo: bool = False
     final_lr: float = 0.0
+    sides: tuple[int, ...] = ()
 
     def set_rates(self, optimizers: list[torch.optim.Optimizer], step: int) -> float:
         """Set the rate of each parameter group for this step (from 0) by its `base_lr`; returns the first group's."""
@@ -84,7 +86,7 @@ class StepRule:
 
     def side(self, step: int) -> int | None:
         """Height and width of the pictures at this step; None is their own."""
-        return None
+        return self.sides[step * len(self.sides) // self.total_steps] if self.sides else None
 
 
 def train_epoch(

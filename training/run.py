@@ -65,7 +65,7 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     if content and (folder / record.SUMMARY).exists():
         console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
         summary = record.read_summary(folder)
-        print_summary(console, summary)
+        print_summary(console, summary, folder)
         return summary
     checkpoint.remove_leftovers(folder)
     record.cut_rows(folder, state.epoch)
@@ -84,7 +84,7 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
             soft_wrap=True,
         )
         raise
-    print_summary(console, summary)
+    print_summary(console, summary, folder)
     return summary
 
 
@@ -98,6 +98,7 @@ def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequ
                 if state.plan is None:
                     with state.ledger.clock("train"), state.ledger.clock("plan"):
                         state.plan = job.scheduler.plan(state.epoch, state.table.snapshot())
+                bar.say("training")
                 steps = train_epoch(state, job.train_loader, config.batch_size, job.rule, job.precision, job.flops)
                 with closing(steps):
                     for _ in steps:
@@ -122,6 +123,7 @@ def finish_epoch(job: Job, state: State, folder: Path, bar: Meter, stop: StopReq
     done, every, ledger = state.epoch + 1, job.config.eval_every, state.ledger
     is_last = done == job.config.epochs
     is_due = is_last or (every and done % every == 0)
+    bar.say("evaluating")
     tested = test(job, state, stop, tta=is_last and job.config.tta) if is_due else Result(None, None, None)
     totals = ledger.summary()
     row = {

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -23,6 +24,11 @@ class Meter:
         self._steps += 1
         if self._progress:
             self._progress.advance(self._task)
+
+    def say(self, doing: str) -> None:
+        """What is going on, beside the bar."""
+        if self._progress:
+            self._progress.update(self._task, description=f"{doing:10}")
 
     def epoch(self, row: dict) -> None:
         """One line for a finished epoch, from its row of metrics.jsonl."""
@@ -52,8 +58,8 @@ def meter(console: Console, done_steps: int, total_steps: int, num_epochs: int) 
         yield Meter(console, done_steps, total_steps, num_epochs, progress)
 
 
-def print_summary(console: Console, summary: dict) -> None:
-    """The final table, from summary.json."""
+def print_summary(console: Console, summary: dict, folder: Path) -> None:
+    """The final table, from summary.json, and where the files are."""
     spread = summary["visits"]
     rows = [
         ("method", summary["method"]),
@@ -70,12 +76,13 @@ def print_summary(console: Console, summary: dict) -> None:
     ]  # fmt: skip
     if summary.get("test_accuracy_tta") is not None:
         rows.append(("with test-time augmentation", f"{100 * summary['test_accuracy_tta']:.2f} %"))
-    table = Table(show_header=False, title=summary["name"], title_justify="left")
+    table = Table(show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table, highlight=False)
+    console.print(f"results in {folder}: summary.json, metrics.jsonl, curve.png", highlight=False, soft_wrap=True)
 
 
 def clock(seconds: float) -> str:

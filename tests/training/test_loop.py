@@ -104,6 +104,12 @@ def test_smaller_pictures_where_asked():
     assert sides == [(4, 4), (8, 8)]
 
 
+def test_sides_share_the_run_equally():
+    rule = StepRule(total_steps=7, sides=(20, 24, 32))
+    assert [rule.side(step) for step in range(7)] == [20, 20, 20, 24, 24, 32, 32]
+    assert StepRule(7).side(3) is None
+
+
 def test_rates_fall_to_zero_over_the_steps_of_the_budget():
     rule = StepRule(total_steps=10)
     rates = [rule.rate(step, 0.5) for step in range(11)]
