@@ -29,10 +29,12 @@ class Config:
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
         width: factor on the network's channels
-        optimizer: muon (with SGD for what is not a matrix) or sgd alone
-        muon_lr: learning rate of Muon at the first step (size of a step relative to a filter of norm 1)
-        lr: learning rate of SGD at the first step; rates fall linearly over the steps that the budget buys
-        final_lr: learning rate of SGD behind the last step
+        optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
+        muon_lr: rate of Muon at the first step; all rates fall linearly over the steps that the budget buys
+        lr: rate of SGD at the first step
+        head_lr: rate of SGD beside Muon for the last layer's matrix
+        final_lr: rate behind the last step
+        stem_span: share of the run in which the bias behind the whitening filters learns, beside Muon
         momentum: momentum of SGD
         nesterov: Nesterov's form of the momentum
         weight_decay: L2 term on all parameters of SGD
@@ -58,19 +60,21 @@ class Config:
     design: str = "race"
     budget: float = 1.0
     epochs: int = 8
-    batch_size: int = 500
+    batch_size: int = 250
     seed: int = 0
     model: str = "rebarnet"
     width: float = 1.0
-    optimizer: Literal["muon", "sgd"] = "sgd"
-    muon_lr: float = 0.24
-    lr: float = 0.1
+    optimizer: Literal["muon", "sgd"] = "muon"
+    muon_lr: float = 0.2
+    lr: float = 0.05
+    head_lr: float = 0.67
     final_lr: float = 0.0
-    momentum: float = 0.9
+    stem_span: float = 0.375
+    momentum: float = 0.85
     nesterov: bool = True
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
-    crop_padding: int = 4
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.2
+    crop_padding: int = 2
     pad_mode: Literal["zero", "reflect"] = "reflect"
     flip: bool = True
     cutout: int = 0
@@ -90,7 +94,7 @@ class Config:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "muon_lr", "width"):
+        for name in ("lr", "muon_lr", "head_lr", "width"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name):g}")
         for name in ("final_lr", "weight_decay", "eval_every"):
@@ -100,6 +104,8 @@ class Config:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name):g}")
 
+        if not 0 < self.stem_span <= 1:
+            raise ValueError(f"stem_span must be above 0 and at most 1, got {self.stem_span:g}")
         if self.sides and min(self.sides) < 8:
             raise ValueError(f"sides are at least 8 pixels, got {min(self.sides)}")
 

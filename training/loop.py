@@ -72,17 +72,18 @@ class StepRule:
     sides: tuple[int, ...] = ()
 
     def set_rates(self, optimizers: list[torch.optim.Optimizer], step: int) -> float:
-        """Set the rate of each parameter group for this step (from 0) by its `base_lr`; returns the first group's."""
+        """Set each parameter group's rate for this step (from 0) by its `base_lr` and `span`; returns the first's."""
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate(step, group["base_lr"])
+                group["lr"] = self.rate(step, group["base_lr"], group["span"])
         return optimizers[0].param_groups[0]["lr"]
 
-    def rate(self, step: int, base_lr: float) -> float:
-        """Learning rate of a step."""
+    def rate(self, step: int, base_lr: float, span: float = 1.0) -> float:
+        """Learning rate of a step: from `base_lr` to `final_lr` in the share `span` of the run."""
+        steps = max(1, round(span * self.total_steps))
         if self.arazo:
-            return linear_table(step, self.total_steps, base_lr, end=self.final_lr)
-        return base_lr * warmup_linear(step, self.total_steps, final=self.final_lr / base_lr)
+            return linear_table(step, steps, base_lr, end=self.final_lr)
+        return base_lr * warmup_linear(step, steps, final=self.final_lr / base_lr)
 
     def side(self, step: int) -> int | None:
         """Height and width of the pictures at this step; None is their own."""

@@ -9,17 +9,28 @@ from training.muon import Muon
 
 
 def build_optimizers(model: nn.Module, config: Config) -> list[torch.optim.Optimizer]:
-    """One optimiser, or Muon for the convolution filters and SGD for the rest; each group has its `base_lr`."""
+    """SGD alone, or Muon for the convolution filters and SGD for the rest.
+
+    Returns:
+        optimisers whose groups each have `base_lr`, the rate at the first step, and `span`, the share of the run in
+        which the rate falls to its end.
+    """
     groups = parameter_groups(model)
-    muon = config.optimizer == "muon" and groups["filters"]
-    sgd_params = [p for kind, params in groups.items() for p in params if not (muon and kind == "filters")]
-    sgd = torch.optim.SGD(
-        [{"params": sgd_params, "base_lr": config.lr}],
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov and config.momentum > 0,
-        weight_decay=config.weight_decay,
-    )
-    if not muon:
-        return [sgd]
-    return [Muon([{"params": groups["filters"], "base_lr": config.muon_lr}], lr=config.muon_lr), sgd]
+    if config.optimizer == "sgd":
+        return [_sgd([_group([p for params in groups.values() for p in params], config.lr)], config)]
+    muon = Muon([_group(groups["filters"], config.muon_lr)], lr=config.muon_lr)
+    rest = [
+        _group(groups["stem_bias"], config.lr, config.stem_span),
+        _group(groups["biases"], config.lr),
+        _group(groups["head"], config.head_lr),
+    ]
+    return [muon, _sgd([group for group in rest if group["params"]], config)]
+
+
+def _group(params: list[nn.Parameter], base_lr: float, span: float = 1.0) -> dict:
+    return {"params": params, "lr": base_lr, "base_lr": base_lr, "span": span}
+
+
+def _sgd(groups: list[dict], config: Config) -> torch.optim.SGD:
+    nesterov = config.nesterov and config.momentum > 0
+    return torch.optim.SGD(groups, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay)

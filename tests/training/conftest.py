@@ -11,6 +11,7 @@ QUICK = {
     "width": 0.5,
     "optimizer": "sgd",
     "lr": 0.05,
+    "label_smoothing": 0.1,
     "budget": 0.5,
     "epochs": 3,
     "batch_size": 50,

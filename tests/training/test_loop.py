@@ -35,7 +35,7 @@ def make_model() -> torch.nn.Module:
 
 
 def sgd(model, lr=0.1):
-    return [torch.optim.SGD([{"params": list(model.parameters()), "base_lr": lr}], lr=lr)]
+    return [torch.optim.SGD([{"params": list(model.parameters()), "base_lr": lr, "span": 1.0}], lr=lr)]
 
 
 class Replay:
@@ -128,9 +128,12 @@ def test_rates_of_the_reference():
 
 def test_every_group_falls_from_its_own_rate():
     a, b = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([{"params": [a], "base_lr": 1.0}, {"params": [b], "base_lr": 0.2}], lr=1)
-    assert StepRule(4).set_rates([optimizer], 1) == 0.75
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 0.15])
+    groups = [{"params": [a], "base_lr": 1.0, "span": 1.0}, {"params": [b], "base_lr": 0.2, "span": 0.5}]
+    optimizer, rule = torch.optim.SGD(groups, lr=1), StepRule(4)
+    assert rule.set_rates([optimizer], 1) == 0.75
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 0.1])
+    rule.set_rates([optimizer], 2)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5, 0.0])
 
 
 def test_evaluation_counts_every_sample_and_leaves_the_model_as_it_was():
