@@ -11,7 +11,7 @@ from numba import njit
 
 from loaders.augment import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
 from loaders.rng import below, hash64
-from loaders.simd import copy, normalise24, reverse5
+from loaders.simd import clear16, copy, copy32, normalise24, reverse5
 
 _U = np.uint64
 _CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X))
@@ -30,19 +30,30 @@ class Recipe(NamedTuple):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _drawn(bits, slot, n):
+def drawn(bits, slot, n):
     return np.int64(below(hash64(bits, slot), _U(n)))
 
 
 @njit(nogil=True, cache=True)
-def _mirror(i, n):
+def mirror(i, n):
     """The pixel that stands at place i of a row of n, continued without repeating its edge; -n < i < 2n - 1."""
     i = -i if i < 0 else i
     return 2 * (n - 1) - i if i >= n else i
 
 
 @njit(nogil=True, cache=True)
-def _reverse(target, source, n):
+def move(target, source, n):
+    """Copy n bytes between addresses, by vectors: libc's copy of a few kilobytes (`rep movsb`) takes twice as long."""
+    if n < 32:
+        copy(target, source, n)
+        return
+    for j in range(0, n - 32, 32):
+        copy32(target + _U(j), source + _U(j))
+    copy32(target + _U(n - 32), source + _U(n - 32))
+
+
+@njit(nogil=True, cache=True)
+def reverse(target, source, n):
     """Write n pixels in reverse; bytes at addresses. May write one byte beyond the last pixel."""
     j = 0
     while j + 5 <= n:
@@ -56,13 +67,13 @@ def _reverse(target, source, n):
 
 
 @njit(nogil=True, cache=True)
-def _reverse_exactly(target, source, n):
+def reverse_exactly(target, source, n):
     for k in range(n):
         copy(target + _U(3 * k), source + _U(3 * (n - 1 - k)), 3)
 
 
 @njit(nogil=True, cache=True)
-def _edges(out, source, row, width, shift, flip, reflect, first, last):
+def edges(out, source, row, width, shift, flip, reflect, first, last):
     """Fill the pixels of one output row that lie outside the picture: columns first..last-1.
 
     `out` uint8 [H * W * 3]; `row` its first byte; `source` uint8, the row of the picture (for reflection).
@@ -70,7 +81,7 @@ def _edges(out, source, row, width, shift, flip, reflect, first, last):
     for x in range(first, last):
         at = row + 3 * x
         if reflect:
-            i = 3 * _mirror((width - 1 - x if flip else x) + shift, width)
+            i = 3 * mirror((width - 1 - x if flip else x) + shift, width)
             for c in range(3):
                 out[at + c] = source[i + c]
         else:
@@ -79,52 +90,55 @@ def _edges(out, source, row, width, shift, flip, reflect, first, last):
 
 
 @njit(nogil=True, cache=True)
-def _paint(out, picture, height, width, recipe, bits):
+def paint(out, picture, height, width, recipe, bits):
     """One augmented picture: `picture` uint8 [H * W * 3] as stored -> `out` uint8 [H * W * 3]."""
     dy = dx = 0
     if recipe.padding:
-        dy = _drawn(bits, _CROP_Y, 2 * recipe.padding + 1) - recipe.padding
-        dx = _drawn(bits, _CROP_X, 2 * recipe.padding + 1) - recipe.padding
-    flip = recipe.flip and _drawn(bits, _FLIP, 2) == 1
+        dy = drawn(bits, _CROP_Y, 2 * recipe.padding + 1) - recipe.padding
+        dx = drawn(bits, _CROP_X, 2 * recipe.padding + 1) - recipe.padding
+    flip = recipe.flip and drawn(bits, _FLIP, 2) == 1
     line = 3 * width
-    inside = width - abs(dx)
-    # Columns of the output that show the picture: left..left + inside - 1.
-    left = max(dx, 0) if flip else max(-dx, 0)
-    target, source = _U(out.ctypes.data), _U(picture.ctypes.data)
-    if not recipe.reflect and (inside <= 0 or abs(dy) >= height):
-        out[:] = 0
-    elif not flip and not recipe.reflect:
-        top, bottom = max(-dy, 0), height - max(dy, 0)
-        begin = top * line + 3 * left
-        # Shifted, all rows together are one run of bytes; what wraps around the edges is painted over.
-        copy(target + _U(begin), source + _U((top + dy) * line + 3 * max(dx, 0)), (bottom - top) * line - 3 * abs(dx))
-        out[: top * line] = 0
-        out[bottom * line :] = 0
-        if dx:
-            first, last = (0, left) if dx < 0 else (inside, width)
-            for y in range(top, bottom):
-                _edges(out, picture, y * line, width, dx, flip, False, first, last)
-    else:
-        for y in range(height):
-            row = y * line
-            i = y + dy
-            if recipe.reflect:
-                i = _mirror(i, height)
-            elif i < 0 or i >= height:
-                out[row : row + line] = 0
-                continue
-            start, end = _U(row + 3 * left), _U(i * line + 3 * max(dx, 0))
-            if not flip:
-                copy(target + start, source + end, 3 * inside)
-            elif y < height - 1:
-                _reverse(target + start, source + end, inside)
+    inside = max(width - abs(dx), 0)
+    # Columns of the output that show the picture: left..right - 1.
+    left = min(max(dx, 0) if flip else max(-dx, 0), width)
+    right = left + inside
+    target, source = _U(out.ctypes.data), _U(picture.ctypes.data) + _U(3 * min(max(dx, 0), width))
+    for y in range(height):
+        row = y * line
+        i = y + dy
+        if recipe.reflect:
+            i = mirror(i, height)
+            edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, True, 0, left)
+            edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, True, right, width)
+        elif i < 0 or i >= height or inside == 0:
+            out[row : row + line] = 0
+            continue
+        begin, stored = target + _U(row + 3 * left), source + _U(i * line)
+        if y == height - 1:
+            if flip:
+                reverse_exactly(begin, stored, inside)
             else:
-                _reverse_exactly(target + start, source + end, inside)
-            _edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, recipe.reflect, 0, left)
-            _edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, recipe.reflect, left + inside, width)
+                move(begin, stored, 3 * inside)
+            if not recipe.reflect:
+                edges(out, picture, row, width, dx, flip, False, 0, left)
+                edges(out, picture, row, width, dx, flip, False, right, width)
+            continue
+        # What is written too much is painted over by what follows, in this row or the next.
+        if not recipe.reflect:
+            for k in range(0, 3 * left, 16):
+                clear16(target + _U(row + k))
+        if flip:
+            kept = out[row + 3 * right] if recipe.reflect else 0
+            reverse(begin, stored, inside)
+            out[row + 3 * right] = kept
+        else:
+            move(begin, stored, 3 * inside)
+        if not recipe.reflect:
+            for k in range(3 * right, line, 16):
+                clear16(target + _U(row + k))
     if recipe.cutout:
-        top = _drawn(bits, _CUTOUT_Y, height) - recipe.cutout // 2
-        left = _drawn(bits, _CUTOUT_X, width) - recipe.cutout // 2
+        top = drawn(bits, _CUTOUT_Y, height) - recipe.cutout // 2
+        left = drawn(bits, _CUTOUT_X, width) - recipe.cutout // 2
         first, last = max(left, 0), min(left + recipe.cutout, width)
         for y in range(max(top, 0), min(top + recipe.cutout, height)):
             out[y * line + 3 * first : y * line + 3 * last] = 0
@@ -145,7 +159,20 @@ def pixels(first, last, data, offsets, ids, out, recipe):
     for i in range(first, last):
         start = offsets[ids[i]]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
-        _paint(flat[i], data[start : start + size], height, width, recipe, bits)
+        paint(flat[i], data[start : start + size], height, width, recipe, bits)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def normalise(line, picture, out, table, scale, shift, exact):
+    """Bytes `picture` uint8 [H * W * 3] -> values `line` [H * W * 3], a row of `out`; the rest as in `normalised`."""
+    steps = len(picture) // 24 if exact else 0
+    addresses = _U(line.ctypes.data), _U(picture.ctypes.data)
+    normalise24(out, addresses[0], addresses[1], steps, _U(scale.ctypes.data), _U(shift.ctypes.data))
+    red, green, blue = table[0], table[1], table[2]
+    for j in range(24 * steps, len(picture), 3):
+        line[j] = red[picture[j]]
+        line[j + 1] = green[picture[j + 1]]
+        line[j + 2] = blue[picture[j + 2]]
 
 
 @njit(nogil=True, cache=True)
@@ -162,16 +189,8 @@ def normalised(first, last, data, offsets, ids, out, recipe, table, scale, shift
     size = height * width * 3
     flat = out.reshape(out.shape[0], size)
     picture = np.empty(size, np.uint8)
-    steps = size // 24 if exact else 0
-    red, green, blue = table[0], table[1], table[2]
     for i in range(first, last):
         start = offsets[ids[i]]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
-        _paint(picture, data[start : start + size], height, width, recipe, bits)
-        line = flat[i]
-        addresses = _U(line.ctypes.data), _U(picture.ctypes.data)
-        normalise24(out, addresses[0], addresses[1], steps, _U(scale.ctypes.data), _U(shift.ctypes.data))
-        for j in range(24 * steps, size, 3):
-            line[j] = red[picture[j]]
-            line[j + 1] = green[picture[j + 1]]
-            line[j + 2] = blue[picture[j + 2]]
+        paint(picture, data[start : start + size], height, width, recipe, bits)
+        normalise(flat[i], picture, out, table, scale, shift, exact)

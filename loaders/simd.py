@@ -1,4 +1,4 @@
-"""Instructions that Numba has no words for: a block copy, the reversal of five pixels, and eight conversions at once.
+"""Instructions that Numba has no words for: block copies, the reversal of five pixels, eight conversions at once.
 
 All take addresses and check nothing: the caller answers for every byte.
 """
@@ -25,6 +25,31 @@ def copy(typingctx, target, source, count):
 
 
 @intrinsic
+def copy32(typingctx, target, source):
+    """Copy 32 bytes."""
+
+    def generate(context, builder, signature, args):
+        vector = ir.VectorType(_BYTE, 32)
+        value = builder.load(builder.inttoptr(args[1], vector.as_pointer()), align=1)
+        builder.store(value, builder.inttoptr(args[0], vector.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), generate
+
+
+@intrinsic
+def clear16(typingctx, target):
+    """Set 16 bytes to zero."""
+
+    def generate(context, builder, signature, args):
+        vector = ir.VectorType(_BYTE, 16)
+        builder.store(ir.Constant(vector, [0] * 16), builder.inttoptr(args[0], vector.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp), generate
+
+
+@intrinsic
 def reverse5(typingctx, target, source):
     """Write five 3-byte pixels in reverse order, and one byte of rubbish after them.
 
@@ -43,6 +68,59 @@ def reverse5(typingctx, target, source):
     return types.void(types.uintp, types.uintp), generate
 
 
+def _vector(type_, lanes: int):
+    return ir.VectorType(type_, lanes) if lanes > 1 else type_
+
+
+def _round(builder, value, kind, lanes: int):
+    """A value or vector in float32 -> one of the type of `kind`: float32, uint16 (bfloat16) or int16 (float16)."""
+    result, integers = _vector(ir.IntType(16), lanes), _vector(_INT, lanes)
+    if kind == types.float32:
+        return value
+    if kind == types.int16:
+        return builder.bitcast(builder.fptrunc(value, _vector(ir.HalfType(), lanes)), result)
+
+    def every(number):
+        return ir.Constant(integers, [number] * lanes if lanes > 1 else number)
+
+    bits = builder.bitcast(value, integers)  # to the nearest, ties to even
+    odd = builder.and_(builder.lshr(bits, every(16)), every(1))
+    return builder.trunc(builder.lshr(builder.add(builder.add(bits, every(0x7FFF)), odd), every(16)), result)
+
+
+class _Formula:
+    """Loads eight bytes and gives scale * byte + shift, in double, rounded to float32."""
+
+    def __init__(self, builder, scale, shift):
+        self.builder = builder
+        self.scales, self.shifts = ([self.load(at, 64 * k, ir.DoubleType()) for k in range(3)] for at in (scale, shift))
+        double8 = ir.VectorType(ir.DoubleType(), 8)
+        kind = ir.FunctionType(double8, [double8] * 3)
+        self.fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.v8f64")
+
+    def pointer(self, address, offset, type_):
+        at = self.builder.add(address, address.type(offset))
+        return self.builder.inttoptr(at, ir.VectorType(type_, 8).as_pointer())
+
+    def load(self, address, offset, type_):
+        return self.builder.load(self.pointer(address, offset, type_), align=1)
+
+    def __call__(self, address, k):
+        """Bytes 8 k..8 k + 7 of the 24 at `address`."""
+        integers = self.builder.zext(self.load(address, 8 * k, _BYTE), ir.VectorType(_INT, 8))
+        value = self.builder.sitofp(integers, ir.VectorType(ir.DoubleType(), 8))
+        value = self.builder.call(self.fma, [value, self.scales[k], self.shifts[k]])
+        return self.builder.fptrunc(value, ir.VectorType(ir.FloatType(), 8))
+
+
+def _times(builder, index, size: int):
+    return builder.mul(index, index.type(size))
+
+
+def _stored(kind):
+    return ir.FloatType() if kind == types.float32 else ir.IntType(16)
+
+
 @intrinsic
 def normalise24(typingctx, out, target, source, steps, scale, shift):
     """Write `steps` * 24 values scale[j % 24] * byte + shift[j % 24], computed in double and then rounded.
@@ -56,39 +134,64 @@ def normalise24(typingctx, out, target, source, steps, scale, shift):
 
     def generate(context, builder, signature, args):
         _, target, source, steps, scale, shift = args
-        bytes8, double8, float8, int8 = (ir.VectorType(t, 8) for t in (_BYTE, ir.DoubleType(), ir.FloatType(), _INT))
-        result8 = float8 if kind == types.float32 else ir.VectorType(ir.IntType(16), 8)
+        formula = _Formula(builder, scale, shift)
         width = kind.bitwidth  # bytes of eight values
-
-        def pointer(address, offset, vector):
-            return builder.inttoptr(builder.add(address, address.type(offset)), vector.as_pointer())
-
-        def load(address, offset, vector):
-            return builder.load(pointer(address, offset, vector), align=1)
-
-        def every(value):
-            return ir.Constant(int8, [value] * 8)
-
-        def rounded(value):
-            value = builder.fptrunc(value, float8)
-            if kind == types.float32:
-                return value
-            if kind == types.int16:
-                return builder.bitcast(builder.fptrunc(value, ir.VectorType(ir.HalfType(), 8)), result8)
-            bits = builder.bitcast(value, int8)  # to the nearest, ties to even
-            odd = builder.and_(builder.lshr(bits, every(16)), every(1))
-            return builder.trunc(builder.lshr(builder.add(builder.add(bits, every(0x7FFF)), odd), every(16)), result8)
-
-        scales, shifts = ([load(base, 64 * k, double8) for k in range(3)] for base in (scale, shift))
-        fma_type = ir.FunctionType(double8, [double8] * 3)
-        fma = cgutils.get_or_insert_function(builder.module, fma_type, "llvm.fma.v8f64")
         with cgutils.for_range(builder, steps) as loop:
-            read = builder.add(source, builder.mul(loop.index, source.type(24)))
-            write = builder.add(target, builder.mul(loop.index, target.type(3 * width)))
+            read = builder.add(source, _times(builder, loop.index, 24))
+            write = builder.add(target, _times(builder, loop.index, 3 * width))
             for k in range(3):
-                value = builder.sitofp(builder.zext(load(read, 8 * k, bytes8), int8), double8)
-                value = rounded(builder.call(fma, [value, scales[k], shifts[k]]))
-                builder.store(value, pointer(write, width * k, result8), align=1)
+                value = _round(builder, formula(read, k), kind, 8)
+                builder.store(value, formula.pointer(write, width * k, _stored(kind)), align=1)
         return context.get_dummy_value()
 
     return types.void(out, types.uintp, types.uintp, types.intp, types.uintp, types.uintp), generate
+
+
+@intrinsic
+def blend24(typingctx, out, target, source, other, steps, scale, shift, one, two):
+    """Write `steps` * 24 values one * a + two * b, of a and b as `normalise24` gives them in float32 for two pictures.
+
+    Two products and a sum in float32, each rounded; then the sum is rounded to the type of `out`.
+
+    Args:
+        source, other: addresses of the bytes of the two pictures; the rest as in `normalise24`.
+        one, two: float32.
+    """
+    kind = out.dtype
+
+    def generate(context, builder, signature, args):
+        _, target, source, other, steps, scale, shift, one, two = args
+        formula = _Formula(builder, scale, shift)
+        width, float8 = kind.bitwidth, ir.VectorType(ir.FloatType(), 8)
+
+        def every(value):
+            first = builder.insert_element(ir.Constant(float8, ir.Undefined), value, _INT(0))
+            return builder.shuffle_vector(
+                first, ir.Constant(float8, ir.Undefined), ir.Constant(ir.VectorType(_INT, 8), [0] * 8)
+            )
+
+        one, two = every(one), every(two)
+        with cgutils.for_range(builder, steps) as loop:
+            read = _times(builder, loop.index, 24)
+            write = builder.add(target, _times(builder, loop.index, 3 * width))
+            for k in range(3):
+                value = builder.fmul(one, formula(builder.add(source, read), k))
+                value = builder.fadd(value, builder.fmul(two, formula(builder.add(other, read), k)))
+                builder.store(
+                    _round(builder, value, kind, 8), formula.pointer(write, width * k, _stored(kind)), align=1
+                )
+        return context.get_dummy_value()
+
+    addresses = (types.uintp, types.uintp, types.uintp, types.intp, types.uintp, types.uintp)
+    return types.void(out, *addresses, types.float32, types.float32), generate
+
+
+@intrinsic
+def rounded_to(typingctx, out, value):
+    """A float32 as an element of the array `out`: float32, uint16 (bfloat16) or int16 (float16)."""
+    kind = out.dtype
+
+    def generate(context, builder, signature, args):
+        return _round(builder, args[1], kind, 1)
+
+    return kind(out, types.float32), generate
