@@ -70,7 +70,7 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     checkpoint.remove_leftovers(folder)
     record.cut_rows(folder, state.epoch)
     record.write_config(folder, job.config)
-    where = f"continuing {folder} at epoch {state.epoch}, batch {state.batch}" if content else f"results go to {folder}"
+    where = f"continuing {folder} behind step {state.ledger.steps:,}" if content else f"results go to {folder}"
     for line in (job.precision.reason, where):
         console.print(line, highlight=False, soft_wrap=True)
     try:
@@ -78,7 +78,7 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
         summary = summarise(job, state, folder, stop)
     except Stopped as stopped:
         console.print(
-            f"stopped by {stopped} at epoch {state.epoch}, batch {state.batch}, all saved; "
+            f"stopped by {stopped} in epoch {state.epoch + 1} after step {state.ledger.steps:,}, all saved; "
             f"continue with: python -m training.run --resume {folder}",
             highlight=False,
             soft_wrap=True,

@@ -1,6 +1,5 @@
 """What a person sees while a run goes on and when it ends. Knows the terminal; knows nothing of training."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +14,11 @@ class Meter:
 
     def __init__(self, console: Console, done_steps: int, total_steps: int, num_epochs: int, progress: Progress | None):
         self._console, self._progress = console, progress
-        self._steps, self._total, self._epochs = done_steps, total_steps, num_epochs
-        self._first, self._started = done_steps, time.perf_counter()
+        self._total, self._epochs = total_steps, num_epochs
         self._task = progress and progress.add_task("training", total=total_steps, completed=done_steps)
 
     def advance(self) -> None:
         """One step more."""
-        self._steps += 1
         if self._progress:
             self._progress.advance(self._task)
 
@@ -34,9 +31,8 @@ class Meter:
         """One line for a finished epoch, from its row of metrics.jsonl."""
         accuracy = "" if row["test_accuracy"] is None else f"  test {100 * row['test_accuracy']:5.2f} %"
         left = ""
-        if self._steps < self._total and self._steps > self._first:
-            per_step = (time.perf_counter() - self._started) / (self._steps - self._first)
-            left = f"  left {clock((self._total - self._steps) * per_step)}"
+        if row["step"] < self._total:
+            left = f"  left {clock(row['train_seconds'] / row['step'] * (self._total - row['step']))}"
         self._console.print(
             f"epoch {row['epoch']:>{len(str(self._epochs))}}/{self._epochs}  step {row['step']:,}/{self._total:,}  "
             f"samples {row['samples']:,}  loss {row['train_loss']:.4f}{accuracy}  "

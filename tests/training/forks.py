@@ -139,7 +139,7 @@ def stop(arguments: list[str], work: Path, number: int, status: int) -> None:
         time.sleep(0.001)
     os.kill(pid, number)
     assert finish(pid) == status
-    assert f"stopped by {name} at epoch" in log.read_text()
+    assert f"stopped by {name} in epoch" in log.read_text()
     assert f"--resume {folder}" in log.read_text().replace("\n", "")
     saved = content(folder)
     assert saved["ledger"]["samples"] == saved["ledger"]["visits"].sum()
