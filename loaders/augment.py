@@ -14,13 +14,19 @@ from loaders.rng import below_array, hash_array
 
 # One slot of random bits per decision: bits = hash64(hash64(key, position), slot).
 CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(5)
+RESIZED_CROP = 64  # the first of the 40 slots of `loaders.geometry`
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Augmentation of one picture, in this order: pad and crop, flip, cut out, normalise.
+    """Augmentation of one picture, in this order: cut a box and resize it, pad and crop, flip, cut out, normalise.
 
     Attributes:
+        resize: side in pixels of the square that the picture becomes, so that pictures may vary in size; 0 is none.
+        random_resized_crop: the smallest and the largest share of the picture's area that the box takes, drawn at
+            random as in torchvision's RandomResizedCrop; None takes a centred square. Both need `resize`.
+        ratio: the smallest and the largest width / height of a random box.
+        center_crop: side of the centred square as a share of the shorter side of the picture.
         crop_padding: pixels added on each side before a random crop back to the picture's size; 0 is no crop.
         pad_mode: "zero" or "reflect" (without repeating the edge).
         flip: mirror left to right with probability one half.
@@ -29,6 +35,10 @@ class Augment:
         mean, std: per channel, in units of [0, 1]; used for float outputs only: (pixel / 255 - mean) / std.
     """
 
+    resize: int = 0
+    random_resized_crop: tuple[float, float] | None = None
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    center_crop: float = 1.0
     crop_padding: int = 0
     pad_mode: str = "zero"
     flip: bool = False
@@ -37,12 +47,27 @@ class Augment:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
+        _check_box(self)
         if self.crop_padding < 0 or self.cutout < 0:
             raise ValueError(f"crop_padding and cutout are pixels >= 0, got {self.crop_padding} and {self.cutout}")
         if self.pad_mode not in ("zero", "reflect"):
             raise ValueError(f"pad_mode is 'zero' or 'reflect', got {self.pad_mode!r}")
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError(f"mean and std need one value a channel and std > 0, got {self.mean} and {self.std}")
+
+
+def _check_box(augment: Augment) -> None:
+    share, ratio = augment.random_resized_crop, augment.ratio
+    if augment.resize < 0:
+        raise ValueError(f"resize is a side in pixels, or 0 for none, got {augment.resize}")
+    if share is not None and not (len(share) == 2 and 0 < share[0] <= share[1] <= 1):
+        raise ValueError(f"random_resized_crop is two shares of the area, 0 < smallest <= largest <= 1, got {share}")
+    if not (len(ratio) == 2 and 0 < ratio[0] <= ratio[1]):
+        raise ValueError(f"ratio is two values of width / height, 0 < smallest <= largest, got {ratio}")
+    if not 0 < augment.center_crop <= 1:
+        raise ValueError(f"center_crop is a share of the shorter side in (0, 1], got {augment.center_crop}")
+    if not augment.resize and (share is not None or augment.center_crop != 1):
+        raise ValueError("random_resized_crop and center_crop need the side of the result: set resize, such as 224")
 
 
 def normalisation_table(augment: Augment) -> np.ndarray:

@@ -114,6 +114,15 @@ def nchw(images_NHWC: torch.Tensor) -> torch.Tensor:
     return images_NHWC.permute(0, 3, 1, 2)
 
 
+def delivered_shape(dataset: DatasetFile, augment: Augment, backend: str) -> tuple[int, int, int]:
+    """(H, W, 3) of every delivered picture: the square that they are resized to, or their own size.
+
+    Raises:
+        ValueError: the pictures vary in size and are not resized.
+    """
+    return (augment.resize, augment.resize, CHANNELS) if augment.resize else one_size(dataset, backend)
+
+
 def one_size(dataset: DatasetFile, backend: str) -> tuple[int, int, int]:
     """(H, W, 3) of every picture.
 
@@ -125,6 +134,6 @@ def one_size(dataset: DatasetFile, backend: str) -> tuple[int, int, int]:
         raise ValueError(
             f"backend {backend!r} needs pictures of one size, those of {dataset.path} are "
             f"{dataset.heights.min()} to {dataset.heights.max()} pixels high and "
-            f"{dataset.widths.min()} to {dataset.widths.max()} wide: resize them when converting"
+            f"{dataset.widths.min()} to {dataset.widths.max()} wide: set resize and random_resized_crop or center_crop"
         )
     return shape

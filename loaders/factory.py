@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -16,10 +17,11 @@ from loaders.importance import ImportanceTable
 from loaders.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan
 
-# Name -> module, imported when asked for. `open_backend(dataset, settings)` returns what has `epoch(plan, start_batch)`.
+# Name -> module, imported when asked for; `open_backend(dataset, settings)` gives what has `epoch(plan, start_batch)`.
 BACKENDS = {
     "fused": "loaders.fused",
     "ffcv": "loaders.ffcv_backend",
+    "dali": "loaders.dali_backend",
     "reference": "loaders.reference",
 }
 
@@ -88,9 +90,9 @@ def make_loader(
     """Open a data set for training or evaluation.
 
     Args:
-        path: a `.beton` file.
+        path: a `.beton`, or a `.tar` with its `.idx`.
         batch_size: samples a batch.
-        backend: "auto", or one of `BACKENDS`. "auto" takes "fused" for raw pixels and "ffcv" where there is JPEG.
+        backend: "auto", or one of `BACKENDS`; see `choose_backend`.
         device: where the batches go, "cpu" or "cuda".
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to a picture.
@@ -114,11 +116,33 @@ def make_loader(
     if scheduler.num_samples != dataset.num_samples:
         raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
     if backend == "auto":
-        backend = "fused" if dataset.kind == "raw" else "ffcv"
+        backend = choose_backend(dataset, augment, device.type)
     engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
     if device.type == "cuda":
         engine = OnDevice(engine, device)
     return Loader(dataset, settings, engine, scheduler, table)
+
+
+def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
+    """What "auto" means.
+
+    Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
+    on a CPU, or "dali" where FFCV is not installed. Pictures that are resized, and JPEG beside raw pixels: as JPEG, but
+    only "ffcv" takes both in one file.
+    """
+    if dataset.kind == "raw" and not augment.resize:
+        return "fused"
+    if dataset.kind == "png":
+        return "dali"
+    if dataset.kind == "mixed":
+        return "ffcv"
+    return "dali" if _installed("nvidia.dali") and (device_type == "cuda" or not _installed("ffcv")) else "ffcv"
+
+
+def _installed(name: str) -> bool:
+    """Whether a package can be found; it is not imported."""
+    package, _, _ = name.rpartition(".")
+    return (not package or _installed(package)) and importlib.util.find_spec(name) is not None
 
 
 def _device(device: str | torch.device) -> torch.device:

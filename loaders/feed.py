@@ -18,8 +18,9 @@ from loaders.types import Batch, EpochPlan
 AHEAD = 2  # batches ready or in the making
 SLOTS = AHEAD + 2  # and two with a consumer that has just asked for the next
 
-# ids int64 [B] -> (data uint8, offsets int64, rows int64 [B]): picture i of the batch begins at data[offsets[rows[i]]].
-Fetch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+# (plan, spans) -> for each span data uint8, offsets int64, rows int64 [B]: picture i begins at data[offsets[rows[i]]].
+Pictures = tuple[np.ndarray, np.ndarray, np.ndarray]
+Fetch = Callable[[EpochPlan, list[Span]], Iterator[Pictures]]
 
 
 class Feed:
@@ -29,8 +30,9 @@ class Feed:
         dataset: the open file.
         shape: (H, W, 3) of its pictures.
         settings: how to deliver.
-        new_fetch: makes the function that fetches the pictures of a batch. What that returns stays valid until its next
-            call; epochs that run at once get functions of their own.
+        new_fetch: makes the generator function that fetches the pictures of an epoch. What it yields stays valid until
+            it is asked for the next; it is closed when the epoch ends early. Epochs that run at once get functions of
+            their own, the next epoch gets one again.
     """
 
     def __init__(
@@ -56,15 +58,16 @@ class Feed:
     def _batches(self, plan: EpochPlan, todo: list[Span]) -> Iterator[Batch]:
         workspace = self._idle.pop() if self._idle else self._new_workspace()
         slots, fetch = workspace
+        fetched = fetch(plan, todo)
         try:
             beside = columns(plan, self.dataset)
-            for span in todo:
-                data, offsets, rows = fetch(plan.ids[span.first : span.last])
+            for span, (data, offsets, rows) in zip(todo, fetched, strict=True):
                 out = slots.free()
                 self.painter.paint(plan, span, data, offsets, rows, out)
                 yield Batch(slots.tensor(out, len(rows)), **beside.slice(span))
                 del out
         finally:
+            fetched.close()
             self._idle.append(workspace)
 
     def _new_workspace(self) -> tuple[Slots, Fetch]:

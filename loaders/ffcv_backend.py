@@ -10,41 +10,48 @@ import functools
 import glob
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import llvmlite.binding
 import numpy as np
 from numba import njit, types
 
-from loaders.batches import Settings, one_size
+from loaders.batches import Settings, Span, delivered_shape
 from loaders.dataset import DatasetFile
-from loaders.feed import Feed, Fetch
+from loaders.feed import Feed, Fetch, Pictures
+from loaders.geometry import boxes
+from loaders.jpeg import jpeg_size
 from loaders.parallel import for_blocks
 from loaders.reference import decode
 from loaders.simd import copy
+from loaders.types import EpochPlan
 
 _MISSING = (
     "backend 'ffcv' needs FFCV's compiled library ({reason}): install Debian's libopencv-dev libturbojpeg0-dev "
     'pkg-config g++, then pip install "rebar-loaders[ffcv]"'
 )
 _U32 = types.uint32
-_SYMBOL = "rebar_ffcv_imdecode"
 # imdecode(bytes, size, height, width, out, crop height, crop width, x, y, scale, of, crop?, flip?) -> 0 if all is well
 _imdecode = types.ExternalFunction(
-    _SYMBOL,
+    "rebar_ffcv_imdecode",
     types.int32(types.uintp, types.uint64, _U32, _U32, types.uintp, *[_U32] * 6, types.boolean, types.boolean),
 )
+# resize(0, source, height, width, first row, last, first column, last, out, height, width): area averages
+_resize = types.ExternalFunction("rebar_ffcv_resize", types.void(*[types.int64] * 11))
 _U = np.uint64
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
-    """Deliver a data set whose pictures have one size, JPEG or raw.
+    """Deliver a data set, JPEG or raw, whose pictures have one size or are resized to one.
 
     Raises:
         ImportError: FFCV is not installed.
-        ValueError: pictures of several sizes.
+        ValueError: pictures of several sizes, or PNG.
     """
+    if dataset.kind == "png":
+        raise ValueError(f"backend 'ffcv' reads no PNG, {dataset.path} holds some: use backend='dali'")
     _load_library()
-    shape = one_size(dataset, "ffcv")
+    shape = delivered_shape(dataset, settings.augment, "ffcv")
     return Feed(dataset, shape, settings, lambda: _new_fetch(dataset, shape, settings))
 
 
@@ -59,7 +66,9 @@ def _load_library() -> ctypes.CDLL:
         library = ctypes.CDLL(libraries[0])
     except OSError as error:
         raise ImportError(_MISSING.format(reason=error)) from error
-    llvmlite.binding.add_symbol(_SYMBOL, ctypes.cast(library.imdecode, ctypes.c_void_p).value)
+    for name in ("imdecode", "resize"):
+        llvmlite.binding.add_symbol(f"rebar_ffcv_{name}", ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
+    library.resize.argtypes, library.resize.restype = [ctypes.c_int64] * 11, None
     return library
 
 
@@ -71,33 +80,31 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
     for array in (readable, offsets, rows):
         array.flags.writeable = False  # one type for the kernels, whether they read this or the file
     stored = (dataset.data, dataset.offsets, dataset.sizes, dataset.is_jpeg)
+    augment, threads = settings.augment, settings.num_threads
 
-    def fetch(ids: np.ndarray):
-        for_blocks(_decode, len(ids), *stored, ids, decoded, failed, threads=settings.num_threads)
-        for i in np.flatnonzero(failed[: len(ids)]):
-            # A warning (extra bytes) or an error (bytes lost): the strict decoder tells, and names the sample.
-            decoded[i] = decode(dataset, ids[i])
-        return readable, offsets, rows[: len(ids)]
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
+        for span in todo:
+            ids, box = plan.ids[span.first : span.last], None
+            if augment.resize:
+                heights, widths = dataset.heights[ids], dataset.widths[ids]
+                box = boxes(augment, plan.key, plan.positions[span.first : span.last], heights, widths)
+                for_blocks(_decode_box, len(ids), *stored, heights, widths, ids, box, decoded, failed, threads=threads)
+            else:
+                for_blocks(_decode, len(ids), *stored, ids, decoded, failed, threads=threads)
+            for i in np.flatnonzero(failed[: len(ids)]):
+                # A warning (extra bytes) or an error (bytes lost): the strict decoder tells, and names the sample.
+                picture = decode(dataset, ids[i])
+                decoded[i] = picture if box is None else _resized(picture, *map(int, box[i]), augment.resize)
+            yield readable, offsets, rows[: len(ids)]
 
     return fetch
 
 
-@njit(nogil=True, cache=True)
-def _jpeg_size(stream):
-    """Height and width in the header of a JPEG stream, uint8 [n]; 0, 0 when there is none."""
-    n = len(stream)
-    if n < 4 or stream[0] != 0xFF or stream[1] != 0xD8:
-        return 0, 0
-    i = 2
-    while i + 9 <= n and stream[i] == 0xFF:
-        marker = stream[i + 1]
-        if marker == 0xFF:  # a fill byte
-            i += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker != 0xC4 and marker != 0xC8 and marker != 0xCC:  # a frame header
-            return (int(stream[i + 5]) << 8) + stream[i + 6], (int(stream[i + 7]) << 8) + stream[i + 8]
-        i += 2 + (int(stream[i + 2]) << 8) + stream[i + 3]
-    return 0, 0
+def _resized(picture: np.ndarray, top: int, left: int, height: int, width: int, side: int) -> np.ndarray:
+    picture, out = np.ascontiguousarray(picture), np.empty((side, side, 3), np.uint8)
+    box = (top, top + height, left, left + width)
+    _load_library().resize(0, picture.ctypes.data, *picture.shape[:2], *box, out.ctypes.data, side, side)
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -113,9 +120,49 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
         failed[i] = False
         if not is_jpeg[ids[i]]:
             copy(target, source, size)
-        elif _jpeg_size(data[start : start + size]) != (height, width):
+        elif jpeg_size(data[start : start + size]) != (height, width):
             failed[i] = True
         else:
             args = (_U32(height), _U32(width))
             status = _imdecode(source, _U(size), *args, target, *args, _U32(0), _U32(0), _U32(1), _U32(1), False, False)
             failed[i] = status != 0
+
+
+@njit(nogil=True, cache=True)
+def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids, box, out, failed):
+    """The same with boxes int64 [B, 4] (top, left, height, width) cut out and resized to `out` uint8 [B, S, S, 3].
+
+    `heights`, `widths` int64 [B] of the stored pictures.
+    """
+    side = out.shape[1]
+    room = 0
+    for i in range(first, last):
+        room = max(room, heights[i] * widths[i] * 3)
+    scratch = np.empty(room, np.uint8)
+    for i in range(first, last):
+        start, size = offsets[ids[i]], sizes[ids[i]]
+        height, width = heights[i], widths[i]
+        picture, source = _U(scratch.ctypes.data), _U(data[start : start + size].ctypes.data)
+        top, left, bottom, right = box[i, 0], box[i, 1], box[i, 0] + box[i, 2], box[i, 1] + box[i, 3]
+        failed[i] = False
+        if not is_jpeg[ids[i]]:
+            picture = source
+        elif jpeg_size(data[start : start + size]) != (height, width):
+            failed[i] = True
+        else:
+            # The inverse transform at n/8 of the size, the least that has no fewer pixels than the result.
+            n = _eighths(side, min(box[i, 2], box[i, 3]))
+            full = (_U32(height), _U32(width))
+            args = (source, _U(size), *full, picture, *full, _U32(0), _U32(0), _U32(n), _U32(8), False, False)
+            failed[i] = _imdecode(*args) != 0
+            height, width = (height * n + 7) // 8, (width * n + 7) // 8
+            top, bottom = (top * n + 4) // 8, min((bottom * n + 4) // 8, height)
+            left, right = (left * n + 4) // 8, min((right * n + 4) // 8, width)
+        if not failed[i]:
+            target = np.int64(out[i].ctypes.data)
+            _resize(0, np.int64(picture), height, width, top, bottom, left, right, target, side, side)
+
+
+@njit(nogil=True, cache=True)
+def _eighths(side, box):
+    return 8

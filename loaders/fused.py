@@ -3,17 +3,28 @@
 The file is resident through its memory map; no byte of it is copied before the kernel reads it.
 """
 
-from loaders.batches import Settings, one_size
+from collections.abc import Iterator
+
+from loaders.batches import Settings, Span, one_size
 from loaders.dataset import DatasetFile
-from loaders.feed import Feed
+from loaders.feed import Feed, Pictures
+from loaders.types import EpochPlan
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
     """Deliver a raw data set whose pictures have one size.
 
     Raises:
-        ValueError: the file holds JPEG, or pictures of several sizes.
+        ValueError: the file holds JPEG or pictures of several sizes, or the pictures are to be resized.
     """
     if dataset.kind != "raw":
         raise ValueError(f"backend 'fused' reads raw pixels, {dataset.path} holds JPEG: use backend='ffcv'")
-    return Feed(dataset, one_size(dataset, "fused"), settings, lambda: lambda ids: (dataset.data, dataset.offsets, ids))
+    if settings.augment.resize:
+        raise ValueError("backend 'fused' does not resize: use backend='ffcv'")
+    shape = one_size(dataset, "fused")
+
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
+        for span in todo:
+            yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
+
+    return Feed(dataset, shape, settings, lambda: fetch)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from loaders.augment import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, Augment, draw, normalisation_table
-from loaders.batches import Settings, Span, columns, nchw, one_size, spans
+from loaders.batches import Settings, Span, columns, delivered_shape, nchw, spans
 from loaders.dataset import DatasetFile
+from loaders.geometry import boxes
 from loaders.types import Batch, EpochPlan
 
 
@@ -20,7 +21,7 @@ class Reference:
     """Delivers a data set without a thread, a buffer or a trick."""
 
     def __init__(self, dataset: DatasetFile, settings: Settings):
-        one_size(dataset, "reference")
+        delivered_shape(dataset, settings.augment, "reference")
         self.dataset, self.settings = dataset, settings
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
@@ -39,7 +40,7 @@ class Reference:
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
-    """Deliver any data set whose pictures have one size."""
+    """Deliver any data set whose pictures have one size, or are resized to one."""
     return Reference(dataset, settings)
 
 
@@ -59,7 +60,9 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
 
 
 def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
-    """Pad and crop, flip, cut out: uint8 [H, W, 3] from the draws of one global position."""
+    """Cut and resize, pad and crop, flip, cut out: uint8 [H, W, 3] from the draws of one global position."""
+    if augment.resize:
+        image_HWC = resized(image_HWC, augment, key, position)
 
     def drawn(slot: int, n: int) -> int:
         return int(draw(key, np.array([position]), slot, n)[0])
@@ -78,6 +81,19 @@ def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) 
         image_HWC = image_HWC.copy()
         image_HWC[max(y, 0) : max(y + augment.cutout, 0), max(x, 0) : max(x + augment.cutout, 0)] = 0
     return image_HWC
+
+
+def resized(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
+    """The box of `loaders.geometry` as uint8 [resize, resize, 3], through Pillow's BILINEAR.
+
+    That filter is a triangle, widened by the ratio where the picture shrinks (so it does not alias); pixels outside the
+    box are not looked at.
+    """
+    height, width, _ = image_HWC.shape
+    sizes = np.array([height]), np.array([width])
+    top, left, height, width = boxes(augment, key, np.array([position]), *sizes)[0]
+    box = Image.fromarray(image_HWC[top : top + height, left : left + width])
+    return np.asarray(box.resize((augment.resize, augment.resize), Image.Resampling.BILINEAR))
 
 
 def normalised(image_HWC: np.ndarray, augment: Augment) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 
 from loaders import Augment, EpochPlan, make_loader
 
-BACKENDS = ("fused", "ffcv")
+BACKENDS = ("fused", "ffcv", pytest.param("dali", marks=pytest.mark.dali))
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
 STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.247, 0.2435, 0.2616)}
 AUGMENTS = {

@@ -13,7 +13,7 @@ import torch
 
 from loaders import Augment, EpochPlan, make_loader
 
-pytestmark = pytest.mark.parametrize("backend", ["fused", "ffcv"])
+pytestmark = pytest.mark.parametrize("backend", ["fused", "ffcv", pytest.param("dali", marks=pytest.mark.dali)])
 AUGMENT = Augment(crop_padding=4, flip=True, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 PLAN = EpochPlan(np.arange(96) * 5 % 97, key=3)
 

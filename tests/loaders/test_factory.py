@@ -46,7 +46,7 @@ def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "turbo"}, "unknown backend 'turbo': choose one of auto, fused, ffcv, reference"),
+        ({"backend": "turbo"}, "unknown backend 'turbo': choose one of auto, fused, ffcv, dali, reference"),
         ({"device": "tpu9"}, "unknown device 'tpu9'"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         ({"dtype": torch.int64}, "dtype is one of torch.uint8, torch.float32, .* got torch.int64"),
@@ -72,7 +72,7 @@ def test_no_cuda_device(betons):
         make_loader(betons["square"].path, 8, device="cuda")
 
 
-@pytest.mark.parametrize("backend", ["fused", "ffcv", "reference"])
+@pytest.mark.parametrize("backend", ["fused", "ffcv", "reference", pytest.param("dali", marks=pytest.mark.dali)])
 def test_a_plan_that_does_not_fit_is_refused_before_the_epoch(betons, backend):
     loader = make_loader(betons["square"].path, 8, backend=backend, drop_last=True)
     for bad in (97, -1, 2**40):
