@@ -42,11 +42,6 @@ class Job(NamedTuple):
     rule: StepRule
     flops: dict[int | None, float]
 
-    @property
-    def num_samples(self) -> int:
-        """N of the training split."""
-        return self.manifest.splits["train"].num_samples
-
 
 def assemble(config: Config) -> tuple[Job, State]:
     """Everything that a run needs, at its beginning.
