@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loaders.mixers import RICAP, CutMix, Mixup
 from loaders.rng import below_array, hash_array
 
 # One slot of random bits per decision: bits = hash64(hash64(key, position), slot).
@@ -32,6 +33,7 @@ class Augment:
         flip: mirror left to right with probability one half.
         cutout: side in pixels of a square set to zero (before normalisation), centred at a random pixel and cut at the
             borders (DeVries and Taylor 2017); 0 is none.
+        mixer: mix the pictures of a batch, each augmented by its own draws: Mixup, CutMix or RICAP; None does not.
         mean, std: per channel, in units of [0, 1]; used for float outputs only: (pixel / 255 - mean) / std.
     """
 
@@ -43,6 +45,7 @@ class Augment:
     pad_mode: str = "zero"
     flip: bool = False
     cutout: int = 0
+    mixer: Mixup | CutMix | RICAP | None = None
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
@@ -50,6 +53,8 @@ class Augment:
         _check_box(self)
         if self.crop_padding < 0 or self.cutout < 0:
             raise ValueError(f"crop_padding and cutout are pixels >= 0, got {self.crop_padding} and {self.cutout}")
+        if not isinstance(self.mixer, Mixup | CutMix | RICAP | None):
+            raise ValueError(f"mixer is None, or a value such as Mixup(), CutMix() or RICAP(), got {self.mixer!r}")
         if self.pad_mode not in ("zero", "reflect"):
             raise ValueError(f"pad_mode is 'zero' or 'reflect', got {self.pad_mode!r}")
         if len(self.mean) != len(self.std) or min(self.std) <= 0:

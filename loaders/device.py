@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from loaders.types import Batch, EpochPlan
+from loaders.types import Batch, EpochPlan, Mix
 
 IN_FLIGHT = 2  # host batches that a copy may still be reading
 
@@ -33,7 +33,7 @@ class OnDevice:
         try:
             for batch in batches:
                 with torch.cuda.stream(stream):
-                    moved = Batch(*(None if x is None else x.to(self.device, non_blocking=True) for x in batch))
+                    moved = _moved(batch, self.device)
                     event = stream.record_event()
                 copying.append((event, batch))
                 sent.append((event, moved))
@@ -51,7 +51,14 @@ class OnDevice:
     def _received(self, event: torch.cuda.Event, batch: Batch) -> Batch:
         current = torch.cuda.current_stream(self.device)
         current.wait_event(event)
-        for tensor in batch:
+        for tensor in (*batch[:-1], *(batch.mix or ())):
             if tensor is not None:
                 tensor.record_stream(current)
         return batch
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    *columns, mix = (None if x is None or isinstance(x, Mix) else x.to(device, non_blocking=True) for x in batch)
+    if batch.mix is not None:
+        mix = Mix(*(x.to(device, non_blocking=True) for x in batch.mix))
+    return Batch(*columns, mix)

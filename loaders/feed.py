@@ -63,8 +63,8 @@ class Feed:
             beside = columns(plan, self.dataset)
             for span, (data, offsets, rows) in zip(todo, fetched, strict=True):
                 out = slots.free()
-                self.painter.paint(plan, span, data, offsets, rows, out)
-                yield Batch(slots.tensor(out, len(rows)), **beside.slice(span))
+                mix = self.painter.paint(plan, span, data, offsets, rows, out)
+                yield Batch(slots.tensor(out, len(rows)), **beside.slice(span), mix=mix)
                 del out
         finally:
             fetched.close()

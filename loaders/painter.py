@@ -6,12 +6,13 @@ Knows the kernels and their arguments. Knows no file, no buffer and no thread.
 import numpy as np
 import torch
 
-from loaders import kernels
+from loaders import kernels, mix_kernels
 from loaders.augment import Augment, normalisation_table
 from loaders.batches import Span
+from loaders.mixers import Mixup, draw_mix
 from loaders.parallel import for_blocks
 from loaders.slots import patterns
-from loaders.types import EpochPlan
+from loaders.types import EpochPlan, Mix
 
 
 class Painter:
@@ -32,14 +33,20 @@ class Painter:
                 "lower crop_padding, or use pad_mode='zero'"
             )
         self.augment, self.num_threads = augment, num_threads
-        self._kernel, self._values = kernels.pixels, ()
-        if dtype != torch.uint8:
-            self._kernel, self._values = kernels.normalised, _values(augment, dtype)
+        if dtype == torch.uint8:
+            self._kernels, self._values = (kernels.pixels, mix_kernels.boxed_pixels, mix_kernels.blended_pixels), ()
+        else:
+            self._kernels = (kernels.normalised, mix_kernels.boxed_normalised, mix_kernels.blended_normalised)
+            self._values = _values(augment, torch.float32 if isinstance(augment.mixer, Mixup) else dtype)
 
     def paint(
         self, plan: EpochPlan, span: Span, data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, out: np.ndarray
-    ) -> None:
-        """Fill out[: len(ids)] with the pictures at data[offsets[ids]], drawn for the positions of `span`."""
+    ) -> Mix | None:
+        """Fill out[: len(ids)] with the pictures at data[offsets[ids]], drawn for the positions of `span`.
+
+        Returns:
+            how they were mixed; None without a mixer.
+        """
         augment = self.augment
         recipe = kernels.Recipe(
             np.uint64(plan.key),
@@ -50,7 +57,18 @@ class Painter:
             augment.flip,
             augment.cutout,
         )
-        for_blocks(self._kernel, len(ids), data, offsets, ids, out, recipe, *self._values, threads=self.num_threads)
+        args, options = (data, offsets, ids, out, recipe, *self._values), {"threads": self.num_threads}
+        plain, boxed, blended = self._kernels
+        if augment.mixer is None:
+            for_blocks(plain, len(ids), *args, **options)
+            return None
+        mixed = draw_mix(augment.mixer, plan.key, recipe.position, len(ids), *out.shape[1:3])
+        if mixed.blend < 0:
+            for_blocks(boxed, len(ids), *args, mixed.partners, mixed.boxes, **options)
+        else:
+            order = mix_kernels.cycles(mixed.partners)
+            for_blocks(blended, len(ids), *args, mixed.partners, mixed.blend, order, **options)
+        return Mix(torch.from_numpy(mixed.partners), torch.from_numpy(mixed.shares))
 
 
 def _values(augment: Augment, dtype: torch.dtype) -> tuple:

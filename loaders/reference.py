@@ -14,7 +14,8 @@ from loaders.augment import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, Augment, d
 from loaders.batches import Settings, Span, columns, delivered_shape, nchw, spans
 from loaders.dataset import DatasetFile
 from loaders.geometry import boxes
-from loaders.types import Batch, EpochPlan
+from loaders.mixers import ONE, MixGeometry, draw_mix
+from loaders.types import Batch, EpochPlan, Mix
 
 
 class Reference:
@@ -35,8 +36,12 @@ class Reference:
         for span in todo:
             samples = zip(plan.ids[span.first : span.last], plan.positions[span.first : span.last], strict=True)
             pixels = [augmented(decode(self.dataset, i), augment, plan.key, position) for i, position in samples]
-            images = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels])
-            yield Batch(nchw(torch.from_numpy(images)).to(dtype), **beside.slice(span))
+            images, mix = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels]), None
+            if augment.mixer is not None:
+                first = plan.rank + plan.world_size * span.first
+                geometry = draw_mix(augment.mixer, plan.key, first, *images.shape[:3])
+                images, mix = mixed(images, geometry), Mix(*map(torch.from_numpy, geometry[:2]))
+            yield Batch(nchw(torch.from_numpy(images)).to(dtype), **beside.slice(span), mix=mix)
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
@@ -100,3 +105,19 @@ def normalised(image_HWC: np.ndarray, augment: Augment) -> np.ndarray:
     """float32 [H, W, 3]: (pixel / 255 - mean) / std, through the table."""
     table = normalisation_table(augment)
     return np.stack([table[c][image_HWC[..., c]] for c in range(3)], axis=-1)
+
+
+def mixed(images_BHWC: np.ndarray, geometry: MixGeometry) -> np.ndarray:
+    """Mix augmented pictures, uint8 or float32 [B, H, W, 3]; blended bytes are rounded half up."""
+    partners, boxes, blend = geometry.partners, geometry.boxes, geometry.blend
+    if blend >= 0:
+        first, second = images_BHWC[partners[:, 0]], images_BHWC[partners[:, 1]]
+        if images_BHWC.dtype == np.uint8:
+            total = blend * first.astype(np.int64) + (ONE - blend) * second.astype(np.int64)
+            return ((total + ONE // 2) // ONE).astype(np.uint8)
+        return np.float32(blend / ONE) * first + np.float32(1 - blend / ONE) * second
+    out = np.empty_like(images_BHWC)
+    for k, (top, left, height, width, from_top, from_left) in enumerate(boxes):
+        patches = images_BHWC[partners[:, k], from_top : from_top + height, from_left : from_left + width]
+        out[:, top : top + height, left : left + width] = patches
+    return out

@@ -148,45 +148,6 @@ def normalise24(typingctx, out, target, source, steps, scale, shift):
 
 
 @intrinsic
-def blend24(typingctx, out, target, source, other, steps, scale, shift, one, two):
-    """Write `steps` * 24 values one * a + two * b, of a and b as `normalise24` gives them in float32 for two pictures.
-
-    Two products and a sum in float32, each rounded; then the sum is rounded to the type of `out`.
-
-    Args:
-        source, other: addresses of the bytes of the two pictures; the rest as in `normalise24`.
-        one, two: float32.
-    """
-    kind = out.dtype
-
-    def generate(context, builder, signature, args):
-        _, target, source, other, steps, scale, shift, one, two = args
-        formula = _Formula(builder, scale, shift)
-        width, float8 = kind.bitwidth, ir.VectorType(ir.FloatType(), 8)
-
-        def every(value):
-            first = builder.insert_element(ir.Constant(float8, ir.Undefined), value, _INT(0))
-            return builder.shuffle_vector(
-                first, ir.Constant(float8, ir.Undefined), ir.Constant(ir.VectorType(_INT, 8), [0] * 8)
-            )
-
-        one, two = every(one), every(two)
-        with cgutils.for_range(builder, steps) as loop:
-            read = _times(builder, loop.index, 24)
-            write = builder.add(target, _times(builder, loop.index, 3 * width))
-            for k in range(3):
-                value = builder.fmul(one, formula(builder.add(source, read), k))
-                value = builder.fadd(value, builder.fmul(two, formula(builder.add(other, read), k)))
-                builder.store(
-                    _round(builder, value, kind, 8), formula.pointer(write, width * k, _stored(kind)), align=1
-                )
-        return context.get_dummy_value()
-
-    addresses = (types.uintp, types.uintp, types.uintp, types.intp, types.uintp, types.uintp)
-    return types.void(out, *addresses, types.float32, types.float32), generate
-
-
-@intrinsic
 def rounded_to(typingctx, out, value):
     """A float32 as an element of the array `out`: float32, uint16 (bfloat16) or int16 (float16)."""
     kind = out.dtype

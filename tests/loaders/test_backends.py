@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from loaders import Augment, EpochPlan, make_loader
+from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, make_loader
 
 BACKENDS = ("fused", "ffcv", pytest.param("dali", marks=pytest.mark.dali))
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
@@ -22,6 +22,9 @@ AUGMENTS = {
     "further than the picture": Augment(crop_padding=40, flip=True, **STATISTICS),
     "odd cutout": Augment(cutout=5, **STATISTICS),
     "all": Augment(crop_padding=4, flip=True, cutout=8, **STATISTICS),
+    "mixup": Augment(crop_padding=4, flip=True, mixer=Mixup(1.0), **STATISTICS),
+    "CutMix": Augment(crop_padding=3, pad_mode="reflect", flip=True, mixer=CutMix(), **STATISTICS),
+    "RICAP": Augment(crop_padding=4, flip=True, cutout=8, mixer=RICAP(1.0), **STATISTICS),
     "coarse statistics": Augment(flip=True, mean=(0.5, 0.25, 1.0), std=(1e-30, 1e6, 3.0)),
 }
 
@@ -44,6 +47,8 @@ def assert_equal(got, wanted) -> None:
         for name in ("ids", "labels", "weights"):
             mine, theirs = getattr(g, name), getattr(w, name)
             assert (mine is None and theirs is None) or torch.equal(mine, theirs), name
+        assert (g.mix is None) == (w.mix is None)
+        assert g.mix is None or all(torch.equal(a, b) for a, b in zip(g.mix, w.mix, strict=True))
         # As bits: zeros of both signs count as different, NaN as equal to itself.
         bits = torch.uint8 if g.images.dtype == torch.uint8 else {2: torch.int16, 4: torch.int32}[g.images.itemsize]
         assert torch.equal(g.images.view(bits), w.images.view(bits)), "pixels"
