@@ -24,16 +24,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise OSError(error.errno, _sentence(error, path, temporary)) from error
+        with file_errors(path, temporary):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def file_errors(path: Path, temporary: Path) -> Iterator[None]:
+    """Turn an OSError into one with the same errno and a sentence about `path`, as far as `temporary` came."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, _sentence(error, path, temporary)) from error
 
 
 def _sentence(error: OSError, path: Path, temporary: Path) -> str:

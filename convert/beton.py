@@ -8,15 +8,18 @@ samples only and an error is raised where it happens. 50,000 pictures of 32 x 32
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from convert.arrays import check_arrays
 from convert.atomic import atomic_path
+from convert.streams import Streams
 
+JPEG = 0  # FFCV's mode of a picture
 MIN_PAGE_BYTES = 1 << 21  # FFCV's least page
 _MISSING = (
     "writing .beton files needs FFCV, which cannot be imported here ({reason}): install Debian's libopencv-dev "
@@ -44,29 +47,71 @@ def write_beton(
         OSError: the disk is full or the file cannot be written; nothing is left behind.
     """
     images_NHWC, labels_N = check_arrays(images_NHWC, labels_N)
+    field = _ffcv().fields.RGBImageField(write_mode="raw")
+    _write(path, images_NHWC, labels_N, field.encode, images_NHWC[0].nbytes, on_samples)
+
+
+def write_jpeg_beton(path: str | Path, streams: Streams, on_samples: Callable[[int], None] | None = None) -> None:
+    """Write JPEG streams, byte for byte, as a `.beton` with fields `image` and `label`; sample id i is stream i.
+
+    Arguments and errors are those of `write_beton`.
+    """
+    pictures = [(streams[i], int(streams.heights[i]), int(streams.widths[i])) for i in range(len(streams))]
+    _write(path, pictures, streams.labels, _keep, int(np.diff(streams.offsets).max()), on_samples)
+
+
+def _keep(destination: np.ndarray, picture: tuple[np.ndarray, int, int], malloc: Callable) -> None:
+    """What FFCV's image field does to a picture, without its encoder: store the stream as it is."""
+    stream, height, width = picture
+    destination["mode"], destination["height"], destination["width"] = JPEG, height, width
+    destination["data_ptr"], storage = malloc(len(stream))
+    storage[:] = stream
+
+
+class _Column(NamedTuple):
+    """All that FFCV's writer asks of a field once the header is written."""
+
+    encode: Callable
+
+
+def _ffcv():
+    """The package with the modules that are needed here."""
     try:
-        from ffcv.fields import IntField, RGBImageField
-        from ffcv.memory_allocator import MemoryAllocator
-        from ffcv.types import ALLOC_TABLE_TYPE
-        from ffcv.writer import DatasetWriter, handle_sample
+        import ffcv.fields
+        import ffcv.memory_allocator
+        import ffcv.types
+        import ffcv.writer
     except ImportError as error:
         raise ImportError(_MISSING.format(reason=error)) from error
+    return ffcv
 
-    fields = {"image": RGBImageField(write_mode="raw"), "label": IntField()}
-    num_samples, page_bytes = len(images_NHWC), _page_bytes(images_NHWC[0].nbytes)
+
+def _write(
+    path: str | Path,
+    pictures: Sequence,
+    labels_N: np.ndarray,
+    encode: Callable,
+    image_bytes: int,
+    on_samples: Callable[[int], None] | None,
+) -> None:
+    """Write `pictures` through `encode(destination, picture, malloc)`, at most about `image_bytes` each."""
+    ffcv = _ffcv()
+    fields = {"image": ffcv.fields.RGBImageField(), "label": ffcv.fields.IntField()}
+    encoders = {"image": _Column(encode), "label": fields["label"]}
+    num_samples, page_bytes = len(pictures), _page_bytes(image_bytes)
     with atomic_path(path) as temporary:
-        writer = DatasetWriter(str(temporary), fields, page_size=page_bytes, num_workers=1)
+        writer = ffcv.writer.DatasetWriter(str(temporary), fields, page_size=page_bytes, num_workers=1)
         writer.num_samples = num_samples
         writer.prepare()
-        allocator = MemoryAllocator(str(temporary), writer.data_region_start, page_bytes)
+        allocator = ffcv.memory_allocator.MemoryAllocator(str(temporary), writer.data_region_start, page_bytes)
         try:
             metadata = np.frombuffer(writer.metadata_sm.buf, dtype=writer.metadata_type, count=num_samples)
             names = metadata.dtype.names
             allocator.__enter__()  # opens the file; its __exit__ would wait for ever after some failures
             try:
                 for sample in range(num_samples):
-                    row = (images_NHWC[sample], labels_N[sample])
-                    handle_sample(row, sample, names, metadata, allocator, fields)
+                    row = (pictures[sample], labels_N[sample])
+                    ffcv.writer.handle_sample(row, sample, names, metadata, allocator, encoders)
                     if on_samples is not None and (sample + 1) % 1000 == 0:
                         on_samples(1000)
                 allocator.flush_page()
@@ -78,14 +123,14 @@ def write_beton(
             with suppress(BufferError):
                 writer.metadata_sm.close()
             writer.metadata_sm.unlink()
-        num_pages = allocator.next_page_written.value
-        _check_length(temporary, allocator.offset + num_pages * page_bytes + num_samples * ALLOC_TABLE_TYPE.itemsize)
+        num_pages, allocation = allocator.next_page_written.value, ffcv.types.ALLOC_TABLE_TYPE
+        _check_length(temporary, allocator.offset + num_pages * page_bytes + num_samples * allocation.itemsize)
     if on_samples is not None:
         on_samples(num_samples % 1000)
 
 
 def _page_bytes(image_bytes: int) -> int:
-    """FFCV's least page, or the least power of two that holds 16 pictures."""
+    """FFCV's least page, or the least power of two that holds 16 pictures of this size (the largest)."""
     return max(MIN_PAGE_BYTES, 1 << (16 * image_bytes - 1).bit_length())
 
 

@@ -68,9 +68,8 @@ def build(
     if not kept:
         (folder / FILE_NAME).unlink(missing_ok=True)  # it must not vouch for files that are about to change
     num_samples = sum(len(labels) for _, labels in splits.values()) * (2 if format == "both" else 1)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     written = {}
-    with Progress(*columns, console=console, disable=console is None) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(f"writing {name}", total=num_samples)
         for split, (images, labels) in splits.items():
             paths = _write_split(folder, split, (images, labels), format, lambda count: progress.advance(task, count))
@@ -82,6 +81,12 @@ def build(
     manifest = Manifest(name, tuple(images.shape[1:]), classes, mean, std, source, verified, note, written)
     write_manifest(folder, manifest)
     return manifest
+
+
+def progress_bar(console: Console | None) -> Progress:
+    """Description, bar, count and time left; None shows nothing."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=console is None)
 
 
 def summary(folder: Path, manifest: Manifest) -> Table:

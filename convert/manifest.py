@@ -29,7 +29,7 @@ class Split:
     """One split: its size, the checksums of its content, and the files that hold it by name."""
 
     num_samples: int
-    pixels_sha256: str  # of the C-order uint8 [N, H, W, C] array
+    pixels_sha256: str  # of the C-order uint8 [N, H, W, C] array; of JPEG, of all streams one after the other
     labels_sha256: str  # see `labels_digest`
     files: dict[str, FileEntry] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class Manifest:
     """
 
     name: str
-    image_shape: tuple[int, int, int]  # H, W, C
+    image_shape: tuple[int, int, int]  # H, W, C; H and W are 0 when the pictures vary in size
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -76,9 +76,14 @@ def channel_statistics(images_NHWC: np.ndarray) -> tuple[tuple[float, ...], tupl
 
     Both come from exact integer histograms, so they do not depend on the order of summation.
     """
+    channels = np.moveaxis(images_NHWC, -1, 0)
+    return histogram_statistics(np.stack([np.bincount(channel.ravel(), minlength=256) for channel in channels]))
+
+
+def histogram_statistics(counts_CV: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The same from the number of pixels of each value, integers [C, 256]."""
     mean, std = [], []
-    for channel in range(images_NHWC.shape[-1]):
-        counts = np.bincount(images_NHWC[..., channel].ravel(), minlength=256).tolist()
+    for counts in counts_CV.tolist():
         total = sum(counts)
         first = sum(count * value for value, count in enumerate(counts))
         second = sum(count * value * value for value, count in enumerate(counts))

@@ -1,20 +1,21 @@
 """Writes the pair that DALI's WebDataset reader takes: a `.tar` of samples and a text index `.idx` of byte offsets.
 
-Sample i is two members, `{i:08d}.png` and `{i:08d}.cls` (the label in ASCII digits). The PNG is stored, not compressed:
-its bytes then depend on the pixels alone, not on the version of a compression library, and decoding is a copy. Owner,
-date and mode of every member are fixed. So two conversions give the same bytes.
+Sample i is two members, `{i:08d}.png` (or `.jpg`) and `{i:08d}.cls` (the label in ASCII digits). A PNG is stored, not
+compressed: its bytes then depend on the pixels alone, not on the version of a compression library, and decoding is a
+copy. Owner, date and mode of every member are fixed. So two conversions give the same bytes.
 """
 
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from convert.arrays import check_arrays
 from convert.atomic import atomic_path
+from convert.streams import Streams
 
 BLOCK = 512  # tar's unit: each header is one block, each content is padded to whole ones
 INDEX_VERSION = "v1.2"
@@ -39,13 +40,28 @@ def write_tar(
         OSError: the disk is full or the file cannot be written; nothing is left behind.
     """
     images_NHWC, labels_N = check_arrays(images_NHWC, labels_N)
+    _write(path, "png", map(encode_png, images_NHWC), labels_N, on_samples)
+
+
+def write_jpeg_tar(path: str | Path, streams: Streams, on_samples: Callable[[int], None] | None = None) -> None:
+    """The same with JPEG streams, byte for byte: `{i:08d}.jpg` and `{i:08d}.cls`; sample id i is stream i."""
+    _write(path, "jpg", (streams[i].tobytes() for i in range(len(streams))), streams.labels, on_samples)
+
+
+def _write(
+    path: str | Path,
+    extension: str,
+    contents: Iterable[bytes],
+    labels_N: np.ndarray,
+    on_samples: Callable[[int], None] | None,
+) -> None:
     path, lines, offset = Path(path), [f"{INDEX_VERSION} {len(labels_N)}"], 0
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        for sample, (image_HWC, label) in enumerate(zip(images_NHWC, labels_N, strict=True)):
+        for sample, (picture, label) in enumerate(zip(contents, labels_N, strict=True)):
             parts = []
-            for extension, content in (("png", encode_png(image_HWC)), ("cls", b"%d" % label)):
-                name = f"{sample:08d}.{extension}"
-                parts.append(f"{extension} {offset + BLOCK} {len(content)} {name}")
+            for part, content in ((extension, picture), ("cls", b"%d" % label)):
+                name = f"{sample:08d}.{part}"
+                parts.append(f"{part} {offset + BLOCK} {len(content)} {name}")
                 padding = -len(content) % BLOCK
                 file.write(_header(name, len(content)) + content + bytes(padding))
                 offset += BLOCK + len(content) + padding

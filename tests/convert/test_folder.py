@@ -1,0 +1,203 @@
+"""Any folder or tar of pictures to JPEG files: the same bytes each time, small JPEGs untouched, readable by others."""
+
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convert.folder import convert_folder
+from convert.manifest import read_manifest
+from convert.pictures import find
+from loaders.dataset import open_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def picture(seed: int, height: int, width: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (4, 5, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Two splits, classes "ant" and "bee", every kind of file that is treated differently."""
+    folder = tmp_path_factory.mktemp("source")
+    for split in ("train", "val"):
+        for label, name in enumerate(("bee", "ant")):
+            (folder / split / name / "deeper").mkdir(parents=True)
+            for i in range(6):
+                kind = ("a.jpg", "b.JPEG", "c.png", "d.jpg", "e.jpg", "deeper/f.jpg")[i]
+                made = picture(10 * label + i, 80 + i, 220 if i == 3 else 100)
+                made = made.convert("L") if i == 4 else made
+                options = {"progressive": True} if i == 1 else {}
+                made.save(folder / split / name / kind, **options)
+    (folder / "train" / "ant" / "notes.txt").write_text("no picture")
+    (folder / "train" / "ant" / ".hidden.jpg").write_text("no picture")
+    return folder
+
+
+def convert(source: Path, root: Path, **options) -> dict[str, bytes]:
+    convert_folder(source, root, **options)
+    return {path.name: path.read_bytes() for path in root.iterdir()}
+
+
+@pytest.mark.ffcv
+def test_same_bytes_with_any_number_of_workers(source, tmp_path):
+    files = convert(source, tmp_path / "1" / "x", format="both", max_side=120, workers=1)
+    names = {f"{split}.{ending}" for split in ("train", "val") for ending in ("beton", "tar", "idx")}
+    assert set(files) == names | {"manifest.json"}
+    assert convert(source, tmp_path / "2" / "x", format="both", max_side=120, workers=5) == files
+
+
+@pytest.mark.ffcv
+def test_ids_are_the_sorted_order_and_small_jpegs_keep_their_bytes(source, tmp_path):
+    convert(source, tmp_path / "x", format="both", max_side=120)
+    dataset = open_dataset(tmp_path / "x" / "train.tar")
+    assert dataset.labels.tolist() == [0] * 6 + [1] * 6
+    assert find(source).classes == read_manifest(tmp_path / "x").classes == ("ant", "bee")
+    for label, name in enumerate(("ant", "bee")):
+        kept = {0: "a.jpg", 1: "b.JPEG", 5: "e.jpg", 3: "d.jpg", 4: "deeper/f.jpg", 2: "c.png"}
+        for row, file in kept.items():
+            stored, original = dataset.bytes(6 * label + row).tobytes(), (source / "train" / name / file).read_bytes()
+            assert (stored == original) == (file in ("a.jpg", "b.JPEG", "deeper/f.jpg")), file
+    assert max(dataset.heights.max(), dataset.widths.max()) == 120
+    assert Image.open(io.BytesIO(dataset.bytes(5).tobytes())).mode == "RGB"  # it was grey
+
+
+STOCK = """
+import sys, numpy as np
+from ffcv.fields.decoders import CenterCropRGBImageDecoder, IntDecoder
+from ffcv.loader import Loader, OrderOption
+pipelines = {"image": [CenterCropRGBImageDecoder((64, 64), 1.0)], "label": [IntDecoder()]}
+loader = Loader(sys.argv[1], 4, 1, order=OrderOption.SEQUENTIAL, pipelines=pipelines, drop_last=False)
+images, labels = zip(*((np.array(images), np.array(labels).ravel()) for images, labels in loader))
+np.savez(sys.argv[2], images=np.concatenate(images), labels=np.concatenate(labels))
+"""
+
+
+@pytest.mark.ffcv
+def test_stock_ffcv_reads_the_beton(source, tmp_path):
+    convert(source, tmp_path / "x")
+    # In a process of its own: what FFCV's Loader leaves behind in Numba disturbs later tests.
+    files = str(tmp_path / "x" / "train.beton"), str(tmp_path / "stock.npz")
+    subprocess.run([sys.executable, "-c", STOCK, *files], check=True, timeout=400, capture_output=True)
+    stock = np.load(files[1])
+    assert stock["labels"].tolist() == [0] * 6 + [1] * 6
+    for row, file in enumerate(("a.jpg", "b.JPEG")):
+        picture = Image.open(source / "train" / "ant" / file)
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        wanted = picture.crop((left, top, left + side, top + side)).resize((64, 64), Image.Resampling.BOX)
+        assert np.abs(stock["images"][row].astype(int) - np.asarray(wanted)).mean() < 3
+
+
+@pytest.mark.dali
+@pytest.mark.ffcv
+def test_stock_dali_reads_the_tar(source, tmp_path):
+    from nvidia.dali import fn, pipeline_def
+
+    convert(source, tmp_path / "x", format="tar")
+    tar, index = str(tmp_path / "x" / "train.tar"), str(tmp_path / "x" / "train.idx")
+
+    @pipeline_def(batch_size=12, num_threads=1, device_id=None)
+    def pipeline():
+        streams, labels = fn.readers.webdataset(paths=[tar], index_paths=[index], ext=["jpg", "cls"])
+        return streams, labels
+
+    pipe = pipeline()
+    pipe.build()
+    streams, labels = pipe.run()
+    dataset = open_dataset(tar)
+    for i in range(12):
+        assert np.array_equal(streams.at(i), dataset.bytes(i))
+        assert int(bytes(np.array(labels.at(i)))) == dataset.labels[i]
+
+
+@pytest.mark.ffcv
+def test_a_tar_gives_the_files_that_its_folder_gave(source, tmp_path):
+    files = convert(source, tmp_path / "x", format="both")
+    again = convert(tmp_path / "x" / "train.tar", tmp_path / "y", format="both")
+    for name in ("train.beton", "train.tar", "train.idx"):
+        assert again[name] == files[name]
+
+
+def test_another_format_joins_the_first(source, tmp_path):
+    tars = convert(source, tmp_path / "x", format="tar")
+    both = convert(source, tmp_path / "x", format="both")
+    assert all(both[name] == tars[name] for name in tars if name != "manifest.json")
+    assert "train.beton" in both
+    assert convert(source, tmp_path / "x", format="beton") == both
+
+
+def test_a_plain_folder_is_one_split(source, tmp_path):
+    convert(source / "val", tmp_path / "x", format="tar")
+    manifest = read_manifest(tmp_path / "x")
+    assert list(manifest.splits) == ["train"]
+    assert manifest.splits["train"].num_samples == 12
+    assert manifest.image_shape == (0, 0, 3)
+
+
+def test_a_broken_picture_is_named_and_nothing_is_left(tmp_path):
+    (tmp_path / "source" / "a").mkdir(parents=True)
+    for i in range(40):
+        picture(i, 20, 20).save(tmp_path / "source" / "a" / f"{i:02d}.jpg")
+    whole = (tmp_path / "source" / "a" / "17.jpg").read_bytes()
+    (tmp_path / "source" / "a" / "17.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"17\.jpg is not a whole picture \(.*\): mend or remove it"):
+        convert_folder(tmp_path / "source", tmp_path / "x", format="tar")
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+def tar_of(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.txt": b"1"}, "holds no pictures"),
+        ({"a.jpg": b"1"}, r"the sample a has no label: needed is a member a\.cls"),
+        ({"a.jpg": b"1", "a.cls": b"cat"}, "the sample a has no label"),
+        ({"a.jpg": b"1", "a.cls": b"3"}, r"x\.tar: a\.jpg is not a whole picture"),
+    ],
+)
+def test_tars_that_will_not_do(tmp_path, members, message):
+    with pytest.raises(ValueError, match=message):
+        convert_folder(tar_of(tmp_path / "x.tar", members), tmp_path / "out", format="tar")
+
+
+def test_other_wrong_input(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "no.tar").write_bytes(b"no tar" * 1000)
+    with pytest.raises(ValueError, match="holds no pictures: needed are <class>"):
+        convert_folder(tmp_path / "empty", tmp_path / "x")
+    with pytest.raises(FileNotFoundError, match="no such folder or tar"):
+        convert_folder(tmp_path / "nowhere", tmp_path / "x")
+    with pytest.raises(ValueError, match="is not a whole tar"):
+        convert_folder(tmp_path / "no.tar", tmp_path / "x")
+    with pytest.raises(ValueError, match="--quality is 1 to 95, got 100"):
+        convert_folder(tmp_path / "empty", tmp_path / "x", quality=100)
+
+
+def test_the_command_line(source, tmp_path):
+    def call(*words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "convert/folder.py", *words, "--root", str(tmp_path / "x"), "--format", "tar"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, cwd=ROOT)
+
+    first = call(str(source), "--max-side", "64")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "already there" in call(str(source)).stdout
+    wrong = call(str(tmp_path / "nowhere"))
+    assert wrong.returncode == 0  # it is already there
+    (tmp_path / "x" / "manifest.json").unlink()
+    assert call(str(tmp_path / "nowhere")).stderr.startswith("error: no such folder or tar")
