@@ -159,7 +159,12 @@ def _build(source, dataset: DatasetFile, settings: Settings):
             ndim=[3 if raw else 1, *([1] * 2 if side else [])],
             layout=["HWC" if raw else "", *([""] * 2 if side else [])],
         )
-        options = {"device": "cpu", "output_type": types.RGB, "jpeg_fancy_upsampling": True}
+        options = {
+            "device": "cpu",
+            "output_type": types.RGB,
+            "jpeg_fancy_upsampling": True,
+            "adjust_orientation": False,  # no other backend looks at EXIF
+        }
         if not side:
             images = fn.decoders.image(*inputs, **options)
         elif raw:

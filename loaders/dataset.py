@@ -49,7 +49,7 @@ class DatasetFile:
 
     Attributes:
         path: the file.
-        kind: "raw", "jpeg", or "mixed".
+        kind: "raw"; "jpeg"; "mixed", raw pixels and JPEG; or "png", of a tar, where some may be JPEG.
         data: uint8 [file size], read-only memory map.
         offsets: int64 [N], the first byte of each picture in `data`.
         sizes: int64 [N], the bytes of each picture; H * W * 3 when raw.
@@ -96,28 +96,32 @@ class DatasetFile:
         return self.data[start : start + size * self.num_samples].reshape(self.num_samples, *shape)
 
     def bytes(self, sample: int) -> np.ndarray:
-        """The stored bytes of one picture: a uint8 view of the map, pixels [H * W * 3] or a JPEG stream."""
+        """The stored bytes of one picture: a uint8 view of the map, pixels [H * W * 3], or a JPEG or PNG stream."""
         if not 0 <= sample < self.num_samples:
             raise ValueError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]
 
 
 def open_dataset(path: str | os.PathLike) -> DatasetFile:
-    """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer).
+    """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
 
     Args:
-        path: the file; it must stay as it is while it is open.
+        path: the file; a name that ends in `.tar` is a tar. It must stay as it is while it is open.
 
     Returns:
         The data set; it holds one file descriptor and no copy of the pixels.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not a whole `.beton`; the text names what is wrong and where.
+        ValueError: the file is not whole; the text names what is wrong and where.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
+    if path.endswith(".tar"):
+        from loaders.tar_dataset import open_tar
+
+        return open_tar(path)
     size = os.path.getsize(path)
     _require(size >= HEADER.itemsize, path, f"it has {size} bytes, the header alone takes {HEADER.itemsize}")
     data = np.memmap(path, np.uint8, "r").view(np.ndarray)

@@ -15,10 +15,11 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
     """Deliver a raw data set whose pictures have one size.
 
     Raises:
-        ValueError: the file holds JPEG or pictures of several sizes, or the pictures are to be resized.
+        ValueError: the file holds JPEG, PNG or pictures of several sizes, or the pictures are to be resized.
     """
     if dataset.kind != "raw":
-        raise ValueError(f"backend 'fused' reads raw pixels, {dataset.path} holds JPEG: use backend='ffcv'")
+        encoding, backend = ("PNG", "dali") if dataset.kind == "png" else ("JPEG", "ffcv")
+        raise ValueError(f"backend 'fused' reads raw pixels, {dataset.path} holds {encoding}: use backend={backend!r}")
     if settings.augment.resize:
         raise ValueError("backend 'fused' does not resize: use backend='ffcv'")
     shape = one_size(dataset, "fused")

@@ -52,16 +52,17 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
 def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
     """One picture as it was stored: uint8 [H, W, 3]."""
     stored, shape = dataset.bytes(sample), (dataset.heights[sample], dataset.widths[sample], 3)
-    if not dataset.is_jpeg[sample]:
+    if dataset.kind != "png" and not dataset.is_jpeg[sample]:
         return stored.reshape(shape)
     height, width, _ = shape
+    kind = "JPEG" if dataset.is_jpeg[sample] else "PNG"
     try:
-        picture = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG"])
+        picture = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG", "PNG"])
         if picture.size != (width, height):
             raise OSError(f"it is {picture.size[1]} x {picture.size[0]} pixels, its record says {height} x {width}")
         return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{dataset.path}: the JPEG of sample {sample} cannot be decoded: {error}") from error
+        raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from error
 
 
 def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:

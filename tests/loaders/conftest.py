@@ -1,0 +1,37 @@
+"""Pictures that look like photographs to a JPEG encoder, and their files."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convert.folder import convert_folder
+
+
+def photograph(rng: np.random.Generator, height: int, width: int) -> Image.Image:
+    """Octaves of smooth noise, the finer the weaker, as in pictures of nature."""
+    out = np.zeros((height, width, 3))
+    for octave in range(1, 7):
+        noise = (rng.normal(size=(2**octave, 2**octave, 3)) * 250 / 2**octave).astype(np.float32)
+        for c in range(3):
+            layer = Image.fromarray(noise[..., c]).resize((width, height), Image.Resampling.BICUBIC)
+            out[..., c] += np.asarray(layer)
+    return Image.fromarray((out + 128).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """A folder with train.beton, train.tar, train.idx: 30 JPEGs of 100 to 200 pixels in 3 classes, and `source/`."""
+    pytest.importorskip("ffcv")
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(5)
+    for label in range(3):
+        (folder / "source" / f"class{label}").mkdir(parents=True)
+        for i in range(10):
+            picture = photograph(rng, *rng.integers(100, 200, 2))
+            picture.save(folder / "source" / f"class{label}" / f"{i}.jpg", quality=90, progressive=i % 4 == 3)
+    with contextlib.redirect_stdout(io.StringIO()):
+        convert_folder(folder / "source", folder / "photos", format="both", workers=2)
+    return folder / "photos"

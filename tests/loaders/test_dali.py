@@ -1,0 +1,135 @@
+"""The DALI backend around the pictures: one pipeline for all epochs, no leftovers, errors that name the sample."""
+
+import gc
+import os
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from convert.tar import write_tar
+from loaders import Augment, EpochPlan, make_loader
+from loaders.dali_backend import Decoder
+
+pytestmark = pytest.mark.dali
+AUGMENT = Augment(resize=32, random_resized_crop=(0.08, 1.0), flip=True)
+PLAN = EpochPlan(np.arange(60) * 7 % 30, key=3)
+
+
+@pytest.fixture
+def loader(photos):
+    return make_loader(photos / "train.tar", 4, backend="dali", augment=AUGMENT, dtype=torch.uint8)
+
+
+def pixels(loader, plan: EpochPlan = PLAN) -> torch.Tensor:
+    return torch.cat([batch.images.clone() for batch in loader.epoch(plan)])
+
+
+def test_one_pipeline_serves_all_epochs(loader, monkeypatch):
+    built, build = [], Decoder._ready
+    monkeypatch.setattr(Decoder, "_ready", lambda self: built.append(build(self)) or built[-1])
+    first = pixels(loader)
+    for length in (60, 1, 17, 60):
+        plan = EpochPlan(PLAN.ids[:length], key=3)
+        assert torch.equal(pixels(loader, plan), first[:length])
+    assert len(built) == 5
+    assert len({id(pipeline) for pipeline in built}) == 1
+
+
+def held() -> tuple[int, ...]:
+    """Threads of Python, threads of all kinds, open files."""
+    return threading.active_count(), *(len(os.listdir(f"/proc/self/{what}")) for what in ("task", "fd"))
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_early_exits_leave_nothing_behind(loader):
+    first = pixels(loader)
+
+    def leave_early(how: int) -> None:
+        batches = loader.epoch(PLAN)
+        for _, _batch in zip(range(how % 4), batches, strict=False):
+            pass
+        if how % 2:
+            batches.close()
+
+    for how in range(20):
+        leave_early(how)
+    gc.collect()
+    before, resident = held(), resident_bytes()
+    for how in range(80):
+        leave_early(how)
+    gc.collect()
+    assert held() == before
+    assert resident_bytes() - resident < 30e6
+    assert torch.equal(pixels(loader), first)
+
+
+def test_a_damaged_picture_is_named_and_the_loader_goes_on(photos, tmp_path):
+    for name in ("train.tar", "train.idx"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    options = {"backend": "dali", "augment": AUGMENT, "dtype": torch.uint8}
+    loader = make_loader(tmp_path / "train.tar", 4, **options)
+    wanted = pixels(loader, EpochPlan(np.arange(12)))
+    start, size = loader.dataset.offsets[13], loader.dataset.sizes[13]
+    with open(tmp_path / "train.tar", "r+b") as file:
+        file.seek(start + 300)
+        file.write(bytes(int(size) - 300))
+    with pytest.raises(ValueError, match=r"the JPEG of sample 13 cannot be decoded"):
+        pixels(loader, EpochPlan(np.arange(30)))
+    assert torch.equal(pixels(loader, EpochPlan(np.arange(12))), wanted)
+
+
+def test_png_tars_have_the_pixels_of_raw_betons(betons, tmp_path):
+    beton = betons["odd"]
+    write_tar(tmp_path / "odd.tar", beton.images, beton.labels)
+    augment = Augment(crop_padding=4, flip=True, cutout=8)
+    plan = EpochPlan(np.arange(90) * 5 % 97, key=1)
+    from_tar, from_beton, reference = (
+        [b.images.clone() for b in make_loader(path, 16, backend=name, augment=augment).epoch(plan)]
+        for path, name in ((tmp_path / "odd.tar", "dali"), (beton.path, "dali"), (tmp_path / "odd.tar", "reference"))
+    )
+    for a, b, c in zip(from_tar, from_beton, reference, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(b, c)
+
+
+def test_a_forked_child_builds_its_own_pipeline(loader):
+    wanted = pixels(loader).numpy()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if np.array_equal(pixels(loader).numpy(), wanted) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert np.array_equal(pixels(loader).numpy(), wanted)
+
+
+def test_jpeg_beside_raw_pictures_is_refused(betons):
+    with pytest.raises(ValueError, match="holds both: use backend='ffcv'"):
+        make_loader(betons["mixed"].path, 8, backend="dali")
+
+
+def test_a_missing_extra_is_one_sentence(photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(ImportError, match=r'backend \'dali\' needs NVIDIA DALI .* pip install "rebar-loaders\[dali\]"'):
+        make_loader(photos / "train.tar", 8, backend="dali", augment=AUGMENT)
+
+
+def test_auto_decodes_png_with_dali_and_jpeg_without_ffcv(photos, betons, tmp_path, monkeypatch):
+    from loaders import factory, open_dataset
+
+    write_tar(tmp_path / "odd.tar", betons["odd"].images, betons["odd"].labels)
+    png, jpeg = open_dataset(tmp_path / "odd.tar"), open_dataset(photos / "train.tar")
+    assert factory.choose_backend(png, Augment(), "cpu") == "dali"
+    assert factory.choose_backend(jpeg, AUGMENT, "cpu") == "ffcv"
+    assert factory.choose_backend(jpeg, AUGMENT, "cuda") == "dali"
+    monkeypatch.setattr(factory, "_installed", lambda name: name != "ffcv")
+    assert factory.choose_backend(jpeg, AUGMENT, "cpu") == "dali"
