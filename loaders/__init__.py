@@ -7,6 +7,7 @@ _HOME = {
     "open_dataset": "dataset",
     "make_loader": "factory",
     "Augment": "augment",
+    "RandAugment": "randaugment",
     "Mixup": "mixers",
     "CutMix": "mixers",
     "RICAP": "mixers",

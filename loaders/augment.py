@@ -11,16 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from loaders.mixers import RICAP, CutMix, Mixup
+from loaders.randaugment import RandAugment
 from loaders.rng import below_array, hash_array
 
 # One slot of random bits per decision: bits = hash64(hash64(key, position), slot).
 CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(5)
+RANDAUGMENT = 16  # the first of the 48 slots of `loaders.randaugment`
 RESIZED_CROP = 64  # the first of the 40 slots of `loaders.geometry`
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Augmentation of one picture, in this order: cut a box and resize it, pad and crop, flip, cut out, normalise.
+    """Augmentation of one picture, in this order: cut a box and resize it, RandAugment, pad and crop, flip, cut out,
+    normalise, mix.
 
     Attributes:
         resize: side in pixels of the square that the picture becomes, so that pictures may vary in size; 0 is none.
@@ -28,6 +31,7 @@ class Augment:
             random as in torchvision's RandomResizedCrop; None takes a centred square. Both need `resize`.
         ratio: the smallest and the largest width / height of a random box.
         center_crop: side of the centred square as a share of the shorter side of the picture.
+        randaugment: such as RandAugment(n=2, m=9): random operations before the picture is cropped; None is none.
         crop_padding: pixels added on each side before a random crop back to the picture's size; 0 is no crop.
         pad_mode: "zero" or "reflect" (without repeating the edge).
         flip: mirror left to right with probability one half.
@@ -41,6 +45,7 @@ class Augment:
     random_resized_crop: tuple[float, float] | None = None
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     center_crop: float = 1.0
+    randaugment: RandAugment | None = None
     crop_padding: int = 0
     pad_mode: str = "zero"
     flip: bool = False
@@ -53,6 +58,8 @@ class Augment:
         _check_box(self)
         if self.crop_padding < 0 or self.cutout < 0:
             raise ValueError(f"crop_padding and cutout are pixels >= 0, got {self.crop_padding} and {self.cutout}")
+        if not isinstance(self.randaugment, RandAugment | None):
+            raise ValueError(f"randaugment is None, or a value such as RandAugment(2, 9), got {self.randaugment!r}")
         if not isinstance(self.mixer, Mixup | CutMix | RICAP | None):
             raise ValueError(f"mixer is None, or a value such as Mixup(), CutMix() or RICAP(), got {self.mixer!r}")
         if self.pad_mode not in ("zero", "reflect"):

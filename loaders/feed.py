@@ -12,6 +12,7 @@ from loaders.dataset import DatasetFile
 from loaders.device import IN_FLIGHT
 from loaders.painter import Painter
 from loaders.prefetch import prefetch
+from loaders.randaugment_kernel import randaugmenting
 from loaders.slots import Slots
 from loaders.types import Batch, EpochPlan
 
@@ -43,6 +44,8 @@ class Feed:
         new_fetch: Callable[[], Fetch],
     ):
         self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
+        if settings.augment.randaugment is not None:
+            self.new_fetch = randaugmenting(new_fetch, shape, settings)
         self.painter = Painter(shape, settings.dtype, settings.augment, settings.num_threads)
         self._idle: list[tuple[Slots, Fetch]] = []  # of epochs that ended, for the next one
 

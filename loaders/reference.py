@@ -15,6 +15,7 @@ from loaders.batches import Settings, Span, columns, delivered_shape, nchw, span
 from loaders.dataset import DatasetFile
 from loaders.geometry import boxes
 from loaders.mixers import ONE, MixGeometry, draw_mix
+from loaders.randaugment_pil import randaugmented
 from loaders.types import Batch, EpochPlan, Mix
 
 
@@ -66,9 +67,11 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
 
 
 def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
-    """Cut and resize, pad and crop, flip, cut out: uint8 [H, W, 3] from the draws of one global position."""
+    """Cut and resize, RandAugment, crop, flip, cut out: uint8 [H, W, 3] from the draws of one global position."""
     if augment.resize:
         image_HWC = resized(image_HWC, augment, key, position)
+    if augment.randaugment is not None:
+        image_HWC = randaugmented(image_HWC, augment, key, position)
 
     def drawn(slot: int, n: int) -> int:
         return int(draw(key, np.array([position]), slot, n)[0])

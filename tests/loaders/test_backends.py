@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, make_loader
+from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_loader
 
 BACKENDS = ("fused", "ffcv", pytest.param("dali", marks=pytest.mark.dali))
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
@@ -25,6 +25,10 @@ AUGMENTS = {
     "mixup": Augment(crop_padding=4, flip=True, mixer=Mixup(1.0), **STATISTICS),
     "CutMix": Augment(crop_padding=3, pad_mode="reflect", flip=True, mixer=CutMix(), **STATISTICS),
     "RICAP": Augment(crop_padding=4, flip=True, cutout=8, mixer=RICAP(1.0), **STATISTICS),
+    "RandAugment": Augment(randaugment=RandAugment(2, 9), crop_padding=4, flip=True, **STATISTICS),
+    "RandAugment of Arazo, RICAP": Augment(
+        randaugment=RandAugment(2, 4, "arazo"), flip=True, mixer=RICAP(), **STATISTICS
+    ),
     "coarse statistics": Augment(flip=True, mean=(0.5, 0.25, 1.0), std=(1e-30, 1e6, 3.0)),
 }
 
