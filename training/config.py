@@ -43,7 +43,7 @@ class Config:
         pad_mode: what the added pixels hold
         flip: mirror half of the pictures left to right
         cutout: side in pixels of the square that is cut out; 0 is none
-        sides: height and width of the pictures in equal parts of the run, [20, 24, 32]; their own when not given
+        sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
         precision: auto takes bf16 where the processor computes it natively, and fp32 elsewhere; fp16 needs a GPU
@@ -59,26 +59,26 @@ class Config:
     method: str = "uniform"
     design: str = "race"
     budget: float = 1.0
-    epochs: int = 8
+    epochs: int = 7
     batch_size: int = 250
     seed: int = 0
     model: str = "rebarnet"
     width: float = 1.0
     optimizer: Literal["muon", "sgd"] = "muon"
     muon_lr: float = 0.2
-    lr: float = 0.05
-    head_lr: float = 0.67
+    lr: float = 1.25
+    head_lr: float = 1.0
     final_lr: float = 0.0
     stem_span: float = 0.375
     momentum: float = 0.85
     nesterov: bool = True
-    weight_decay: float = 1e-3
-    label_smoothing: float = 0.2
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
     crop_padding: int = 2
     pad_mode: Literal["zero", "reflect"] = "reflect"
     flip: bool = True
     cutout: int = 0
-    sides: tuple[int, ...] = ()
+    sides: tuple[int, ...] = (24, 24, 24, 32, 32)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"

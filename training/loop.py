@@ -34,7 +34,7 @@ def train_step(
     """
     images = batch.images
     if side is not None and side != images.shape[2]:
-        images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        images = F.interpolate(images, size=(side, side), mode="area")
     with precision.autocast(images.device):
         logits_BC = model(images)
     loss = batch_loss(sample_losses(logits_BC, batch.labels, batch.mix, label_smoothing), batch.weights)
