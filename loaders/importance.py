@@ -55,7 +55,7 @@ class ImportanceTable:
 
         All ranks must call it together; all receive the same values.
         """
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if _num_ranks() > 1:
             dist.all_reduce(self._epoch)
         share = self._epoch[:, :1]
         self._latest = torch.where(share > 0, self._epoch[:, 1:] / share, self._latest)
@@ -72,6 +72,21 @@ class ImportanceTable:
             )
         return Snapshot(*host)
 
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Move the ranks' sums of the running epoch to rank 0, whose state is then that of all; for a checkpoint.
+
+        All ranks must call it together. What they record afterwards adds up as before.
+        """
+        if _num_ranks() > 1:
+            dist.all_reduce(self._epoch)
+            if dist.get_rank():
+                self.clear_epoch()
+
+    def clear_epoch(self) -> None:
+        """Forget what was recorded since the last snapshot."""
+        self._epoch.zero_()
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that a resumed run needs, in the middle of an epoch too."""
         return {"total": self._total, "epoch": self._epoch, "latest": self._latest}
@@ -82,3 +97,7 @@ class ImportanceTable:
                 got = tuple(state[name].shape) if name in state else "nothing"
                 raise ValueError(f"importance table: expected {name!r} of shape {tuple(mine.shape)}, got {got}")
             mine.copy_(state[name])
+
+
+def _num_ranks() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

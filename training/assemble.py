@@ -17,7 +17,7 @@ from loaders.importance import ImportanceTable
 from loaders.policy import BY_NAME
 from loaders.rng import INIT, mix
 from loaders.scheduler import IndexScheduler
-from loaders.types import EpochPlan
+from loaders.types import EpochPlan, Snapshot
 from training.checkpoint import State
 from training.config import Config
 from training.ledger import Ledger, count_flops
@@ -25,6 +25,7 @@ from training.loop import StepRule
 from training.models import build_model
 from training.optimizers import build_optimizers
 from training.precision import Precision, choose_device, choose_precision
+from training.ranks import Ranks
 
 _WHITENING_IMAGES = 1000
 
@@ -33,6 +34,7 @@ class Job(NamedTuple):
     """All that stays the same while a run goes on. `flops` are per sample and pass pair, by the pictures' side."""
 
     config: Config
+    ranks: Ranks
     manifest: Manifest
     device: torch.device
     precision: Precision
@@ -43,8 +45,8 @@ class Job(NamedTuple):
     flops: dict[int | None, float]
 
 
-def assemble(config: Config) -> tuple[Job, State]:
-    """Everything that a run needs, at its beginning.
+def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # noqa: B008 (frozen)
+    """Everything that this rank of a run needs, at its beginning; all but the network, which `distribute` puts in.
 
     Returns:
         the job, whose config has no "auto" and no open value left, and the state before the first step.
@@ -52,12 +54,18 @@ def assemble(config: Config) -> tuple[Job, State]:
     Errors:
         ValueError, FileNotFoundError: one sentence on what the settings or the data lack.
     """
+    if config.batch_size % ranks.world_size:
+        raise ValueError(
+            f"a batch of {config.batch_size} cannot be shared equally by {ranks.world_size} ranks: choose a multiple"
+        )
     manifest = open_data(config.data)
-    device = choose_device(config.device)
+    device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
+    if device.index is not None:
+        torch.cuda.set_device(device)
     precision = choose_precision(config.precision, device)
     config = dataclasses.replace(
         config,
-        device=str(device),
+        device=str(device) if ranks.is_alone else device.type,
         precision=precision.name,
         mean=config.mean or manifest.mean,
         std=config.std or manifest.std,
@@ -68,8 +76,9 @@ def assemble(config: Config) -> tuple[Job, State]:
     augment = dataclasses.replace(
         plain, crop_padding=config.crop_padding, pad_mode=config.pad_mode, flip=config.flip, cutout=config.cutout
     )
-    train_loader = _loader(config, device, "train", augment)
-    warm_up(train_loader, config.batch_size)
+    local_size = config.batch_size // ranks.world_size
+    train_loader = _loader(config, device, "train", augment, local_size)
+    warm_up(train_loader, local_size)
     images = _whitening_images(config, device, plain, num_samples) if config.model == "rebarnet" else None
     generator = torch.Generator().manual_seed(mix(config.seed, INIT))
     model = build_model(
@@ -94,8 +103,8 @@ def assemble(config: Config) -> tuple[Job, State]:
         scaler=torch.amp.GradScaler(device.type) if precision.name == "fp16" else None,
         loss_sum=torch.zeros((), dtype=torch.float64, device=device),
     )
-    test_loader = _loader(config, device, "test", plain)
-    return Job(config, manifest, device, precision, scheduler, train_loader, test_loader, rule, flops), state
+    test_loader = _loader(config, device, "test", plain, local_size)
+    return Job(config, ranks, manifest, device, precision, scheduler, train_loader, test_loader, rule, flops), state
 
 
 def open_data(folder: str) -> Manifest:
@@ -137,8 +146,9 @@ def make_scheduler(config: Config, num_samples: int) -> IndexScheduler:
         batch_size=config.batch_size,
         compat="arazo" if config.compat == "arazo" else None,
     )
-    plan = scheduler.plan(0, ImportanceTable(num_samples).snapshot())
-    if len(plan) != len(scheduler):
+    scores = np.linspace(0, 1, num_samples, dtype=np.float32)
+    scheduler.plan(0, Snapshot(np.ones_like(scores), *[scores] * 4))
+    if len(scheduler.plan(0)) != len(scheduler):
         raise ValueError(f"method {config.method} sets its own number of samples, which a budget does not allow")
     return scheduler
 
@@ -155,14 +165,14 @@ def warm_up(loader, batch_size: int) -> None:
         break
 
 
-def whole_split(num_samples: int) -> EpochPlan:
-    """Every sample once, in the order of the file."""
-    return EpochPlan(np.arange(num_samples, dtype=np.int64))
+def whole_split(num_samples: int, ranks: Ranks = Ranks()) -> EpochPlan:  # noqa: B008 (frozen)
+    """Every sample once, in the order of the file; this rank's part of them."""
+    return EpochPlan(ranks.part(num_samples))
 
 
-def _loader(config: Config, device: torch.device, split: str, augment: Augment):
+def _loader(config: Config, device: torch.device, split: str, augment: Augment, batch_size: int):
     path = Path(config.data) / f"{split}.beton"
-    return make_loader(path, config.batch_size, backend=config.backend, device=device, augment=augment)
+    return make_loader(path, batch_size, backend=config.backend, device=device, augment=augment)
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 Knows what a continued run needs to end in the same bits; must not know how training works.
 """
 
+import io
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from loaders.importance import ImportanceTable
 from loaders.types import EpochPlan
 from training.config import NEUTRAL_KEYS, Config
 from training.ledger import Ledger
+from training.ranks import Ranks
 
 FORMAT, VERSION = "rebar checkpoint", 1
 
@@ -24,12 +26,13 @@ class State:
     """All that changes while a run goes on.
 
     Attributes:
+        network: what a step calls: the model, or what distributes it over ranks; shares the model's parameters.
         optimizers: stepped in this order; each parameter belongs to one.
         scaler: of the loss, for fp16; None otherwise.
         average: running average of the model's weights, or None.
         epoch, batch: the position: `batch` steps of epoch `epoch` are done.
         plan: the order of the running epoch; None between epochs, when the table has not been asked for it yet.
-        loss_sum: float64 scalar on the device, summed loss of the running epoch's samples.
+        loss_sum: float64 scalar on the device, summed loss of the running epoch's samples, those of this rank.
     """
 
     model: nn.Module
@@ -38,18 +41,33 @@ class State:
     ledger: Ledger
     scaler: torch.amp.GradScaler | None = None
     average: nn.Module | None = None
+    network: nn.Module | None = None
     epoch: int = 0
     batch: int = 0
     plan: EpochPlan | None = None
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
 
+    def __post_init__(self):
+        if self.network is None:
+            self.network = self.model
 
-def save(path: Path, state: State, config: Config, data_digest: str) -> None:
+
+def save(path: Path, state: State, config: Config, data_digest: str, ranks: Ranks = Ranks()) -> None:  # noqa: B008
     """Write the state by atomic rename: whatever ends the process, `path` is a whole checkpoint, the old or the new.
+
+    All ranks call it; rank 0 takes over what the others have summed in the running epoch, and writes.
 
     The plan of a running epoch is kept as its ids, since the scores that it was drawn from are gone by then; between
     epochs it is drawn again from the table.
     """
+    state.table.gather()
+    ranks.gather(state.loss_sum)
+    with ranks.together():
+        if ranks.is_writer:
+            _write(path, state, config, data_digest)
+
+
+def _write(path: Path, state: State, config: Config, data_digest: str) -> None:
     plan = state.plan
     content = {
         "format": FORMAT,
@@ -71,14 +89,17 @@ def save(path: Path, state: State, config: Config, data_digest: str) -> None:
         torch.save(content, temporary)
 
 
-def load(path: Path) -> dict:
+def load(path: Path, data: bytes | None = None) -> dict:
     """Read a checkpoint without running any code from it.
+
+    Args:
+        data: the file's bytes where they have been read already, on another machine perhaps.
 
     Errors:
         ValueError: the file is missing, cut short, or no checkpoint of this version.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"there is no checkpoint {path}") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError, AttributeError):
@@ -93,8 +114,11 @@ def load(path: Path) -> dict:
     return content
 
 
-def restore(content: dict, state: State, config: Config, data_digest: str) -> None:
+def restore(content: dict, state: State, config: Config, data_digest: str, is_writer: bool = True) -> None:
     """Put a loaded checkpoint into a freshly built state.
+
+    Args:
+        is_writer: whether this is rank 0, which alone goes on with the sums of the running epoch.
 
     Errors:
         ValueError: the run to continue was made with other settings or other data; the sentence names the keys.
@@ -114,6 +138,9 @@ def restore(content: dict, state: State, config: Config, data_digest: str) -> No
         state.table.load_state_dict(content["table"])
         state.ledger.load_state_dict(content["ledger"])
         state.loss_sum.copy_(content["loss_sum"])
+        if not is_writer:
+            state.table.clear_epoch()
+            state.loss_sum.zero_()
         state.epoch, state.batch = content["epoch"], content["batch"]
         state.plan = None if plan is None else _plan(plan)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:

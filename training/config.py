@@ -25,7 +25,7 @@ class Config:
         design: how they are drawn (race, systematic, replacement, credit, paged)
         budget: share of the training set that one epoch may use, above 0 and up to 1
         epochs: number of epochs
-        batch_size: samples per step
+        batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
         width: factor on the network's channels
@@ -108,6 +108,11 @@ class Config:
             raise ValueError(f"stem_span must be above 0 and at most 1, got {self.stem_span:g}")
         if self.sides and min(self.sides) < 8:
             raise ValueError(f"sides are at least 8 pixels, got {min(self.sides)}")
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Config:
+        """The opposite of `as_dict`."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     def as_dict(self) -> dict:
         """Plain values, as they go to config.yaml and into a checkpoint."""

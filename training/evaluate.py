@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from loaders.types import Batch
 from training.precision import Precision
+from training.ranks import Ranks
 
 
 class Result(NamedTuple):
@@ -21,32 +22,38 @@ class Result(NamedTuple):
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Iterable[Batch], precision: Precision, device: torch.device, tta: bool = False
+    model: nn.Module,
+    batches: Iterable[Batch],
+    precision: Precision,
+    device: torch.device,
+    tta: bool = False,
+    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Result:
     """Pass every batch once through the model in evaluation mode; one host synchronisation at the end.
 
     Args:
         batches: any sizes, a short last one included.
         tta: compute `tta_logits` too, six passes in place of one.
+        ranks: each passes its own batches; the result is that of all.
 
     Errors:
         ValueError: there was no sample.
     """
     was_training = model.training
     model.eval()
-    totals = torch.zeros(3, dtype=torch.float64, device=device)
-    num_samples = 0
+    totals = torch.zeros(4, dtype=torch.float64, device=device)
     for batch in batches:
         with precision.autocast(device):
             logits_BC = model(batch.images).float()
             views_BC = tta_logits(model, batch.images) if tta else logits_BC
         hit, hit_tta = ((values.argmax(1) == batch.labels).sum() for values in (logits_BC, views_BC))
-        totals += torch.stack([hit, F.cross_entropy(logits_BC, batch.labels, reduction="sum"), hit_tta]).double()
-        num_samples += len(batch.labels)
+        totals[:3] += torch.stack([hit, F.cross_entropy(logits_BC, batch.labels, reduction="sum"), hit_tta]).double()
+        totals[3] += len(batch.labels)
     model.train(was_training)
+    *sums, num_samples = ranks.add(totals).tolist()
     if num_samples == 0:
         raise ValueError("the test split holds no samples: convert the data again")
-    accuracy, loss, accuracy_tta = (totals / num_samples).tolist()
+    accuracy, loss, accuracy_tta = (value / num_samples for value in sums)
     return Result(accuracy, loss, accuracy_tta if tta else None)
 
 

@@ -12,6 +12,7 @@ from loaders.types import Batch, Scores
 from training.checkpoint import State
 from training.losses import batch_loss, sample_losses, sample_scores
 from training.precision import Precision
+from training.ranks import Ranks
 from training.schedules import linear_table, warmup_linear
 
 
@@ -91,26 +92,35 @@ class StepRule:
 
 
 def train_epoch(
-    state: State, loader, batch_size: int, rule: StepRule, precision: Precision, flops: dict[int | None, float]
+    state: State,
+    loader,
+    batch_size: int,
+    rule: StepRule,
+    precision: Precision,
+    flops: dict[int | None, float],
+    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Iterator[None]:
     """Train on the rest of the state's plan, from its batch on; yields after each step.
 
     Close it (`contextlib.closing`) to stop early: the state then stands behind the last whole step.
 
     Args:
-        loader: has `epoch(plan, start_batch) -> Iterator[Batch]`, whole batches of `batch_size` but for the last.
+        loader: has `epoch(plan, start_batch) -> Iterator[Batch]`: this rank's part of each batch of the plan.
+        batch_size: samples of a step, over all ranks.
         flops: per sample of a forward and backward pass, by the pictures' side.
+        ranks: the plan and the ledger are of all of them; each trains on its own positions r, r + w, ...
     """
-    state.model.train()
+    state.network.train()
     ledger, table, ids_K = state.ledger, state.table, state.plan.ids
+    plan = state.plan if ranks.is_alone else state.plan.shard(ranks.rank, ranks.world_size)
     started = waited = time.perf_counter()
     try:
-        for batch in loader.epoch(state.plan, start_batch=state.batch):
+        for batch in loader.epoch(plan, start_batch=state.batch):
             ledger.data_seconds += time.perf_counter() - waited
             side = rule.side(ledger.steps)
             rule.set_rates(state.optimizers, ledger.steps)
             scores = train_step(
-                state.model, state.optimizers, batch, precision, state.scaler, rule.label_smoothing, side
+                state.network, state.optimizers, batch, precision, state.scaler, rule.label_smoothing, side
             )
             if batch.mix is None:
                 table.record(batch.ids, scores)
@@ -118,7 +128,7 @@ def train_epoch(
             else:
                 table.record_mixed(batch.ids, batch.mix, scores)
                 state.loss_sum += (scores.loss * batch.mix.shares).sum()
-            ledger.add_step(ids_K[state.batch * batch_size :][: len(batch.labels)], flops[side])
+            ledger.add_step(ids_K[state.batch * batch_size :][:batch_size], flops[side])
             state.batch += 1
             yield
             waited = time.perf_counter()

@@ -56,20 +56,30 @@ def has_native_bf16(device: torch.device) -> bool:
     return any(supported for name, supported in capabilities().items() if "bf16" in name)
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     """Resolve "auto" to a GPU where there is one.
+
+    Args:
+        local_rank: number of this rank on its machine, which takes the GPU of that number; None when it is alone.
 
     Errors:
         ValueError: a GPU was asked for and there is none, or the name is no device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"unknown device {name!r}: allowed are auto, cpu, cuda, cuda:0, ...") from None
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device {name!r} is not supported: allowed are auto, cpu, cuda, cuda:0, ...")
+    if device.type == "cuda" and local_rank is not None:
+        device = torch.device("cuda", local_rank)
+        if local_rank >= torch.cuda.device_count():
+            raise ValueError(
+                f"rank {local_rank} of this machine has no GPU, torch sees {torch.cuda.device_count()}: start as many "
+                "ranks per machine as it has GPUs, or use --device cpu"
+            )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r}: torch sees {torch.cuda.device_count()} GPUs here: use --device cpu or auto")
     return device

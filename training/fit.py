@@ -1,0 +1,132 @@
+"""The epochs of a run: plan, train, evaluate, record, save, and so on until the end.
+
+Knows the order of things in an epoch; each thing is done elsewhere. All ranks come through here together.
+"""
+
+import json
+import math
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from training import checkpoint, record
+from training.assemble import Job, data_digest, whole_split
+from training.checkpoint import State
+from training.evaluate import Result, evaluate
+from training.loop import train_epoch
+from training.stop import Stopped, StopRequest
+from training.terminal import Meter, meter
+
+
+def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequest) -> None:
+    """The epochs that are left, each followed by its evaluation, its row and its checkpoint."""
+    config, digest, ranks = job.config, data_digest(job.manifest), job.ranks
+    path = folder / record.CHECKPOINT
+    with meter(console, state.ledger.steps, job.rule.total_steps, config.epochs) as bar:
+        while state.epoch < config.epochs:
+            try:
+                agree(job, state, stop)
+                if state.plan is None:
+                    with ranks.together(), state.ledger.clock("train"), state.ledger.clock("plan"):
+                        state.plan = job.scheduler.plan(state.epoch, state.table.snapshot())
+                bar.say("training")
+                agree(job, state, stop)
+                steps = train_epoch(
+                    state, job.train_loader, config.batch_size, job.rule, job.precision, job.flops, ranks
+                )
+                with closing(steps):
+                    for _ in steps:
+                        bar.advance()
+                        agree(job, state, stop)
+                finish_epoch(job, state, folder, bar, stop)
+            except Stopped:
+                checkpoint.save(path, state, config, digest, ranks)
+                raise
+            checkpoint.save(path, state, config, digest, ranks)
+
+
+def agree(job: Job, state: State, stop: StopRequest) -> None:
+    """Stop behind the same step at all ranks when one was asked to, and let all read the slowest one's clock.
+
+    Errors:
+        Stopped: some rank was asked to stop.
+    """
+    number, state.ledger.train_seconds = job.ranks.largest(stop.signal or 0, state.ledger.train_seconds)
+    if number:
+        raise Stopped(int(number))
+
+
+def finish_epoch(job: Job, state: State, folder: Path, bar: Meter, stop: StopRequest) -> None:
+    """Evaluate where it is due, add the row, move the position to the next epoch.
+
+    Errors:
+        ValueError: the loss is no longer finite.
+    """
+    loss = job.ranks.add(state.loss_sum.clone()).item() / len(state.plan)
+    with job.ranks.together():
+        if not math.isfinite(loss):
+            raise ValueError(f"training has diverged in epoch {state.epoch + 1} (loss {loss}): lower the learning rate")
+    done, every, ledger = state.epoch + 1, job.config.eval_every, state.ledger
+    is_last = done == job.config.epochs
+    is_due = is_last or (every and done % every == 0)
+    bar.say("evaluating")
+    tested = test(job, state, stop, tta=is_last and job.config.tta) if is_due else Result(None, None, None)
+    totals = ledger.summary()
+    row = {
+        "epoch": done,
+        "step": ledger.steps,
+        "train_loss": loss,
+        "test_accuracy": tested.accuracy,
+        "test_accuracy_tta": tested.accuracy_tta,
+        "test_loss": tested.loss,
+        **{name: totals[name] for name in ("samples", "distinct_samples", "flops", "images_per_second")},
+        **{name: value for name, value in totals.items() if name.endswith("_seconds")},
+    }
+    with job.ranks.together():
+        if job.ranks.is_writer:
+            record.append_row(folder, row)
+    bar.epoch(row)
+    state.epoch, state.batch, state.plan = done, 0, None
+    state.loss_sum.zero_()
+
+
+def test(job: Job, state: State, stop: StopRequest, tta: bool) -> Result:
+    """Accuracy of the averaged weights where there are any, else of the trained ones; each rank tests its part."""
+    plan = whole_split(job.manifest.splits["test"].num_samples, job.ranks)
+    model = state.model if state.average is None else state.average
+    job.ranks.same_buffers(model)
+    batches = job.test_loader.epoch(plan)
+    if job.ranks.is_alone:
+        batches = stop.guard(batches)
+    return evaluate(model, batches, job.precision, job.device, tta, job.ranks)
+
+
+def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
+    """Evaluate a run whose last epoch is done, where its row is missing, and write curve.png and summary.json."""
+    config, ranks = job.config, job.ranks
+    last = (record.read_rows(folder) or [None])[-1] if ranks.is_writer else None
+    last = json.loads(ranks.share(json.dumps(last).encode()))
+    if last and last["epoch"] == config.epochs:
+        accuracy, accuracy_tta, loss = (last[f"test_{name}"] for name in ("accuracy", "accuracy_tta", "loss"))
+    else:
+        accuracy, loss, accuracy_tta = test(job, state, stop, job.config.tta)
+    summary = {
+        "name": folder.name,
+        "test_accuracy": accuracy,
+        **({"test_accuracy_tta": accuracy_tta} if config.tta else {}),
+        "test_loss": loss,
+        "train_loss": last and last["train_loss"],
+        **{name: getattr(config, name) for name in ("method", "budget", "epochs", "batch_size", "seed", "model")},
+        **state.ledger.summary(),
+        "data": job.manifest.name,
+        "precision": config.precision,
+        "backend": config.backend,
+        "ranks": ranks.world_size,
+        **record.machine(job.device),
+    }
+    with ranks.together():
+        if ranks.is_writer:
+            record.draw_curve(folder, f"{job.manifest.name}, {config.method}, budget {config.budget:g}")
+            record.write_summary(folder, summary)
+    return summary

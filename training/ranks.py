@@ -1,0 +1,173 @@
+"""Several processes that train one model: who they are, and what they tell each other.
+
+Knows torchrun's environment and the collectives; must not know what is trained. A process alone is the case of one
+rank, for which every function returns at once.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+
+TIMEOUT = timedelta(minutes=2)
+"""How long a rank waits for the others. A rank that ends is noticed at once; this is for one that hangs, and longer
+than the longest honest wait: compiling kernels, writing a checkpoint."""
+
+_LOST = ("gloo", "NCCL", "Connection", "connection", "imed out", "Broken pipe")
+
+
+class OtherRankFailed(Exception):
+    """This rank is well, another one is not and has said why."""
+
+
+class RankLost(Exception):
+    """Another rank has ended, or cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of the run.
+
+    Attributes:
+        rank: 0..world_size-1; rank 0 is the only one that writes.
+        world_size: processes of the run.
+        local_rank: number of the process on its machine, which is that of its GPU.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_writer(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def is_alone(self) -> bool:
+        return self.world_size == 1
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All ranks come well out of the block, or none. A collective in it must come ahead of what can fail.
+
+        Errors:
+            the block's own error at the lowest rank that has one; OtherRankFailed at all others.
+        """
+        if self.is_alone:
+            yield
+            return
+        error = None
+        try:
+            yield
+        except (ValueError, OSError, ImportError, SystemExit) as caught:
+            error = caught
+        first = torch.tensor(self.world_size if error is None else self.rank)
+        dist.all_reduce(first, dist.ReduceOp.MIN)
+        if error is not None and first == self.rank:
+            raise error
+        if first < self.world_size:
+            raise OtherRankFailed
+
+    def share(self, data: bytes) -> bytes:
+        """The bytes (at least one) of rank 0, at all ranks; what the others hand in does not count."""
+        if self.is_alone:
+            return data
+        size = torch.tensor(len(data))
+        dist.broadcast(size, 0)
+        buffer = torch.tensor(bytearray(data), dtype=torch.uint8) if self.is_writer else None
+        buffer = torch.empty(int(size), dtype=torch.uint8) if buffer is None else buffer
+        dist.broadcast(buffer, 0)
+        return buffer.numpy().tobytes()
+
+    def largest(self, *values: float) -> list[float]:
+        """Of each value the largest over the ranks: the same at all. Between hosts only, no device is waited for."""
+        if self.is_alone:
+            return [*values]
+        both = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(both, dist.ReduceOp.MAX)
+        return both.tolist()
+
+    def add(self, total: Tensor) -> Tensor:
+        """Replace a tensor by its sum over the ranks."""
+        if not self.is_alone:
+            dist.all_reduce(total)
+        return total
+
+    def gather(self, total: Tensor) -> None:
+        """Move the ranks' shares of a sum to rank 0, and leave zeros at the others."""
+        self.add(total)
+        if not self.is_writer:
+            total.zero_()
+
+    def part(self, num_samples: int) -> np.ndarray:
+        """int64: the ids of 0..num_samples-1 that are this rank's; all ranks' together are each id once."""
+        return np.arange(self.rank, num_samples, self.world_size, dtype=np.int64)
+
+    def distribute(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """What a step calls in place of the model, so that gradients are means over the ranks.
+
+        Batch norms: on GPUs their statistics are those of the global batch (SyncBatchNorm, which has no CPU form). On
+        CPUs each rank normalises by the statistics of its own part, and the running averages of all are rank 0's.
+        """
+        if self.is_alone:
+            return model
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=[device.index] if on_gpu else None, gradient_as_bucket_view=True
+        )
+
+    def same_buffers(self, model: nn.Module) -> None:
+        """Give all ranks rank 0's running statistics."""
+        if not self.is_alone:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+
+@contextmanager
+def join() -> Iterator[Ranks]:
+    """The ranks that torchrun has started; one rank where it has not.
+
+    Errors:
+        RankLost: while the block runs, another rank ended or did not answer within TIMEOUT. Raised at the first rank to
+            notice; at the others it is OtherRankFailed, so that one sentence is told.
+    """
+    ranks = Ranks(*(int(os.environ.get(name, default)) for name, default in _ENVIRONMENT))
+    if ranks.is_alone:
+        yield Ranks()
+        return
+    store, rank, world_size = next(rendezvous("env://"))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
+        yield ranks
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not any(word in str(error) for word in _LOST):
+            raise
+        if not _is_first(store):
+            raise OtherRankFailed from error
+        raise RankLost(
+            "another rank has ended or does not answer, and training cannot go on without it: give the same command "
+            "again with --resume, which continues from the last checkpoint"
+        ) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _is_first(store: dist.Store) -> bool:
+    try:
+        return store.add("rank lost", 1) == 1
+    except RuntimeError:  # the store went with the rank that held it
+        return True
+
+
+_ENVIRONMENT = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
