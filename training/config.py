@@ -59,7 +59,7 @@ class Config:
     method: str = "uniform"
     design: str = "race"
     budget: float = 1.0
-    epochs: int = 7
+    epochs: int = 8
     batch_size: int = 250
     seed: int = 0
     model: str = "rebarnet"
@@ -78,7 +78,7 @@ class Config:
     pad_mode: Literal["zero", "reflect"] = "reflect"
     flip: bool = True
     cutout: int = 0
-    sides: tuple[int, ...] = (24, 24, 24, 32, 32)
+    sides: tuple[int, ...] = (24, 24, 32)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"

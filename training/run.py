@@ -17,6 +17,7 @@ from training.assemble import Job, assemble, data_digest
 from training.checkpoint import State
 from training.config import Config
 from training.fit import summarise, train
+from training.memory import keep_freed_memory
 from training.ranks import OtherRankFailed, RankLost, Ranks, join
 from training.stop import Stopped, StopRequest, stop_requests
 from training.terminal import print_summary
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         exit status: 0 finished, or stopped by SIGTERM with all saved; 130 likewise by Ctrl-C; 2 a mistake in the input;
         1 another rank failed.
     """
+    keep_freed_memory()
     try:
         with join() as ranks, stop_requests() as stop:
             config, resume = read_settings(argv, ranks)
