@@ -1,6 +1,6 @@
 """Plan time of the scheduler beside its peers: `python -m benchmarks.scheduler --json PATH`.
 
-Draws 30 % of N ids in random order, by weight and uniformly, with each design, for N from 50,000 to 100,000,000. The peers
+Draws 30 % of N ids in random order, by weight and uniformly, with each design, for N from 50,000 to 10^8. The peers
 draw as many without replacement; argpartition leaves them in no random order, torch.multinomial stops at 2^24 weights.
 Peak memory is measured in a process of its own, beside the weights.
 """

@@ -20,7 +20,7 @@ RANDAUGMENT = 16  # the first of the 48 slots of `loaders.randaugment`
 RESIZED_CROP = 64  # the first of the 40 slots of `loaders.geometry`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augment:
     """Augmentation of one picture, in this order: cut a box and resize it, RandAugment, pad and crop, flip, cut out,
     normalise, mix.
