@@ -60,11 +60,15 @@ def sharpness(target, picture, height, width, factor):
     target[:] = picture
     line = 3 * width
     for y in range(1, height - 1):
-        for j in range(y * line + 3, (y + 1) * line - 3):
-            total = np.int32(4) * np.int32(picture[j])
-            for up in (j - line, j, j + line):
-                total += np.int32(picture[up - 3]) + np.int32(picture[up]) + np.int32(picture[up + 3])
-            target[j] = blend(np.int32((2 * total + 13) // 26), np.int32(picture[j]), factor)
+        at = y * line
+        above, here, below = picture[at - line : at], picture[at : at + line], picture[at + line : at + 2 * line]
+        row = target[at : at + line]
+        for j in range(3, line - 3):
+            total = np.int32(5) * np.int32(here[j]) + np.int32(above[j]) + np.int32(below[j])
+            for k in (j - 3, j + 3):
+                total += np.int32(above[k]) + np.int32(here[k]) + np.int32(below[k])
+            smooth = np.int32((np.uint32(2 * total + 13) * np.uint32(20165)) >> np.uint32(19))  # over 26, rounded down
+            row[j] = blend(smooth, np.int32(here[j]), factor)
 
 
 @njit(nogil=True, cache=True)
