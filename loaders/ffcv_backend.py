@@ -1,7 +1,8 @@
 """Any `.beton` through FFCV's decoder: raw, JPEG or both in one file, in our order.
 
 Only FFCV's compiled library does work here: its `imdecode` turns one JPEG into pixels on our threads, then the fused
-kernel augments them. The parts of FFCV 1.0.2 that hang, leak, cut orders, compile for ten seconds or set global thread
+kernel augments them. What is to be resized goes through `loaders.resize` (FFCV's area resize takes twice as long as its
+decoding). The parts of FFCV 1.0.2 that hang, leak, cut orders, compile for ten seconds or set global thread
 counts (its Loader, graph and memory managers) are not imported. Knows no order; raw pictures are copied as they are.
 """
 
@@ -23,6 +24,7 @@ from loaders.geometry import boxes
 from loaders.jpeg import jpeg_size
 from loaders.parallel import for_blocks
 from loaders.reference import decode
+from loaders.resize import resize_box
 from loaders.simd import copy
 from loaders.types import EpochPlan
 
@@ -36,8 +38,6 @@ _imdecode = types.ExternalFunction(
     "rebar_ffcv_imdecode",
     types.int32(types.uintp, types.uint64, _U32, _U32, types.uintp, *[_U32] * 6, types.boolean, types.boolean),
 )
-# resize(0, source, height, width, first row, last, first column, last, out, height, width): area averages
-_resize = types.ExternalFunction("rebar_ffcv_resize", types.void(*[types.int64] * 11))
 _U = np.uint64
 
 
@@ -66,9 +66,7 @@ def _load_library() -> ctypes.CDLL:
         library = ctypes.CDLL(libraries[0])
     except OSError as error:
         raise ImportError(_MISSING.format(reason=error)) from error
-    for name in ("imdecode", "resize"):
-        llvmlite.binding.add_symbol(f"rebar_ffcv_{name}", ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
-    library.resize.argtypes, library.resize.restype = [ctypes.c_int64] * 11, None
+    llvmlite.binding.add_symbol("rebar_ffcv_imdecode", ctypes.cast(library.imdecode, ctypes.c_void_p).value)
     return library
 
 
@@ -94,17 +92,13 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
             for i in np.flatnonzero(failed[: len(ids)]):
                 # A warning (extra bytes) or an error (bytes lost): the strict decoder tells, and names the sample.
                 picture = decode(dataset, ids[i])
-                decoded[i] = picture if box is None else _resized(picture, *map(int, box[i]), augment.resize)
+                if box is None:
+                    decoded[i] = picture
+                else:
+                    resize_box(np.array(picture), *_edges(box[i], 1.0), decoded[i])
             yield readable, offsets, rows[: len(ids)]
 
     return fetch
-
-
-def _resized(picture: np.ndarray, top: int, left: int, height: int, width: int, side: int) -> np.ndarray:
-    picture, out = np.ascontiguousarray(picture), np.empty((side, side, 3), np.uint8)
-    box = (top, top + height, left, left + width)
-    _load_library().resize(0, picture.ctypes.data, *picture.shape[:2], *box, out.ctypes.data, side, side)
-    return out
 
 
 @njit(nogil=True, cache=True)
@@ -132,7 +126,8 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
 def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids, box, out, failed):
     """The same with boxes int64 [B, 4] (top, left, height, width) cut out and resized to `out` uint8 [B, S, S, 3].
 
-    `heights`, `widths` int64 [B] of the stored pictures.
+    `heights`, `widths` int64 [B] of the stored pictures. A JPEG whose box is twice (4, 8 times) as large as the result
+    is decoded at a half (a quarter, an eighth) of its size: the inverse transform then has less to do.
     """
     side = out.shape[1]
     room = 0
@@ -141,28 +136,26 @@ def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids
     scratch = np.empty(room, np.uint8)
     for i in range(first, last):
         start, size = offsets[ids[i]], sizes[ids[i]]
-        height, width = heights[i], widths[i]
-        picture, source = _U(scratch.ctypes.data), _U(data[start : start + size].ctypes.data)
-        top, left, bottom, right = box[i, 0], box[i, 1], box[i, 0] + box[i, 2], box[i, 1] + box[i, 3]
+        height, width, eighths = heights[i], widths[i], 8
+        stored = data[start : start + size]
         failed[i] = False
         if not is_jpeg[ids[i]]:
-            picture = source
-        elif jpeg_size(data[start : start + size]) != (height, width):
+            copy(_U(scratch.ctypes.data), _U(stored.ctypes.data), size)
+        elif jpeg_size(stored) != (height, width):
             failed[i] = True
         else:
-            # The inverse transform at n/8 of the size, the least that has no fewer pixels than the result.
-            n = _eighths(side, min(box[i, 2], box[i, 3]))
+            while eighths > 1 and min(box[i, 2], box[i, 3]) * eighths >= 16 * side:
+                eighths //= 2
             full = (_U32(height), _U32(width))
-            args = (source, _U(size), *full, picture, *full, _U32(0), _U32(0), _U32(n), _U32(8), False, False)
-            failed[i] = _imdecode(*args) != 0
-            height, width = (height * n + 7) // 8, (width * n + 7) // 8
-            top, bottom = (top * n + 4) // 8, min((bottom * n + 4) // 8, height)
-            left, right = (left * n + 4) // 8, min((right * n + 4) // 8, width)
+            args = (*full, _U32(0), _U32(0), _U32(eighths), _U32(8), False, False)
+            failed[i] = _imdecode(_U(stored.ctypes.data), _U(size), *full, _U(scratch.ctypes.data), *args) != 0
+            height, width = (height * eighths + 7) // 8, (width * eighths + 7) // 8
         if not failed[i]:
-            target = np.int64(out[i].ctypes.data)
-            _resize(0, np.int64(picture), height, width, top, bottom, left, right, target, side, side)
+            picture = scratch[: height * width * 3].reshape(height, width, 3)
+            resize_box(picture, *_edges(box[i], eighths / 8), out[i])
 
 
 @njit(nogil=True, cache=True)
-def _eighths(side, box):
-    return 8
+def _edges(box, scale):
+    """Top, left, bottom, right of a box (top, left, height, width), in pixels of a scaled picture."""
+    return scale * box[0], scale * box[1], scale * (box[0] + box[2]), scale * (box[1] + box[3])

@@ -1,0 +1,69 @@
+"""Cut a box out of a picture and resize it with a triangle filter, as Pillow's BILINEAR does; compiled.
+
+Where the picture shrinks the triangle is as wide as the ratio asks, so nothing aliases. Rows are mixed first, a whole
+row at a time (this runs in vectors), then columns; in between stand float32, and the result is rounded once, half up.
+Pillow rounds in between too: the two are at most 1 apart. Knows no file and no draw.
+"""
+
+import numpy as np
+from numba import njit
+
+_F = np.float32
+
+
+@njit(nogil=True, cache=True)
+def taps(begin, end, side):
+    """The weights of a resize of begin..end (pixels, may be broken) to `side` pixels.
+
+    Returns:
+        first int64 [side], count int64 [side], weights float32 [side, most]: result i is the sum over k < count[i] of
+        weights[i, k] * pixel[first[i] + k]; they sum to one. No pixel outside begin..end is looked at.
+    """
+    scale = (end - begin) / side
+    support = max(scale, 1.0)
+    low, high = int(begin), int(np.ceil(end))
+    first, count = np.empty(side, np.int64), np.empty(side, np.int64)
+    weights = np.zeros((side, int(2 * support) + 3), np.float32)
+    for i in range(side):
+        center = begin + (i + 0.5) * scale
+        start, stop = max(int(center - support + 0.5), low), min(int(center + support + 0.5), high)
+        total = 0.0
+        for k in range(stop - start):
+            total += max(1 - abs(start + k + 0.5 - center) / support, 0.0)
+        for k in range(stop - start):
+            weights[i, k] = max(1 - abs(start + k + 0.5 - center) / support, 0.0) / total
+        first[i], count[i] = start, stop - start
+    return first, count, weights
+
+
+@njit(nogil=True, cache=True)
+def resize_box(picture, top, left, bottom, right, out):
+    """`picture` uint8 [H, W, 3], the box of rows top..bottom and columns left..right -> `out` uint8 [S, S, 3].
+
+    The box lies in the picture; its edges are floats and may fall inside a pixel.
+    """
+    side = out.shape[0]
+    first_y, count_y, weights_y = taps(top, bottom, side)
+    first_x, count_x, weights_x = taps(left, right, side)
+    edge = int(left)
+    width = int(np.ceil(right)) - edge
+    line = np.empty(3 * width, np.float32)
+    for i in range(side):
+        for k in range(count_y[i]):
+            source = picture[first_y[i] + k].reshape(-1)[3 * edge : 3 * (edge + width)]
+            weight = weights_y[i, k]
+            if k == 0:
+                for j in range(len(line)):
+                    line[j] = weight * _F(source[j])
+            else:
+                for j in range(len(line)):
+                    line[j] += weight * _F(source[j])
+        for x in range(side):
+            red = green = blue = _F(0.5)  # half a step, so that cutting off rounds half up
+            at = 3 * (first_x[x] - edge)
+            for k in range(count_x[x]):
+                weight = weights_x[x, k]
+                red += weight * line[at + 3 * k]
+                green += weight * line[at + 3 * k + 1]
+                blue += weight * line[at + 3 * k + 2]
+            out[i, x, 0], out[i, x, 1], out[i, x, 2] = np.uint8(red), np.uint8(green), np.uint8(blue)
