@@ -1,0 +1,151 @@
+"""Random-resized-crop of JPEG pictures: our `ffcv` and `dali` backends beside FFCV's Loader and a pipeline of DALI.
+
+    python -m benchmarks.jpeg --json benchmarks/results/jpeg.json
+
+Work of one repetition: equally many pictures of 400 to 500 pixels, each once, in random order, boxes of 8 to 100 % of
+the area, resized to 224 x 224, uint8 batches in host memory, all cores. The peers draw their own boxes, from the same
+distribution. The set is made on the first call and kept in build/.
+"""
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks import measure
+from convert.folder import convert_folder
+from loaders import Augment, IndexScheduler, make_loader
+from loaders.parallel import available_cores
+
+FOLDER = Path("build/jpeg")
+AUGMENT = Augment(resize=224, random_resized_crop=(0.08, 1.0))
+
+
+def canvas(rng: np.random.Generator, side: int = 1600) -> np.ndarray:
+    """Octaves of smooth noise, the finer the weaker, float32 [side, side, 3]: to a JPEG encoder like photographs."""
+    out = np.zeros((side, side, 3), np.float32)
+    for octave in range(2, 11):
+        cells = min(2**octave, side)
+        noise = (rng.normal(size=(cells, cells, 3)) * 300 / 2 ** (octave * 0.62)).astype(np.float32)
+        noise = noise * 0.3 + noise.mean(axis=2, keepdims=True)  # colour varies less than brightness
+        for c in range(3):
+            out[..., c] += np.asarray(Image.fromarray(noise[..., c]).resize((side, side), Image.Resampling.BICUBIC))
+    return out
+
+
+def make_set(folder: Path, num_samples: int) -> None:
+    """`folder`/jpeg with train.beton and train.tar, and `folder`/source with the files."""
+    if (folder / "jpeg" / "manifest.json").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    rng = np.random.default_rng(0)
+    canvases = [canvas(rng) for _ in range(4)]
+    for i in range(num_samples):
+        (folder / "source" / f"{i % 10}").mkdir(parents=True, exist_ok=True)
+        height, width = rng.integers(400, 501, 2)
+        whole = canvases[i % 4]
+        top, left = rng.integers(0, len(whole) - height), rng.integers(0, len(whole) - width)
+        pixels = whole[top : top + height, left : left + width] * rng.uniform(0.6, 1.2) + rng.uniform(90, 160)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
+            folder / "source" / f"{i % 10}" / f"{i:05d}.jpg", quality=90
+        )
+    convert_folder(folder / "source", folder / "jpeg", format="both")
+
+
+def ours(backend: str, path: Path, num_samples: int, batch_size: int) -> Callable[[], int]:
+    scheduler = IndexScheduler(num_samples_of(path), budget=num_samples / num_samples_of(path))
+    loader = make_loader(path, batch_size, backend=backend, dtype=torch.uint8, augment=AUGMENT, scheduler=scheduler)
+    return lambda: sum(len(batch.ids) for batch in loader)
+
+
+def num_samples_of(path: Path) -> int:
+    from loaders import open_dataset
+
+    return open_dataset(path).num_samples
+
+
+def stock_ffcv(path: Path, num_samples: int, batch_size: int) -> Callable[[], int]:
+    from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+
+    loader = Loader(
+        str(path),
+        batch_size,
+        available_cores(),
+        order=OrderOption.RANDOM,
+        indices=np.arange(num_samples_of(path))[:: num_samples_of(path) // num_samples][:num_samples],
+        pipelines={"image": [RandomResizedCropRGBImageDecoder((224, 224))], "label": [IntDecoder()]},
+        drop_last=False,
+        os_cache=True,
+    )
+    return lambda: sum(len(images) for images, _ in loader)
+
+
+def stock_dali(folder: Path, num_samples: int, batch_size: int) -> Callable[[], int]:
+    from nvidia.dali import fn, pipeline_def, types
+
+    files = sorted(map(str, folder.glob("*/*.jpg")))
+    files = files[:: len(files) // num_samples][:num_samples]
+
+    @pipeline_def(batch_size=batch_size, num_threads=available_cores(), device_id=None, prefetch_queue_depth=2)
+    def pipeline():
+        streams, labels = fn.readers.file(files=files, random_shuffle=True, name="reader")
+        images = fn.decoders.image_random_crop(streams, device="cpu", random_area=[0.08, 1.0])
+        return fn.resize(images, size=[224, 224], interp_type=types.INTERP_LINEAR, antialias=True), labels
+
+    pipe = pipeline()
+    pipe.build()
+
+    def epoch() -> int:
+        count = 0
+        while count < num_samples:  # its reader goes on into the next epoch
+            images, _ = pipe.run()
+            count += images.as_tensor().shape()[0]
+        return count
+
+    return epoch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", required=True)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures are kept")
+    parser.add_argument("--pictures", type=int, default=2000, help="in the set, when it is made")
+    parser.add_argument("--samples", type=int, default=1024, help="in one repetition")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+    make_set(arguments.folder, arguments.pictures)
+    data, work = arguments.folder / "jpeg", (arguments.samples, arguments.batch_size)
+    calls = {
+        "ours, ffcv": ours("ffcv", data / "train.beton", *work),
+        "stock FFCV": stock_ffcv(data / "train.beton", *work),
+        "ours, dali": ours("dali", data / "train.beton", *work),
+        "stock DALI": stock_dali(arguments.folder / "source", *work),
+    }
+    counts = {name: call() for name, call in calls.items()}
+    times = measure.interleave(calls, arguments.repeats)
+    for name, time in times.items():
+        time["images_per_s"] = counts[name] / time["median_s"]
+        spread = f"{time['median_s']:.3f} s ({time['q1_s']:.3f} to {time['q3_s']:.3f})"
+        print(f"{name:12} {time['images_per_s']:8.0f} images/s   {spread}")
+    rate = {name: time["images_per_s"] for name, time in times.items()}
+    ratios = {
+        "ours, ffcv / stock FFCV": rate["ours, ffcv"] / rate["stock FFCV"],
+        "ours, dali / stock DALI": rate["ours, dali"] / rate["stock DALI"],
+        "ours, ffcv / the faster peer": rate["ours, ffcv"] / max(rate["stock FFCV"], rate["stock DALI"]),
+    }
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.2f}")
+    size = (data / "train.tar").stat().st_size / num_samples_of(data / "train.tar")
+    result = {"environment": measure.environment(), "arguments": vars(arguments), "bytes_per_picture": round(size)}
+    result["arguments"]["folder"] = arguments.folder.name
+    measure.write(arguments.json, {**result, "times": times, "ratios": ratios})
+
+
+if __name__ == "__main__":
+    main()
