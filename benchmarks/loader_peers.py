@@ -26,18 +26,29 @@ def drain(batches, most: int | None = None) -> None:
         pass
 
 
-def rebar(path: str, dtype: torch.dtype, backend: str = "fused", take: int | None = None) -> Epoch:
-    loader = make_loader(path, BATCH, backend=backend, dtype=dtype, augment=AUGMENT, drop_last=True)
+def rebar(
+    path: str, dtype: torch.dtype, backend: str = "fused", take: int | None = None, augment: Augment = AUGMENT
+) -> Epoch:
+    loader = make_loader(path, BATCH, backend=backend, dtype=dtype, augment=augment, drop_last=True)
     return lambda: drain(loader, take)
 
 
-def ffcv(path: str, dtype: torch.dtype, take: int | None = None) -> Epoch:
-    """Stock FFCV 1.0.2, random order, as many workers as cores."""
+def ffcv(path: str, dtype: torch.dtype, take: int | None = None, more: str | None = None) -> Epoch:
+    """Stock FFCV 1.0.2, random order, as many workers as cores; `more`: None, "cutout" or "mixup" (in bytes)."""
     from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
-    from ffcv.transforms import NormalizeImage, RandomHorizontalFlip, RandomTranslate, ToTensor, ToTorchImage
+    from ffcv.transforms import (
+        Cutout,
+        ImageMixup,
+        NormalizeImage,
+        RandomHorizontalFlip,
+        RandomTranslate,
+        ToTensor,
+        ToTorchImage,
+    )
 
     image = [SimpleRGBImageDecoder(), RandomHorizontalFlip(), RandomTranslate(padding=4)]
+    image += {None: [], "cutout": [Cutout(8)], "mixup": [ImageMixup(0.3, True)]}[more]
     if dtype == torch.float32:
         image.append(NormalizeImage(np.array(MEAN) * 255, np.array(STD) * 255, np.float32))
     image += [ToTensor(), ToTorchImage(convert_back_int16=False)]

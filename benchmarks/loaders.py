@@ -1,12 +1,14 @@
 """Loader speed beside its peers: `python -m benchmarks.loaders --json PATH`.
 
-CIFAR-10, batch 512, all cores, crop + flip (uint8) and crop + flip + normalise (float32). Repetitions take turns, so a
-drift of the machine's speed meets all. Also: from the start of the loader to its first batch in a new process (imports
+CIFAR-10, batch 512, all cores, crop + flip (uint8) and crop + flip + normalise (float32), and the latter with cutout,
+mixing and RandAugment beside FFCV, which has the first two. Repetitions take turns, so a drift of the machine's speed
+meets all. Also: from the start of the loader to its first batch in a new process (imports
 excluded, compiled kernels cached on disk where a library does so), and from the last batch of an epoch to the first of
 the next.
 """
 
 import argparse
+import dataclasses
 import subprocess
 import sys
 import time
@@ -15,11 +17,19 @@ import torch
 
 from benchmarks import loader_peers as peers
 from benchmarks.measure import environment, interleave, summarise, write
-from loaders import make_loader, open_dataset
+from loaders import RICAP, CutMix, Mixup, RandAugment, make_loader, open_dataset
 
 DATALOADER_SAMPLES = 10_240  # it is slow: a part of an epoch tells its rate
 WORK = {"uint8 crop+flip": torch.uint8, "float32 crop+flip+normalise": torch.float32}
 OURS = "rebar fused"
+MORE = {  # beside crop + flip + normalise to float32
+    "cutout": {"cutout": 8},
+    "mixup": {"mixer": Mixup()},
+    "CutMix": {"mixer": CutMix()},
+    "RICAP": {"mixer": RICAP()},
+    "RandAugment(2, 9), standard": {"randaugment": RandAugment(2, 9)},
+    "RandAugment(2, 4), arazo": {"randaugment": RandAugment(2, 4, "arazo")},
+}
 
 
 def rates(path: str, dtype: torch.dtype, repeats: int) -> dict[str, dict[str, float]]:
@@ -39,6 +49,22 @@ def rates(path: str, dtype: torch.dtype, repeats: int) -> dict[str, dict[str, fl
         quartiles = {"q1": images / row["q3_s"], "q3": images / row["q1_s"]}
         result[name] = {"images_per_s": images / row["median_s"], **quartiles, "n": row["n"]}
     return result
+
+
+def augmented_rates(path: str, repeats: int) -> dict[str, dict[str, float]]:
+    """Images per second in float32 with more augmentation, and FFCV's with and without."""
+    calls = {OURS: peers.rebar(path, torch.float32), "FFCV": peers.ffcv(path, torch.float32)}
+    for name, options in MORE.items():
+        augment = dataclasses.replace(peers.AUGMENT, **options)
+        calls[f"{OURS} + {name}"] = peers.rebar(path, torch.float32, augment=augment)
+    for name in ("cutout", "mixup"):
+        calls[f"FFCV + {name}"] = peers.ffcv(path, torch.float32, more=name)
+    images = open_dataset(path).num_samples // peers.BATCH * peers.BATCH
+    return {
+        name: {"images_per_s": images / row["median_s"], "q1": images / row["q3_s"], "q3": images / row["q1_s"]}
+        | {"n": row["n"]}
+        for name, row in interleave(calls, repeats).items()
+    }
 
 
 def first_batch(path: str, name: str) -> float:
@@ -97,6 +123,14 @@ def main() -> None:
         for name, row in rows.items():
             rate = row["images_per_s"]
             print(f"{work:30}{name:30}{rate:12,.0f} images/s   ours / it {ours / rate:6.2f}")
+    rows = result["images_per_s"]["float32, more augmentation"] = augmented_rates(args.data, args.repeats)
+    plain = rows["FFCV"]["images_per_s"]
+    result["ratios"]["to FFCV's crop+flip+normalise"] = {
+        name: row["images_per_s"] / plain for name, row in rows.items()
+    }
+    for name, row in rows.items():
+        rate = row["images_per_s"]
+        print(f"{'float32, more augmentation':30}{name:42}{rate:12,.0f} images/s   it / FFCV plain {rate / plain:6.2f}")
     result["first_batch"] = first_batches(args.data, max(3, args.repeats // 3))
     result["between_epochs"] = between_epochs(args.data)
     for name, row in result["first_batch"].items():
