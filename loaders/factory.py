@@ -32,6 +32,7 @@ class Loader:
     Attributes:
         dataset: the open file.
         settings: how it is delivered.
+        backend: the name of what delivers it; "auto" is resolved.
         scheduler: draws the plans of `for batch in loader`.
     """
 
@@ -42,9 +43,10 @@ class Loader:
         backend,
         scheduler: IndexScheduler,
         table: ImportanceTable | None,
+        name: str,
     ):
         self.dataset, self.settings, self.scheduler = dataset, settings, scheduler
-        self._backend, self._table = backend, table
+        self.backend, self._backend, self._table = name, backend, table
         self._next_epoch = 0
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
@@ -120,7 +122,7 @@ def make_loader(
     engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
     if device.type == "cuda":
         engine = OnDevice(engine, device)
-    return Loader(dataset, settings, engine, scheduler, table)
+    return Loader(dataset, settings, engine, scheduler, table, backend)
 
 
 def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:

@@ -95,6 +95,8 @@ class IndexScheduler:
             wanted, num_draws, importance = wanted
         else:
             importance = None
+        if wanted is not None and importance is None and (scores is None or not scores.visits.any()):
+            wanted = None if np.ptp(wanted) == 0 else wanted  # nothing is known: the draw of "uniform"
         k = self._cut(num_draws)
         weights = sampling.check_weights(wanted, n, 1 if design == "replacement" else k)
         key = mix(self.seed, DRAW, epoch)

@@ -140,3 +140,18 @@ def test_bad_scores_are_one_sentence():
         IndexScheduler(10, "p-sgd").plan(1, bad._replace(visits=np.ones(10, np.float32)))
     with pytest.raises(ValueError, match="only 1 of 10 weights are positive"):
         IndexScheduler(10, lambda s: np.eye(10)[0], budget=0.5).plan(0)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("policy", ["p-sgd", "c-sgd", "loss", "el2n"])
+def test_a_policy_that_knows_nothing_draws_what_uniform_draws(design, policy):
+    uniform = IndexScheduler(500, "uniform", 0.3, design, seed=4).plan(0)
+    nothing = Snapshot(*[np.zeros(500, np.float32)] * 5)
+    for scores in (None, nothing):
+        assert np.array_equal(IndexScheduler(500, policy, 0.3, design, seed=4).plan(0, scores).ids, uniform.ids)
+    known = IndexScheduler(500, weighted_by_id, 0.3, "race", seed=4).plan(0)
+    assert not np.array_equal(np.sort(known.ids), np.sort(uniform.ids)), "weights that need no scores count at once"
+
+
+def weighted_by_id(snapshot):
+    return np.arange(1.0, 501)
