@@ -3,6 +3,7 @@
 Knows what fits together; must not train or write anything.
 """
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import NamedTuple
@@ -10,16 +11,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from convert.manifest import Manifest, missing_files, read_manifest
+from convert.manifest import Manifest
 from loaders.augment import Augment
 from loaders.factory import make_loader
 from loaders.importance import ImportanceTable
 from loaders.policy import BY_NAME
 from loaders.rng import INIT, mix
 from loaders.scheduler import IndexScheduler
-from loaders.types import EpochPlan, Snapshot
+from loaders.types import Snapshot
+from training.budget import make_budget
 from training.checkpoint import State
 from training.config import Config
+from training.data import make_mixer, make_randaugment, open_data, open_loader, warm_up, whole_split
+from training.events import require_tensorboard
 from training.ledger import Ledger, count_flops
 from training.loop import StepRule
 from training.models import build_model
@@ -31,7 +35,7 @@ _WHITENING_IMAGES = 1000
 
 
 class Job(NamedTuple):
-    """All that stays the same while a run goes on. `flops` are per sample and pass pair, by the pictures' side."""
+    """All that stays the same while a run goes on. `clean_loader` does not mix, or is `train_loader`."""
 
     config: Config
     ranks: Ranks
@@ -40,9 +44,9 @@ class Job(NamedTuple):
     precision: Precision
     scheduler: IndexScheduler
     train_loader: object
+    clean_loader: object
     test_loader: object
     rule: StepRule
-    flops: dict[int | None, float]
 
 
 def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # noqa: B008 (frozen)
@@ -58,6 +62,8 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
         raise ValueError(
             f"a batch of {config.batch_size} cannot be shared equally by {ranks.world_size} ranks: choose a multiple"
         )
+    if config.tensorboard:
+        require_tensorboard()
     manifest = open_data(config.data)
     device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
     if device.index is not None:
@@ -73,27 +79,36 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
     num_samples = manifest.splits["train"].num_samples
     scheduler = make_scheduler(config, num_samples)
     plain = Augment(mean=config.mean, std=config.std)
-    augment = dataclasses.replace(
+    clean = dataclasses.replace(
         plain, crop_padding=config.crop_padding, pad_mode=config.pad_mode, flip=config.flip, cutout=config.cutout
     )
+    augment = dataclasses.replace(clean, mixer=make_mixer(config), randaugment=make_randaugment(config))
     local_size = config.batch_size // ranks.world_size
-    train_loader = _loader(config, device, "train", augment, local_size)
+    train_loader = clean_loader = open_loader(config, device, "train", augment, local_size)
     warm_up(train_loader, local_size)
+    if config.clean_share and augment != clean:
+        clean_loader = open_loader(config, device, "train", clean, local_size)
+        warm_up(clean_loader, local_size)
     images = _whitening_images(config, device, plain, num_samples) if config.model == "rebarnet" else None
     generator = torch.Generator().manual_seed(mix(config.seed, INIT))
     model = build_model(
         config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
     )
     height, width, channels = manifest.image_shape
+    sides = {None, *config.sides}
+    flops = {side: count_flops(model, (channels, side or height, side or width))[1] for side in sides}
     rule = StepRule(
-        config.epochs * len(scheduler) // config.batch_size,
+        make_budget(config, len(scheduler), num_samples, flops),
+        config.batch_size,
+        precision,
+        flops,
         config.label_smoothing,
         config.compat == "arazo",
         config.final_lr,
         config.sides,
+        config.clean_share,
+        config.ema,
     )
-    sides = {rule.side(step) for step in range(rule.total_steps)}
-    flops = {side: count_flops(model, (channels, side or height, side or width))[1] for side in sides}
     model = model.to(device, memory_format=torch.channels_last)
     state = State(
         model,
@@ -101,32 +116,12 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
         ImportanceTable(num_samples, device),
         Ledger(num_samples),
         scaler=torch.amp.GradScaler(device.type) if precision.name == "fp16" else None,
+        average=copy.deepcopy(model).requires_grad_(False) if config.ema else None,
         loss_sum=torch.zeros((), dtype=torch.float64, device=device),
     )
-    test_loader = _loader(config, device, "test", plain, local_size)
-    return Job(config, ranks, manifest, device, precision, scheduler, train_loader, test_loader, rule, flops), state
-
-
-def open_data(folder: str) -> Manifest:
-    """The manifest of a converted data set, all of whose files are in place.
-
-    Errors:
-        ValueError: the folder or a file is missing; says which command makes it.
-    """
-    name = Path(folder).name
-    command = {
-        "cifar100": "python convert/cifar.py --dataset cifar100",
-        "shapes": "python convert/shapes.py",
-    }.get(name, "python convert/cifar.py")
-    try:
-        manifest = read_manifest(folder)
-    except FileNotFoundError:
-        raise ValueError(f"{folder} holds no data set: run `{command}` first, or point --data to one") from None
-    missing = missing_files(folder, manifest)
-    if missing or not {"train", "test"} <= set(manifest.splits):
-        what = ", ".join(missing) or "a train or a test split"
-        raise ValueError(f"{folder} is incomplete ({what} missing or of another size): run `{command}` again")
-    return manifest
+    test_loader = open_loader(config, device, "test", plain, local_size)
+    loaders = (train_loader, clean_loader, test_loader)
+    return Job(config, ranks, manifest, device, precision, scheduler, *loaders, rule), state
 
 
 def make_scheduler(config: Config, num_samples: int) -> IndexScheduler:
@@ -140,7 +135,7 @@ def make_scheduler(config: Config, num_samples: int) -> IndexScheduler:
     scheduler = IndexScheduler(
         num_samples,
         policy=config.method,
-        budget=config.budget,
+        budget=config.draw_share,
         design=config.design,
         seed=config.seed,
         batch_size=config.batch_size,
@@ -151,28 +146,6 @@ def make_scheduler(config: Config, num_samples: int) -> IndexScheduler:
     if len(scheduler.plan(0)) != len(scheduler):
         raise ValueError(f"method {config.method} sets its own number of samples, which a budget does not allow")
     return scheduler
-
-
-def data_digest(manifest: Manifest) -> str:
-    """Tells whether two runs saw the same training pictures and labels."""
-    split = manifest.splits["train"]
-    return f"{split.pixels_sha256}-{split.labels_sha256}"
-
-
-def warm_up(loader, batch_size: int) -> None:
-    """Draw one batch and drop it, so that what the loader compiles or opens is not on the training clock."""
-    for _ in loader.epoch(EpochPlan(np.zeros(batch_size, np.int64))):
-        break
-
-
-def whole_split(num_samples: int, ranks: Ranks = Ranks()) -> EpochPlan:  # noqa: B008 (frozen)
-    """Every sample once, in the order of the file; this rank's part of them."""
-    return EpochPlan(ranks.part(num_samples))
-
-
-def _loader(config: Config, device: torch.device, split: str, augment: Augment, batch_size: int):
-    path = Path(config.data) / f"{split}.beton"
-    return make_loader(path, batch_size, backend=config.backend, device=device, augment=augment)
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 # These say where and how often, never what is computed: a resumed run may change them.
-NEUTRAL_KEYS = ("data", "out", "eval_every", "tta")
+NEUTRAL_KEYS = ("data", "out", "eval_every", "tta", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,12 @@ class Config:
         out: folder for the results; a new runs/<name>/ when not given
         method: how the samples of an epoch are chosen (uniform, p-sgd, c-sgd, ...)
         design: how they are drawn (race, systematic, replacement, credit, paged)
-        budget: share of the training set that one epoch may use, above 0 and up to 1
-        epochs: number of epochs
+        budget: share of the training set that one epoch may use, above 0 and up to 1; or what budget_unit says
+        budget_unit: samples is that share; epochs trains on whole shuffled epochs, that share of their number; flops
+            allows that share of the FLOPs of all epochs, scoring passes included; seconds is training time, for which
+            budget is a number of seconds, epochs means nothing, and a resumed run is not equal to the bit
+        epoch_share: share of the training set that one epoch draws when budget_unit is not samples
+        epochs: number of epochs of the full budget
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
@@ -43,15 +47,23 @@ class Config:
         pad_mode: what the added pixels hold
         flip: mirror half of the pictures left to right
         cutout: side in pixels of the square that is cut out; 0 is none
+        randaugment: number and magnitude of RandAugment's operations, [2, 9]; none when not given
+        mixer: how the pictures of a batch are mixed
+        mixer_alpha: parameter of the mixer's Beta distribution; the method's own when not given
+        clean_share: last share of the budget, without mixer and RandAugment
+        ema: decay per step of the averaged weights that are evaluated, such as 0.99; 0 evaluates the trained ones
         sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
         precision: auto takes bf16 where the processor computes it natively, and fp32 elsewhere; fp16 needs a GPU
         backend: what feeds the batches (auto, fused, reference, ffcv, ...)
         device: auto takes a GPU where there is one
+        compile: compile the network with torch.compile, for GPUs
         eval_every: evaluate each that many epochs and after the last one; 0 is after the last one only
-        compat: arazo repeats the reference's oddities in its rates and in its choice of samples
+        compat: arazo repeats the reference's oddities in its rates, its choice of samples, its RandAugment and the
+            samples that a mixed picture's score is credited to
         tta: report the accuracy under test-time augmentation (flip and one-pixel shifts) too
+        tensorboard: write TensorBoard event files too; needs the package tensorboard
     """
 
     data: str = "data/cifar10"
@@ -59,6 +71,8 @@ class Config:
     method: str = "uniform"
     design: str = "race"
     budget: float = 1.0
+    budget_unit: Literal["samples", "epochs", "flops", "seconds"] = "samples"
+    epoch_share: float = 1.0
     epochs: int = 8
     batch_size: int = 250
     seed: int = 0
@@ -78,19 +92,25 @@ class Config:
     pad_mode: Literal["zero", "reflect"] = "reflect"
     flip: bool = True
     cutout: int = 0
+    randaugment: tuple[int, int] | None = None
+    mixer: Literal["none", "mixup", "cutmix", "ricap"] = "none"
+    mixer_alpha: float | None = None
+    clean_share: float = 0.0
+    ema: float = 0.0
     sides: tuple[int, ...] = (24, 24, 32)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     backend: str = "auto"
     device: str = "auto"
+    compile: bool = False
     compat: Literal["none", "arazo"] = "none"
     eval_every: int = 1
     tta: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self):
-        if not 0 < self.budget <= 1:
-            raise ValueError(f"budget must be above 0 and at most 1, got {self.budget:g}: 0.3 trains on 30 % per epoch")
+        _check_budget(self)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -100,14 +120,18 @@ class Config:
         for name in ("final_lr", "weight_decay", "eval_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing"):
+        for name in ("momentum", "label_smoothing", "clean_share", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name):g}")
-
         if not 0 < self.stem_span <= 1:
             raise ValueError(f"stem_span must be above 0 and at most 1, got {self.stem_span:g}")
         if self.sides and min(self.sides) < 8:
             raise ValueError(f"sides are at least 8 pixels, got {min(self.sides)}")
+
+    @property
+    def draw_share(self) -> float:
+        """Share of the training set that one epoch draws."""
+        return self.budget if self.budget_unit == "samples" else self.epoch_share
 
     @classmethod
     def from_dict(cls, values: dict) -> Config:
@@ -119,9 +143,23 @@ class Config:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
 
 
+def _check_budget(config: Config) -> None:
+    budget, unit = config.budget, config.budget_unit
+    if unit == "seconds" and not 0 < budget < float("inf"):
+        raise ValueError(f"budget in seconds must be above 0, got {budget:g}")
+    if unit != "seconds" and not 0 < budget <= 1:
+        hint = {"samples": "0.3 trains on 30 % per epoch"}.get(unit, "it is a share of the full run")
+        raise ValueError(f"budget must be above 0 and at most 1, got {budget:g}: {hint}")
+    if not 0 < config.epoch_share <= 1:
+        raise ValueError(f"epoch_share must be above 0 and at most 1, got {config.epoch_share:g}")
+    if unit == "samples" and config.epoch_share != 1:
+        raise ValueError("epoch_share is for the other budget units: with samples the budget is that share itself")
+
+
 FIELDS = tuple(field.name for field in dataclasses.fields(Config))
 
 
 def run_name(config: Config) -> str:
     """What a run's folder is called: data set, method, budget, seed."""
-    return f"{Path(config.data).name}-{config.method}-b{config.budget:g}-s{config.seed}"
+    unit = "" if config.budget_unit == "samples" else config.budget_unit
+    return f"{Path(config.data).name}-{config.method}-b{config.budget:g}{unit}-s{config.seed}"

@@ -11,20 +11,26 @@ from pathlib import Path
 from rich.console import Console
 
 from training import checkpoint, record
-from training.assemble import Job, data_digest, whole_split
+from training.assemble import Job
+from training.budget import budget_text
 from training.checkpoint import State
+from training.data import data_digest, whole_split
 from training.evaluate import Result, evaluate
+from training.events import event_writer
 from training.loop import train_epoch
 from training.stop import Stopped, StopRequest
 from training.terminal import Meter, meter
 
+_TOLD = ("method", "budget", "budget_unit", "epochs", "batch_size", "mixer", "seed", "model")
+
 
 def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequest) -> None:
     """The epochs that are left, each followed by its evaluation, its row and its checkpoint."""
-    config, digest, ranks = job.config, data_digest(job.manifest), job.ranks
+    config, digest, ranks, budget = job.config, data_digest(job.manifest), job.ranks, job.rule.budget
     path = folder / record.CHECKPOINT
-    with meter(console, state.ledger.steps, job.rule.total_steps, config.epochs) as bar:
-        while state.epoch < config.epochs:
+    events = event_writer(folder if config.tensorboard and ranks.is_writer else None, state.epoch)
+    with events as write_events, meter(console, budget, state.ledger) as bar:
+        while state.plan is not None or not budget.is_spent(state.ledger):
             try:
                 agree(job, state, stop)
                 if state.plan is None:
@@ -32,14 +38,15 @@ def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequ
                         state.plan = job.scheduler.plan(state.epoch, state.table.snapshot())
                 bar.say("training")
                 agree(job, state, stop)
-                steps = train_epoch(
-                    state, job.train_loader, config.batch_size, job.rule, job.precision, job.flops, ranks
-                )
+                steps = train_epoch(state, job.train_loader, job.rule, job.clean_loader, ranks)
                 with closing(steps):
                     for _ in steps:
                         bar.advance()
                         agree(job, state, stop)
-                finish_epoch(job, state, folder, bar, stop)
+                agree(job, state, stop)
+                row = finish_epoch(job, state, folder, stop, bar)
+                bar.epoch(row)
+                write_events(row)
             except Stopped:
                 checkpoint.save(path, state, config, digest, ranks)
                 raise
@@ -57,18 +64,18 @@ def agree(job: Job, state: State, stop: StopRequest) -> None:
         raise Stopped(int(number))
 
 
-def finish_epoch(job: Job, state: State, folder: Path, bar: Meter, stop: StopRequest) -> None:
-    """Evaluate where it is due, add the row, move the position to the next epoch.
+def finish_epoch(job: Job, state: State, folder: Path, stop: StopRequest, bar: Meter) -> dict:
+    """Evaluate where it is due, add the row, move the position to the next epoch; returns the row.
 
     Errors:
         ValueError: the loss is no longer finite.
     """
-    loss = job.ranks.add(state.loss_sum.clone()).item() / len(state.plan)
+    loss = job.ranks.add(state.loss_sum.clone()).item() / min(len(state.plan), state.batch * job.rule.batch_size)
     with job.ranks.together():
         if not math.isfinite(loss):
             raise ValueError(f"training has diverged in epoch {state.epoch + 1} (loss {loss}): lower the learning rate")
     done, every, ledger = state.epoch + 1, job.config.eval_every, state.ledger
-    is_last = done == job.config.epochs
+    is_last = job.rule.budget.is_spent(ledger)
     is_due = is_last or (every and done % every == 0)
     bar.say("evaluating")
     tested = test(job, state, stop, tta=is_last and job.config.tta) if is_due else Result(None, None, None)
@@ -86,9 +93,9 @@ def finish_epoch(job: Job, state: State, folder: Path, bar: Meter, stop: StopReq
     with job.ranks.together():
         if job.ranks.is_writer:
             record.append_row(folder, row)
-    bar.epoch(row)
     state.epoch, state.batch, state.plan = done, 0, None
     state.loss_sum.zero_()
+    return row
 
 
 def test(job: Job, state: State, stop: StopRequest, tta: bool) -> Result:
@@ -107,7 +114,7 @@ def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
     config, ranks = job.config, job.ranks
     last = (record.read_rows(folder) or [None])[-1] if ranks.is_writer else None
     last = json.loads(ranks.share(json.dumps(last).encode()))
-    if last and last["epoch"] == config.epochs:
+    if last and last["epoch"] == state.epoch:
         accuracy, accuracy_tta, loss = (last[f"test_{name}"] for name in ("accuracy", "accuracy_tta", "loss"))
     else:
         accuracy, loss, accuracy_tta = test(job, state, stop, job.config.tta)
@@ -117,16 +124,17 @@ def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
         **({"test_accuracy_tta": accuracy_tta} if config.tta else {}),
         "test_loss": loss,
         "train_loss": last and last["train_loss"],
-        **{name: getattr(config, name) for name in ("method", "budget", "epochs", "batch_size", "seed", "model")},
+        **{name: getattr(config, name) for name in _TOLD},
+        "budget_text": budget_text(config),
         **state.ledger.summary(),
         "data": job.manifest.name,
         "precision": config.precision,
-        "backend": config.backend,
+        "backend": job.train_loader.backend,
         "ranks": ranks.world_size,
         **record.machine(job.device),
     }
     with ranks.together():
         if ranks.is_writer:
-            record.draw_curve(folder, f"{job.manifest.name}, {config.method}, budget {config.budget:g}")
+            record.draw_curve(folder, f"{job.manifest.name}, {config.method}, {budget_text(config)}")
             record.write_summary(folder, summary)
     return summary

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from loaders.types import Mix, Scores
+from loaders.types import Batch, Mix, Scores
 
 
 def sample_losses(logits_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, label_smoothing: float = 0.0) -> Tensor:
@@ -26,6 +26,21 @@ def sample_losses(logits_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, l
 def batch_loss(losses_B: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """Mean over the batch, each sample times its importance weight (whose expected mean is one): float32 scalar."""
     return (losses_B if weights_B is None else losses_B * weights_B).mean()
+
+
+@torch.no_grad()
+def batch_scores(logits_BC: Tensor, batch: Batch, own_labels: bool = False) -> Scores:
+    """Scores of what training saw.
+
+    Args:
+        own_labels: score a mixed picture as if it were the sample at its place in the batch (`compat="arazo"`): in
+            mixup the first of the two, in RICAP as a rule none of the four.
+
+    Returns:
+        float32 [B], or [B, P] per partner of a mixed batch.
+    """
+    labels = batch.labels if batch.mix is None or own_labels else batch.labels[batch.mix.partners]
+    return sample_scores(logits_BC, labels)
 
 
 @torch.no_grad()

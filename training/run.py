@@ -9,13 +9,15 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from training import checkpoint, record
 from training.arguments import parse_args
-from training.assemble import Job, assemble, data_digest
+from training.assemble import Job, assemble
 from training.checkpoint import State
 from training.config import Config
+from training.data import data_digest
 from training.fit import summarise, train
 from training.memory import keep_freed_memory
 from training.ranks import OtherRankFailed, RankLost, Ranks, join
@@ -84,6 +86,8 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
         if content:
             checkpoint.restore(content, state, job.config, data_digest(job.manifest), ranks.is_writer)
     state.network = ranks.distribute(state.model, job.device)
+    if config.compile:
+        state.network = torch.compile(state.network)
     folder, summary = _open_folder(job, state, resume, is_resumed=content is not None)
     if summary:
         console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)

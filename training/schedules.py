@@ -1,53 +1,20 @@
-"""Learning rates as pure functions of the step.
-
-Knows steps and totals; knows nothing of optimizers: the loop multiplies a group's base rate by the factor, or sets it.
-"""
+"""Rates as pure functions of progress, the share of the budget that is spent. Knows no optimizer, step or unit."""
 
 
-def warmup_linear(step: int, total_steps: int, *, warmup_steps: int = 0, final: float = 0.0) -> float:
-    """The factor on the base rate: a linear rise over `warmup_steps`, then a linear fall to `final`.
-
-    The rise ends at 1 in the step `warmup_steps - 1` and starts at 1 / warmup_steps, so that no step is wasted on a
-    rate of 0; the fall would reach `final` in the step after the last, so that the last step still learns.
+def linear(progress: float, start: float, end: float, until: float = 1.0) -> float:
+    """From `start` at progress 0 to `end` at progress `until`; `end` from there on.
 
     Args:
-        step: the step about to be taken, from 0; past the end the factor stays `final`.
-        total_steps: number of steps of the run, at least 1.
-        warmup_steps: length of the rise, in [0, total_steps].
-        final: factor at the end, at least 0.
+        progress: in [0, 1], before the step about to be taken. With `until` 1 the end lies behind the last step, which
+            still learns; with `until` the progress before the last step, that step takes `end`: entry k of
+            `linspace(start, end, n)` is the value at progress k / n with `until` (n - 1) / n.
+        until: in (0, 1]; 0 is a run of one step, which takes `start`.
 
     Raises:
-        ValueError: a negative step, no steps, or a rise longer than the run.
+        ValueError: a progress or an `until` out of range.
     """
-    if step < 0 or total_steps < 1 or not 0 <= warmup_steps <= total_steps or final < 0:
-        raise ValueError(
-            f"warmup_linear got step={step}, total_steps={total_steps}, warmup_steps={warmup_steps}, final={final}: "
-            "needs step >= 0, total_steps >= 1, 0 <= warmup_steps <= total_steps, final >= 0"
-        )
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    if step >= total_steps:
-        return final
-    left = (total_steps - step) / (total_steps - warmup_steps)
-    return final + (1.0 - final) * left
-
-
-def linear_table(step: int, total_steps: int, lr: float, *, end: float = 1e-6) -> float:
-    """The reference's rate: entry `step` of `linspace(lr, end, total_steps)`, both ends included.
-
-    Args:
-        step: the step about to be taken, from 0; past the end the rate stays `end`.
-        total_steps: number of steps of the run, at least 1; a run of one step takes `lr`.
-        lr: the rate of the first step.
-        end: the rate of the last step.
-
-    Raises:
-        ValueError: a negative step or no steps.
-    """
-    if step < 0 or total_steps < 1:
-        raise ValueError(f"linear_table got step={step}, total_steps={total_steps}: needs step >= 0, total_steps >= 1")
-    if step >= total_steps:
-        return end
-    if total_steps == 1:
-        return lr
-    return lr + (end - lr) * (step / (total_steps - 1))
+    if not 0 <= progress <= 1 or not 0 <= until <= 1:
+        raise ValueError(f"linear got progress={progress}, until={until}: both are shares from 0 to 1")
+    if progress == 0:
+        return start
+    return end if progress >= until else start + (end - start) * (progress / until)

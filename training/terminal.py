@@ -5,22 +5,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from training.budget import Budget
+from training.ledger import Ledger
 
 
 class Meter:
-    """Steps made and time left: a bar on a terminal, and one plain line per epoch in any case."""
+    """Budget spent and time left: a bar on a terminal, and one plain line per epoch in any case."""
 
-    def __init__(self, console: Console, done_steps: int, total_steps: int, num_epochs: int, progress: Progress | None):
+    def __init__(self, console: Console, budget: Budget, ledger: Ledger, progress: Progress | None):
         self._console, self._progress = console, progress
-        self._total, self._epochs = total_steps, num_epochs
-        self._task = progress and progress.add_task("training", total=total_steps, completed=done_steps)
+        self._budget, self._ledger = budget, ledger
+        self._task = progress and progress.add_task("training", total=1.0, completed=budget.progress(ledger))
 
     def advance(self) -> None:
         """One step more."""
         if self._progress:
-            self._progress.advance(self._task)
+            self._progress.update(self._task, completed=self._budget.progress(self._ledger))
 
     def say(self, doing: str) -> None:
         """What is going on, beside the bar."""
@@ -30,12 +33,15 @@ class Meter:
     def epoch(self, row: dict) -> None:
         """One line for a finished epoch, from its row of metrics.jsonl."""
         accuracy = "" if row["test_accuracy"] is None else f"  test {100 * row['test_accuracy']:5.2f} %"
-        left = ""
-        if row["step"] < self._total:
-            left = f"  left {clock(row['train_seconds'] / row['step'] * (self._total - row['step']))}"
+        left, epoch, step = "", f"{row['epoch']}", f"{row['step']:,}"
+        if not self._budget.is_spent(self._ledger):
+            progress = self._budget.progress(self._ledger)
+            left = f"  left {clock(row['train_seconds'] / progress * (1 - progress))}"
+        if self._budget.total_steps is not None:
+            epochs = str(self._budget.num_epochs)
+            epoch, step = f"{epoch:>{len(epochs)}}/{epochs}", f"{step}/{self._budget.total_steps:,}"
         self._console.print(
-            f"epoch {row['epoch']:>{len(str(self._epochs))}}/{self._epochs}  step {row['step']:,}/{self._total:,}  "
-            f"samples {row['samples']:,}  loss {row['train_loss']:.4f}{accuracy}  "
+            f"epoch {epoch}  step {step}  samples {row['samples']:,}  loss {row['train_loss']:.4f}{accuracy}  "
             f"trained {clock(row['train_seconds'])}{left}",
             soft_wrap=True,
             highlight=False,
@@ -43,15 +49,15 @@ class Meter:
 
 
 @contextmanager
-def meter(console: Console, done_steps: int, total_steps: int, num_epochs: int) -> Iterator[Meter]:
+def meter(console: Console, budget: Budget, ledger: Ledger) -> Iterator[Meter]:
     """A `Meter` whose bar disappears when the block ends."""
     if not console.is_terminal:
-        yield Meter(console, done_steps, total_steps, num_epochs, None)
+        yield Meter(console, budget, ledger, None)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, *times, console=console, refresh_per_second=4, transient=True) as progress:
-        yield Meter(console, done_steps, total_steps, num_epochs, progress)
+        yield Meter(console, budget, ledger, progress)
 
 
 def print_summary(console: Console, summary: dict, folder: Path) -> None:
@@ -59,7 +65,7 @@ def print_summary(console: Console, summary: dict, folder: Path) -> None:
     spread = summary["visits"]
     rows = [
         ("method", summary["method"]),
-        ("budget", f"{summary['budget']:g} of {summary['num_samples']:,} samples, {summary['epochs']} epochs"),
+        ("budget", f"{summary['budget_text']} ({summary['num_samples']:,} samples)"),
         ("samples", f"{summary['samples']:,}"),
         ("distinct samples", f"{summary['distinct_samples']:,}"),
         ("steps", f"{summary['steps']:,}"),

@@ -16,6 +16,7 @@ QUICK = {
     "epochs": 3,
     "batch_size": 50,
     "backend": "reference",
+    "sides": "[]",
 }
 
 

@@ -18,6 +18,7 @@ from loaders.augment import Augment
 from loaders.factory import make_loader
 from loaders.importance import ImportanceTable
 from loaders.scheduler import IndexScheduler
+from training.budget import Budget
 from training.checkpoint import State
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch
@@ -72,11 +73,13 @@ def train_plainly(data: Path, folder: Path) -> int:
         augment = Augment(crop_padding=2, flip=True, mean=(0.5,) * 3, std=(0.25,) * 3)
         loader = Spy(make_loader(data / "train.beton", BATCH // ranks.world_size, backend="fused", augment=augment))
         scheduler = IndexScheduler(NUM_SAMPLES, "p-sgd", 0.5, seed=3, batch_size=BATCH)
-        rule, curve = StepRule(EPOCHS * len(scheduler) // BATCH), []
+        steps = len(scheduler) // BATCH
+        budget = Budget("steps", EPOCHS * steps, steps)
+        rule, curve = StepRule(budget, BATCH, choose_precision("fp32", CPU), {None: 1.0}), []
         for epoch in range(EPOCHS):
             state.plan, state.batch = scheduler.plan(epoch, state.table.snapshot()), 0
             state.loss_sum.zero_()
-            list(train_epoch(state, loader, BATCH, rule, choose_precision("fp32", CPU), {None: 1.0}, ranks))
+            list(train_epoch(state, loader, rule, ranks=ranks))
             curve.append(ranks.add(state.loss_sum.clone()).item() / len(state.plan))
         torch.save(
             {

@@ -6,6 +6,7 @@ import torch
 
 from loaders.importance import ImportanceTable
 from loaders.types import Batch, EpochPlan, Mix
+from training.budget import Budget
 from training.checkpoint import State
 from training.evaluate import evaluate, tta_logits
 from training.ledger import Ledger
@@ -48,6 +49,10 @@ class Replay:
         return iter(self.batches[start_batch:])
 
 
+def make_rule(steps: int, batch_size: int = 6, flops: float = 1.0, **changes) -> StepRule:
+    return StepRule(Budget("steps", steps, steps), batch_size, changes.pop("precision", FP32), {None: flops}, **changes)
+
+
 def make_state(model, num_samples: int, plan: EpochPlan | None = None) -> State:
     return State(model, sgd(model), ImportanceTable(num_samples), Ledger(num_samples), plan=plan)
 
@@ -71,7 +76,7 @@ def test_scores_of_a_mixed_batch_are_per_partner_and_credited_by_share():
     state = make_state(make_model(), 6, EpochPlan(np.arange(6)))
     with torch.no_grad():
         logits = state.model(batch.images)
-    list(train_epoch(state, Replay([batch]), 6, StepRule(1), FP32, {None: 1.0}))
+    list(train_epoch(state, Replay([batch]), make_rule(1)))
     losses = sample_scores(logits, batch.labels[partners]).loss
     assert state.loss_sum.item() == pytest.approx((losses * batch.mix.shares).sum().item(), rel=1e-6)
     snapshot = state.table.snapshot()
@@ -82,15 +87,15 @@ def test_scores_of_a_mixed_batch_are_per_partner_and_credited_by_share():
 def test_an_epoch_closed_early_stands_behind_a_whole_step_and_goes_on():
     batches = [make_batch(seed=seed)._replace(ids=torch.arange(6) + 6 * seed) for seed in range(4)]
     whole, parts = (make_state(make_model(), 24, EpochPlan(np.arange(24))) for _ in range(2))
-    rule = StepRule(4)
-    list(train_epoch(whole, Replay(batches), 6, rule, FP32, {None: 2.0}))
-    steps = train_epoch(parts, Replay(batches), 6, rule, FP32, {None: 2.0})
+    rule = make_rule(4, flops=2.0)
+    list(train_epoch(whole, Replay(batches), rule))
+    steps = train_epoch(parts, Replay(batches), rule)
     next(steps), next(steps)
     steps.close()
     assert (parts.batch, parts.ledger.steps, parts.ledger.samples) == (2, 2, 12)
     assert parts.ledger.visits.tolist() == [1] * 12 + [0] * 12
     assert parts.ledger.train_seconds > 0
-    list(train_epoch(parts, Replay(batches), 6, rule, FP32, {None: 2.0}))
+    list(train_epoch(parts, Replay(batches), rule))
     assert torch.equal(parts.model[2].weight, whole.model[2].weight)
     assert torch.equal(parts.loss_sum, whole.loss_sum)
     assert parts.ledger.flops == whole.ledger.flops == 48
@@ -105,14 +110,16 @@ def test_smaller_pictures_where_asked():
 
 
 def test_sides_share_the_run_equally():
-    rule = StepRule(total_steps=7, sides=(20, 24, 32))
-    assert [rule.side(step) for step in range(7)] == [20, 20, 20, 24, 24, 32, 32]
-    assert StepRule(7).side(3) is None
+    rule = make_rule(7, sides=(20, 24, 32))
+    assert [rule.side(step / 7) for step in range(7)] == [20, 20, 20, 24, 24, 32, 32]
+    assert rule.side(1) == 32
+    assert [make_rule(100, sides=(8, 9, 10, 11, 12)).side(step / 100) for step in (19, 20, 59, 60)] == [8, 9, 10, 11]
+    assert make_rule(7).side(0.5) is None
 
 
 def test_rates_fall_to_zero_over_the_steps_of_the_budget():
-    rule = StepRule(total_steps=10)
-    rates = [rule.rate(step, 0.5) for step in range(11)]
+    rule = make_rule(10)
+    rates = [rule.rate(step / 10, 0.5) for step in range(11)]
     assert rates[0] == 0.5
     assert rates[10] == 0
     assert np.allclose(np.diff(rates), -0.05)
@@ -120,19 +127,19 @@ def test_rates_fall_to_zero_over_the_steps_of_the_budget():
 
 def test_rates_of_the_reference():
     total = 200 * (15_000 // 128)
-    rule, table = StepRule(total, arazo=True, final_lr=1e-6), np.linspace(0.1, 1e-6, total)
+    rule, table = make_rule(total, arazo=True, final_lr=1e-6), np.linspace(0.1, 1e-6, total)
     steps = (0, 1, 117, total - 1)
-    assert [rule.rate(step, 0.1) for step in steps] == pytest.approx([table[step] for step in steps], rel=1e-9)
-    assert rule.rate(total, 0.1) == 1e-6
+    assert [rule.rate(step / total, 0.1) for step in steps] == pytest.approx([table[step] for step in steps], rel=1e-9)
+    assert rule.rate(1, 0.1) == 1e-6
 
 
 def test_every_group_falls_from_its_own_rate():
     a, b = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
     groups = [{"params": [a], "base_lr": 1.0, "span": 1.0}, {"params": [b], "base_lr": 0.2, "span": 0.5}]
-    optimizer, rule = torch.optim.SGD(groups, lr=1), StepRule(4)
-    assert rule.set_rates([optimizer], 1) == 0.75
+    optimizer, rule = torch.optim.SGD(groups, lr=1), make_rule(4)
+    assert rule.set_rates([optimizer], 0.25) == 0.75
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 0.1])
-    rule.set_rates([optimizer], 2)
+    rule.set_rates([optimizer], 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5, 0.0])
 
 
@@ -186,7 +193,7 @@ def test_no_step_waits_for_the_device():
     batch = Batch(*(value if value is None else value.to(device) for value in make_batch()))
     state = State(model, sgd(model), ImportanceTable(6, device), Ledger(6), plan=EpochPlan(np.arange(6)))
     state.loss_sum = state.loss_sum.to(device)
-    steps = train_epoch(state, Replay([batch] * 3), 6, StepRule(3), choose_precision("auto", device), {None: 1.0})
+    steps = train_epoch(state, Replay([batch] * 3), make_rule(3, precision=choose_precision("auto", device)))
     next(steps)
     torch.cuda.set_sync_debug_mode("error")
     try:

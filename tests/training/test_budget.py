@@ -1,0 +1,84 @@
+"""The schedule ends where the budget does, whatever the unit."""
+
+import numpy as np
+import pytest
+
+from training import record
+from training.budget import Budget, make_budget
+from training.config import Config, run_name
+from training.ledger import Ledger
+from training.run import main
+
+FLOPS = {None: 10.0, 16: 4.0}
+
+
+def make(unit: str, budget: float = 0.3, **changes) -> Budget:
+    config = Config(budget_unit=unit, budget=budget, batch_size=50, epochs=8, **changes)
+    samples = int(600 * config.draw_share) // 50 * 50
+    return make_budget(config, samples, 600, FLOPS)
+
+
+def spend(budget: Budget, flops: float = 10.0, seconds: float = 1.0) -> list[float]:
+    """The progress before each step of a run."""
+    ledger, progress = Ledger(50), []
+    while not budget.is_spent(ledger):
+        progress.append(budget.progress(ledger))
+        ledger.add_step(np.arange(50), flops)
+        ledger.train_seconds += seconds
+    return progress
+
+
+def test_shares_of_samples_and_epochs_are_whole_steps():
+    assert (make("samples").total_steps, make("samples").num_epochs) == (8 * 3, 8)
+    scan = make("epochs")
+    assert (scan.total_steps, scan.num_epochs) == (28, 3)  # 2.4 epochs of 12 steps
+    for budget in (make("samples"), scan):
+        assert spend(budget) == pytest.approx(np.arange(budget.total) / budget.total)
+
+
+def test_flops_are_those_of_all_epochs_at_full_size_and_never_exceeded():
+    budget = make("flops")
+    assert (budget.total, budget.total_steps) == (0.3 * 8 * 600 * 10, None)
+    assert len(spend(budget)) == 28
+    assert spend(budget)[-1] == pytest.approx(27 / 28.8)
+    small = spend(budget, flops=4.0)
+    assert len(small) == 70  # 200 FLOPs a step; the largest kind of step must still fit
+    assert budget.total - 70 * 200 < 500
+
+
+def test_scoring_passes_are_charged():
+    budget, ledger = make("flops"), Ledger(50)
+    ledger.add_step(np.arange(50), 10.0)
+    ledger.flops += 13_401
+    assert budget.is_spent(ledger)
+
+
+def test_seconds_end_before_the_step_that_would_not_fit():
+    budget = make("seconds", 9.5)
+    assert spend(budget) == pytest.approx(np.arange(9) / 9.5)
+    assert len(spend(make("seconds", 0.01))) == 1, "one step is always made"
+
+
+def test_a_budget_below_one_step_is_refused():
+    for unit in ("epochs", "flops"):
+        with pytest.raises(ValueError, match="does not pay for one step"):
+            make(unit, 0.01)
+
+
+def test_the_unit_is_in_the_name():
+    assert run_name(Config(budget=0.3, budget_unit="epochs")) == "cifar10-uniform-b0.3epochs-s0"
+
+
+@pytest.mark.parametrize(("unit", "steps"), [("epochs", 13), ("flops", 13), ("seconds", None)])
+def test_a_run_ends_at_its_budget(quick_args, tmp_path, unit, steps):
+    budget = {"seconds": 0.6}.get(unit, 0.55)
+    changes = {"budget": budget, "budget_unit": unit, "epochs": 2, "eval_every": 0, "ema": 0.5}
+    assert main(quick_args(out=tmp_path / "run", **changes)) == 0
+    summary, rows = record.read_summary(tmp_path / "run"), record.read_rows(tmp_path / "run")
+    assert summary["budget_unit"] == unit
+    assert rows[-1]["test_accuracy"] == summary["test_accuracy"]
+    assert rows[-1]["step"] == summary["steps"]
+    if steps:
+        assert (summary["steps"], len(rows)) == (steps, 2)
+    assert summary["samples"] == 50 * summary["steps"]
+    assert np.isfinite([row["train_loss"] for row in rows]).all()

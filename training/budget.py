@@ -1,0 +1,91 @@
+"""How much a run may spend, in which unit, and how much of it is spent. Knows the ledger; knows no rates."""
+
+import math
+from dataclasses import dataclass
+
+from training.config import Config
+from training.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend. The run ends before the step that would not fit, so it never spends more.
+
+    Attributes:
+        unit: "steps", "flops" or "seconds" (of training, on the wall clock).
+        total: in that unit; a whole number of steps.
+        steps_per_epoch: of a whole epoch.
+        step_cost: FLOPs of the most expensive step; the cost in seconds is the mean of the steps so far.
+    """
+
+    unit: str
+    total: float
+    steps_per_epoch: int
+    step_cost: float = 0.0
+
+    def spent(self, ledger: Ledger) -> float:
+        return {"steps": ledger.steps, "flops": ledger.flops, "seconds": ledger.train_seconds}[self.unit]
+
+    def progress(self, ledger: Ledger) -> float:
+        """Share of the budget that is spent, in [0, 1]; the rates follow it."""
+        return min(1.0, self.spent(ledger) / self.total)
+
+    def is_spent(self, ledger: Ledger) -> bool:
+        """Whether another step does not fit; one step always does."""
+        if self.unit == "steps" or ledger.steps == 0:
+            return self.unit == "steps" and ledger.steps >= self.total
+        spent = self.spent(ledger)
+        cost = self.step_cost if self.unit == "flops" else spent / ledger.steps
+        return spent + cost > self.total * (1 + 1e-9)
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the run; None when only the run will tell."""
+        return int(self.total) if self.unit == "steps" else None
+
+    @property
+    def num_epochs(self) -> int | None:
+        """Epochs of the run, the last one perhaps cut short; None when only the run will tell."""
+        return math.ceil(self.total / self.steps_per_epoch) if self.unit == "steps" else None
+
+
+def make_budget(config: Config, samples_per_epoch: int, num_samples: int, flops: dict[int | None, float]) -> Budget:
+    """The budget that the settings describe (docs/methods.md, "Budgets").
+
+    Args:
+        samples_per_epoch: that the scheduler draws, a multiple of the batch size.
+        num_samples: N.
+        flops: per sample of a forward and backward pass, by the pictures' side; None is their own.
+
+    Errors:
+        ValueError: the budget does not pay for one step.
+    """
+    batch_size = config.batch_size
+    per_epoch = samples_per_epoch // batch_size
+    step_cost = max(flops.values()) * batch_size
+    if config.budget_unit == "samples":
+        return Budget("steps", config.epochs * per_epoch, per_epoch)
+    if config.budget_unit == "epochs":
+        budget = Budget("steps", math.floor(config.budget * config.epochs * per_epoch + 1e-9), per_epoch)
+    elif config.budget_unit == "flops":
+        full = config.epochs * (num_samples // batch_size * batch_size) * flops[None]
+        budget = Budget("flops", config.budget * full, per_epoch, step_cost)
+    else:
+        return Budget("seconds", config.budget, per_epoch)
+    if budget.total < max(1, budget.step_cost):
+        raise ValueError(
+            f"a budget of {config.budget:g} of {config.epochs} epochs does not pay for one step: raise it, or lower "
+            "the batch size"
+        )
+    return budget
+
+
+def budget_text(config: Config) -> str:
+    """The budget in words."""
+    budget, epochs = f"{config.budget:g}", f"{config.epochs} epochs"
+    return {
+        "samples": f"{budget} of the samples in each of {epochs}",
+        "epochs": f"{budget} of {epochs}",
+        "flops": f"{budget} of the FLOPs of {epochs}",
+        "seconds": f"{budget} s of training",
+    }[config.budget_unit]

@@ -1,0 +1,74 @@
+"""The data of a run: its manifest, its loaders, what happens to its pictures. Knows settings, and nothing of models."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from convert.manifest import Manifest, missing_files, read_manifest
+from loaders.augment import Augment
+from loaders.factory import make_loader
+from loaders.mixers import RICAP, CutMix, Mixup
+from loaders.randaugment import RandAugment
+from loaders.types import EpochPlan
+from training.config import Config
+from training.ranks import Ranks
+
+
+def open_data(folder: str) -> Manifest:
+    """The manifest of a converted data set, all of whose files are in place.
+
+    Errors:
+        ValueError: the folder or a file is missing; says which command makes it.
+    """
+    name = Path(folder).name
+    command = {
+        "cifar100": "python convert/cifar.py --dataset cifar100",
+        "shapes": "python convert/shapes.py",
+    }.get(name, "python convert/cifar.py")
+    try:
+        manifest = read_manifest(folder)
+    except FileNotFoundError:
+        raise ValueError(f"{folder} holds no data set: run `{command}` first, or point --data to one") from None
+    missing = missing_files(folder, manifest)
+    if missing or not {"train", "test"} <= set(manifest.splits):
+        what = ", ".join(missing) or "a train or a test split"
+        raise ValueError(f"{folder} is incomplete ({what} missing or of another size): run `{command}` again")
+    return manifest
+
+
+def data_digest(manifest: Manifest) -> str:
+    """Tells whether two runs saw the same training pictures and labels."""
+    split = manifest.splits["train"]
+    return f"{split.pixels_sha256}-{split.labels_sha256}"
+
+
+def make_mixer(config: Config) -> Mixup | CutMix | RICAP | None:
+    """The mixer with its parameter, or None."""
+    kinds = {"mixup": Mixup, "cutmix": CutMix, "ricap": RICAP}
+    if config.mixer == "none":
+        return None
+    return kinds[config.mixer](*(() if config.mixer_alpha is None else (config.mixer_alpha,)))
+
+
+def make_randaugment(config: Config) -> RandAugment | None:
+    """RandAugment, in the reference's version where that is asked for, or None."""
+    version = "arazo" if config.compat == "arazo" else "standard"
+    return None if config.randaugment is None else RandAugment(*config.randaugment, version)
+
+
+def warm_up(loader, batch_size: int) -> None:
+    """Draw one batch and drop it, so that what the loader compiles or opens is not on the training clock."""
+    for _ in loader.epoch(EpochPlan(np.zeros(batch_size, np.int64))):
+        break
+
+
+def whole_split(num_samples: int, ranks: Ranks = Ranks()) -> EpochPlan:  # noqa: B008 (frozen)
+    """Every sample once, in the order of the file; this rank's part of them."""
+    return EpochPlan(ranks.part(num_samples))
+
+
+def open_loader(config: Config, device: torch.device, split: str, augment: Augment, batch_size: int):
+    """The loader of a split, `batch_size` samples of this rank at a time."""
+    path = Path(config.data) / f"{split}.beton"
+    return make_loader(path, batch_size, backend=config.backend, device=device, augment=augment)
