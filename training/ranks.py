@@ -137,8 +137,8 @@ def join() -> Iterator[Ranks]:
     """The ranks that torchrun has started; one rank where it has not.
 
     Errors:
-        RankLost: while the block runs, another rank ended or did not answer within TIMEOUT. Raised at the first rank to
-            notice; at the others it is OtherRankFailed, so that one sentence is told.
+        RankLost: while the block runs, another rank ended without a word or did not answer within TIMEOUT. Raised at
+            the first rank to notice; at the others it is OtherRankFailed, so that one sentence is told.
     """
     ranks = Ranks(*(int(os.environ.get(name, default)) for name, default in _ENVIRONMENT))
     if ranks.is_alone:
@@ -149,10 +149,12 @@ def join() -> Iterator[Ranks]:
     try:
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
         yield ranks
-    except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and not any(word in str(error) for word in _LOST):
+    except Exception as error:
+        is_first = _is_first(store)
+        is_silence = isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST)
+        if not is_silence and not isinstance(error, dist.DistError):
             raise
-        if not _is_first(store):
+        if not is_first:
             raise OtherRankFailed from error
         raise RankLost(
             "another rank has ended or does not answer, and training cannot go on without it: give the same command "
@@ -164,8 +166,9 @@ def join() -> Iterator[Ranks]:
 
 
 def _is_first(store: dist.Store) -> bool:
+    """Whether no rank has failed before this one, which notes down that it does."""
     try:
-        return store.add("rank lost", 1) == 1
+        return store.add("failed ranks", 1) == 1
     except RuntimeError:  # the store went with the rank that held it
         return True
 

@@ -23,7 +23,7 @@ from training.checkpoint import State
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch
 from training.precision import choose_precision
-from training.ranks import join
+from training.ranks import OtherRankFailed, join
 from training.run import main
 
 CPU = torch.device("cpu")
@@ -160,6 +160,19 @@ def mistakes_are_told_once(arguments: list[str], work: Path) -> None:
         assert sentence in said[0]
 
 
+def fail_alone() -> int:
+    """Rank 1 fails with a word of its own; rank 0 waits for it, and has nothing to add."""
+    try:
+        with join() as ranks:
+            if ranks.is_writer:
+                ranks.largest(1.0)
+            raise ValueError("rank 1 says why")
+    except ValueError:
+        return 2
+    except OtherRankFailed:
+        return 1
+
+
 if __name__ == "__main__":
     work, data, arguments = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     warm_up()
@@ -171,5 +184,6 @@ if __name__ == "__main__":
     lose_a_rank(arguments, work, 1)
     stop_the_ranks(arguments, work)
     mistakes_are_told_once(arguments, work)
+    assert finish_all(start(fail_alone, 2, work / "alone.log")) == [1, 2]
     for name in ("lost0", "lost1", "stopped"):
         check_same(work / "whole", work / name)
