@@ -22,6 +22,7 @@ from loaders import Augment, IndexScheduler, make_loader
 from loaders.parallel import available_cores
 
 FOLDER = Path("build/jpeg")
+AHEAD = 2  # batches that DALI holds ready, its default
 AUGMENT = Augment(resize=224, random_resized_crop=(0.08, 1.0))
 
 
@@ -91,7 +92,7 @@ def stock_dali(folder: Path, num_samples: int, batch_size: int) -> Callable[[], 
     files = sorted(map(str, folder.glob("*/*.jpg")))
     files = files[:: len(files) // num_samples][:num_samples]
 
-    @pipeline_def(batch_size=batch_size, num_threads=available_cores(), device_id=None, prefetch_queue_depth=2)
+    @pipeline_def(batch_size=batch_size, num_threads=available_cores(), device_id=None, prefetch_queue_depth=AHEAD)
     def pipeline():
         streams, labels = fn.readers.file(files=files, random_shuffle=True, name="reader")
         images = fn.decoders.image_random_crop(streams, device="cpu", random_area=[0.08, 1.0])
@@ -99,14 +100,28 @@ def stock_dali(folder: Path, num_samples: int, batch_size: int) -> Callable[[], 
 
     pipe = pipeline()
     pipe.build()
+    num_batches = -(-num_samples // batch_size)
 
-    def epoch() -> int:
-        count = 0
-        while count < num_samples:  # its reader goes on into the next epoch
-            images, _ = pipe.run()
-            count += images.as_tensor().shape()[0]
+    def take() -> int:
+        images, _ = pipe.share_outputs()
+        count = images.as_tensor().shape()[0]
+        pipe.release_outputs()
         return count
 
+    def epoch() -> int:
+        # Nothing is left in the making at the end: it would be made in a peer's time.
+        for _ in range(AHEAD):
+            pipe.schedule_run()
+        count = 0
+        for batch in range(num_batches):
+            count += take()
+            if batch + AHEAD < num_batches:
+                pipe.schedule_run()
+        return count
+
+    pipe.schedule_run()  # the first call alone schedules AHEAD batches
+    for _ in range(AHEAD):
+        take()
     return epoch
 
 
