@@ -14,40 +14,54 @@ from loaders.permutation import fisher_yates, permutation
 from loaders.rng import hash64, mix
 from loaders.selection import BLOCK, bit_array, exponential
 
-_GRAIN = 8
+_GRAIN = 64
 
 
-class Total(NamedTuple):
-    """Sum of the weights, number of positive ones, number of negative, infinite or NaN ones."""
+class Check(NamedTuple):
+    """Numbers of positive weights, and of negative, infinite or NaN ones."""
 
-    sum: float
     positive: int
     bad: int
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _totals(first, last, weights, sums, positive, bad):
+def _checks(first, last, weights, positive, bad):
     for block in range(first, last):
-        s, p, b = 0.0, 0, 0
+        p, b = 0, 0
         for j in range(block * BLOCK, min((block + 1) * BLOCK, len(weights))):
-            w = np.float64(weights[j])
+            w = weights[np.uint64(j)]
             b += not (0.0 <= w < np.inf)
             p += w > 0.0
-            s += w
-        sums[block], positive[block], bad[block] = s, p, b
+        positive[block], bad[block] = p, b
 
 
-def _block_totals(weights, threads):
-    blocks = -(-len(weights) // BLOCK)
-    sums, positive, bad = np.empty(blocks), np.empty(blocks, np.int64), np.empty(blocks, np.int64)
-    for_blocks(_totals, blocks, weights, sums, positive, bad, threads=threads, grain=_GRAIN)
-    return sums, positive, bad
-
-
-def total(weights: np.ndarray, threads: int | None = None) -> Total:
+def check(weights: np.ndarray, threads: int | None = None) -> Check:
     """One pass over float32 or float64 weights."""
-    sums, positive, bad = _block_totals(weights, threads)
-    return Total(float(np.cumsum(sums)[-1]), int(positive.sum()), int(bad.sum()))
+    blocks = -(-len(weights) // BLOCK)
+    positive, bad = np.empty(blocks, np.int64), np.empty(blocks, np.int64)
+    for_blocks(_checks, blocks, weights, positive, bad, threads=threads, grain=_GRAIN)
+    return Check(int(positive.sum()), int(bad.sum()))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _sums(first, last, weights, sums):
+    for block in range(first, last):
+        s = 0.0
+        for j in range(block * BLOCK, min((block + 1) * BLOCK, len(weights))):
+            s += np.float64(weights[np.uint64(j)])
+        sums[block] = s
+
+
+def block_sums(weights: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """float64 [number of blocks]: the sum of each block, in the order of its items."""
+    sums = np.empty(-(-len(weights) // BLOCK))
+    for_blocks(_sums, len(sums), weights, sums, threads=threads, grain=_GRAIN)
+    return sums
+
+
+def total(weights: np.ndarray, threads: int | None = None) -> float:
+    """The sum of all weights, block after block."""
+    return float(np.cumsum(block_sums(weights, threads))[-1])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -74,7 +88,7 @@ def clipped_scale(weights: np.ndarray, k: int, threads: int | None = None) -> fl
     Fixed point: given which items are certain (c w >= 1), the others share what is left. The set of certain items only
     grows, so it ends; a few passes suffice.
     """
-    scale, certain = k / total(weights, threads).sum, -1
+    scale, certain = k / total(weights, threads), -1
     while True:
         sums, now = _clipped_sums(weights, scale, threads)
         rest = float(np.cumsum(sums)[-1])
@@ -124,7 +138,7 @@ def systematic_bits(weights: np.ndarray, scale: float, k: int, key: int, threads
     bits = bit_array(len(weights))
     start = ((mix(key, 1) >> 12) + 0.5) * 2.0**-52
     item_key = np.uint64(mix(key, 2))
-    for_blocks(_systematic, len(sums), weights, scale, order, edges, start, item_key, bits, threads=threads, grain=4)
+    for_blocks(_systematic, len(sums), weights, scale, order, edges, start, item_key, bits, threads=threads, grain=8)
     return bits
 
 
@@ -168,7 +182,7 @@ def replacement_ids(weights: np.ndarray, k: int, key: int, threads: int | None =
     spacings, key = np.empty(blocks), np.uint64(key)
     for_blocks(_spacing_sums, blocks, k + 1, key, spacings, threads=threads, grain=_GRAIN)
     spacing_edges = np.concatenate(([0.0], np.cumsum(spacings)))
-    weight_edges = np.concatenate(([0.0], np.cumsum(_block_totals(weights, threads)[0])))
+    weight_edges = np.concatenate(([0.0], np.cumsum(block_sums(weights, threads))))
     out = np.empty(k, np.int64)
     unit = weight_edges[-1] / spacing_edges[-1]
     for_blocks(_merge, -(-k // BLOCK), weights, weight_edges, key, spacing_edges, unit, out, threads=threads)

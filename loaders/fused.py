@@ -28,4 +28,4 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
         for span in todo:
             yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
 
-    return Feed(dataset, shape, settings, lambda: fetch)
+    return Feed(dataset, shape, settings, lambda: fetch, batch_per_thread=True)

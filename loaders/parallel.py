@@ -26,7 +26,7 @@ def for_blocks(kernel, num_blocks: int, *args, threads: int | None = None, grain
     """Call `kernel(first, last, *args)` until each block of 0..num_blocks-1 is covered once; returns when all are done.
 
     What the kernel does for a block must not depend on which call covers it: then no result depends on `threads`.
-    A thread is only used for at least `grain` blocks: handing work over costs about 30 us.
+    A thread is only used for at least `grain` blocks: handing work over costs 30 to 120 us.
     """
     threads = min(threads or available_cores(), num_blocks // grain)
     if threads <= 1:

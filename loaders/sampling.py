@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.cumulative import clipped_scale, replacement_ids, systematic_bits, total
+from loaders.cumulative import check, clipped_scale, replacement_ids, systematic_bits, total
 from loaders.permutation import permutation, shuffle
 from loaders.rng import hash_array, mix
 from loaders.selection import ids_of_bits, k_smallest
@@ -50,7 +50,7 @@ def check_weights(weights: np.ndarray | None, n: int, needed: int, threads: int 
         weights = weights.astype(np.float64)
     if weights.shape != (n,):
         raise ValueError(f"expected one weight for each of {n} samples, got an array of shape {weights.shape}")
-    found = total(weights, threads)
+    found = check(weights, threads)
     if found.bad:
         i = int(np.argmax(~(np.isfinite(weights) & (weights >= 0))))
         raise ValueError(
@@ -102,7 +102,7 @@ def replacement(weights, n: int, k: int, key: int, threads: int | None = None) -
         ids = (hash_array(mix(key, _SELECT), np.arange(k)) >> np.uint64(11)).astype(np.float64) * (n * 2.0**-53)
         return Draw(ids.astype(np.int64), "replacement", k / n)
     ids = replacement_ids(weights, k, mix(key, _SELECT), threads)
-    return Draw(shuffle(ids, mix(key, _SHUFFLE), threads), "replacement", k / total(weights, threads).sum)
+    return Draw(shuffle(ids, mix(key, _SHUFFLE), threads), "replacement", k / total(weights, threads))
 
 
 def credit(weights, n: int, k: int, run_key: int, epoch: int, visits=None, key: int = 0, threads=None) -> Draw:

@@ -16,7 +16,7 @@ from loaders.rng import hash64, hash_array, mix
 
 BLOCK = 4096  # ids per block: its keys stay in the L1 cache
 _WORDS = BLOCK // 64
-_GRAIN = 4
+_GRAIN = 12
 
 _ONE_BITS = np.uint64(0x3FF0_0000_0000_0000)
 _TWO52_BITS = np.uint64(0x4330_0000_0000_0000)
