@@ -41,17 +41,21 @@ def prefetch(source: Callable[[], Iterator], depth: int) -> Iterator:
     The thread starts with the first `next`. The source's `finally` blocks run on the thread, also on an early exit.
 
     Raises:
-        RuntimeError: `next` in a process that was forked off after the start.
+        RuntimeError: `next` in a process that was forked off after this call.
     """
-    owner, channel = os.getpid(), _Channel(depth)
+    return _run(source, depth, os.getpid())
+
+
+def _run(source: Callable[[], Iterator], depth: int, owner: int) -> Iterator:
+    _check_process(owner)
+    channel = _Channel(depth)
     thread = threading.Thread(target=_fill, args=(source, channel), name="rebar-prefetch", daemon=True)
     stop = functools.partial(_stop, channel, thread, owner)
     atexit.register(stop)  # a loop that is still open does not disturb the end of the program
     thread.start()
     try:
         while True:
-            if os.getpid() != owner:
-                raise RuntimeError("this epoch was started in another process; after a fork, start a new one")
+            _check_process(owner)
             kind, item = channel.items.get()
             if kind is _END:
                 if item is None:
@@ -66,6 +70,11 @@ def prefetch(source: Callable[[], Iterator], depth: int) -> Iterator:
     finally:
         atexit.unregister(stop)
         stop()
+
+
+def _check_process(owner: int) -> None:
+    if os.getpid() != owner:
+        raise RuntimeError("this epoch was started in another process; after a fork, start a new one")
 
 
 def _stop(channel: _Channel, thread: threading.Thread, owner: int) -> None:
