@@ -5,7 +5,7 @@ normalisation. Nobody touches the batches; what a consumer does with them is the
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -20,20 +20,22 @@ AUGMENT = Augment(crop_padding=4, flip=True, mean=MEAN, std=STD)
 Epoch = Callable[[], object]
 
 
-def drain(batches, most: int | None = None) -> None:
+def drain(batches: Iterable, most: int | None = None) -> None:
     """Take all batches, or the first few."""
     for _ in itertools.islice(batches, most):
         pass
 
 
-def rebar(
-    path: str, dtype: torch.dtype, backend: str = "fused", take: int | None = None, augment: Augment = AUGMENT
-) -> Epoch:
-    loader = make_loader(path, BATCH, backend=backend, dtype=dtype, augment=augment, drop_last=True)
-    return lambda: drain(loader, take)
+def rebar_loader(path: str, dtype: torch.dtype, backend: str = "fused", augment: Augment = AUGMENT) -> Iterable:
+    return make_loader(path, BATCH, backend=backend, dtype=dtype, augment=augment, drop_last=True)
 
 
-def ffcv(path: str, dtype: torch.dtype, take: int | None = None, more: str | None = None) -> Epoch:
+def rebar(path: str, dtype: torch.dtype, backend: str = "fused", augment: Augment = AUGMENT) -> Epoch:
+    loader = rebar_loader(path, dtype, backend, augment)
+    return lambda: drain(loader)
+
+
+def ffcv_loader(path: str, dtype: torch.dtype, more: str | None = None) -> Iterable:
     """Stock FFCV 1.0.2, random order, as many workers as cores; `more`: None, "cutout" or "mixup" (in bytes)."""
     from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
@@ -56,7 +58,12 @@ def ffcv(path: str, dtype: torch.dtype, take: int | None = None, more: str | Non
     torch_threads = torch.get_num_threads()
     loader = Loader(path, BATCH, available_cores(), order=OrderOption.RANDOM, pipelines=pipelines, drop_last=True)
     torch.set_num_threads(torch_threads)  # FFCV changes it for the whole process
-    return lambda: drain(loader, take)
+    return loader
+
+
+def ffcv(path: str, dtype: torch.dtype, more: str | None = None) -> Epoch:
+    loader = ffcv_loader(path, dtype, more)
+    return lambda: drain(loader)
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -83,10 +90,13 @@ class Pictures(torch.utils.data.Dataset):
 
 
 def torch_dataloader(path: str, dtype: torch.dtype, num: int) -> Epoch:
-    """torch's DataLoader with as many (persistent) workers as cores, over the first `num` pictures."""
+    """torch's DataLoader with as many (persistent) workers as cores, over the first `num` pictures.
+
+    Its workers come from a fork server, since this process may have threads of other loaders.
+    """
     pictures = Pictures(path, dtype, num)
     options = {"num_workers": available_cores(), "persistent_workers": True, "shuffle": True, "drop_last": True}
-    loader = torch.utils.data.DataLoader(pictures, BATCH, **options)
+    loader = torch.utils.data.DataLoader(pictures, BATCH, multiprocessing_context="forkserver", **options)
     return lambda: drain(loader)
 
 

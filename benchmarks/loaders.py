@@ -2,26 +2,27 @@
 
 CIFAR-10, batch 512, all cores, crop + flip (uint8) and crop + flip + normalise (float32), and the latter with cutout,
 mixing and RandAugment beside FFCV, which has the first two. Repetitions take turns, so a drift of the machine's speed
-meets all. Also: from the start of the loader to its first batch in a new process (imports
-excluded, compiled kernels cached on disk where a library does so), and from the last batch of an epoch to the first of
-the next.
+meets all. Then the start, the time between epochs and the memory, see `benchmarks.loader_starts`. A peer that is not
+installed is left out.
 """
 
 import argparse
 import dataclasses
-import subprocess
-import sys
-import time
+import importlib
+from collections.abc import Callable
 
 import torch
 
 from benchmarks import loader_peers as peers
-from benchmarks.measure import environment, interleave, summarise, write
-from loaders import RICAP, CutMix, Mixup, RandAugment, make_loader, open_dataset
+from benchmarks import loader_pipelines as pipelines
+from benchmarks import loader_starts as starts
+from benchmarks.measure import environment, interleave, write
+from loaders import RICAP, CutMix, Mixup, RandAugment, open_dataset
 
 DATALOADER_SAMPLES = 10_240  # it is slow: a part of an epoch tells its rate
 WORK = {"uint8 crop+flip": torch.uint8, "float32 crop+flip+normalise": torch.float32}
-OURS = "rebar fused"
+OURS = starts.OURS
+NEEDS = {"ffcv": ("rebar ffcv", "FFCV"), "nvidia.dali": ("DALI",), "spdl.pipeline": ("SPDL",)}
 MORE = {  # beside crop + flip + normalise to float32
     "cutout": {"cutout": 8},
     "mixup": {"mixer": Mixup()},
@@ -32,16 +33,21 @@ MORE = {  # beside crop + flip + normalise to float32
 }
 
 
-def rates(path: str, dtype: torch.dtype, repeats: int) -> dict[str, dict[str, float]]:
+def missing() -> set[str]:
+    """The peers that cannot run here, each said in one line."""
+    names = set()
+    for module, needed_by in NEEDS.items():
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            print(f"left out: {', '.join(needed_by)} ({error})")
+            names.update(needed_by)
+    return names
+
+
+def measure(path: str, contenders: dict[str, Callable[[], peers.Epoch]], repeats: int) -> dict[str, dict[str, float]]:
     """Images per second of each contender: median and quartiles over interleaved epochs."""
-    calls = {
-        OURS: peers.rebar(path, dtype),
-        "rebar ffcv": peers.rebar(path, dtype, "ffcv"),
-        "FFCV": peers.ffcv(path, dtype),
-        "torch DataLoader": peers.torch_dataloader(path, dtype, DATALOADER_SAMPLES),
-        "ceiling: torch.index_select": peers.index_select(path, dtype),
-        "ceiling: copy in the cache": peers.plain_copy(path, dtype),
-    }
+    calls = {name: build() for name, build in contenders.items()}
     whole = open_dataset(path).num_samples
     result = {}
     for name, row in interleave(calls, repeats).items():
@@ -51,58 +57,31 @@ def rates(path: str, dtype: torch.dtype, repeats: int) -> dict[str, dict[str, fl
     return result
 
 
-def augmented_rates(path: str, repeats: int) -> dict[str, dict[str, float]]:
-    """Images per second in float32 with more augmentation, and FFCV's with and without."""
-    calls = {OURS: peers.rebar(path, torch.float32), "FFCV": peers.ffcv(path, torch.float32)}
+def rates(path: str, dtype: torch.dtype, repeats: int, absent: set[str]) -> dict[str, dict[str, float]]:
+    contenders = {
+        OURS: lambda: peers.rebar(path, dtype),
+        "rebar ffcv": lambda: peers.rebar(path, dtype, "ffcv"),
+        "FFCV": lambda: peers.ffcv(path, dtype),
+        "DALI": lambda: pipelines.dali(path, dtype),
+        "SPDL": lambda: pipelines.spdl(path, dtype),
+        "torch DataLoader": lambda: peers.torch_dataloader(path, dtype, DATALOADER_SAMPLES),
+        "ceiling: torch.index_select": lambda: peers.index_select(path, dtype),
+        "ceiling: copy in the cache": lambda: peers.plain_copy(path, dtype),
+    }
+    return measure(path, {name: build for name, build in contenders.items() if name not in absent}, repeats)
+
+
+def augmented_rates(path: str, repeats: int, absent: set[str]) -> dict[str, dict[str, float]]:
+    """In float32 with more augmentation, and FFCV's with and without."""
+    contenders = {OURS: lambda: peers.rebar(path, torch.float32)}
     for name, options in MORE.items():
         augment = dataclasses.replace(peers.AUGMENT, **options)
-        calls[f"{OURS} + {name}"] = peers.rebar(path, torch.float32, augment=augment)
-    for name in ("cutout", "mixup"):
-        calls[f"FFCV + {name}"] = peers.ffcv(path, torch.float32, more=name)
-    images = open_dataset(path).num_samples // peers.BATCH * peers.BATCH
-    return {
-        name: {"images_per_s": images / row["median_s"], "q1": images / row["q3_s"], "q3": images / row["q1_s"]}
-        | {"n": row["n"]}
-        for name, row in interleave(calls, repeats).items()
-    }
-
-
-def first_batch(path: str, name: str) -> float:
-    """Seconds from building the loader to its first float32 batch, in this process."""
-    if name == "FFCV":
-        import ffcv.loader
-        import ffcv.transforms  # noqa: F401
-    else:
-        import loaders.factory
-        import loaders.fused  # noqa: F401
-    start = time.perf_counter()
-    if name == "FFCV":
-        peers.ffcv(path, torch.float32, take=1)()
-    else:
-        peers.rebar(path, torch.float32, take=1)()
-    return time.perf_counter() - start
-
-
-def first_batches(path: str, repeats: int) -> dict[str, dict[str, float]]:
-    """The same in new processes, in turn."""
-    times = {OURS: [], "FFCV": []}
-    for _ in range(repeats):
-        for name, values in times.items():
-            run = [sys.executable, "-m", "benchmarks.loaders", "--data", path, "--first-batch", name]
-            values.append(float(subprocess.check_output(run).split()[-1]))
-    return {name: summarise(values) for name, values in times.items()}
-
-
-def between_epochs(path: str, epochs: int = 9) -> dict[str, float]:
-    """Seconds from the last batch of an epoch to the first of the next, the plan included (fused, float32)."""
-    loader = make_loader(path, peers.BATCH, augment=peers.AUGMENT, drop_last=True)
-    gaps, last = [], None
-    for _ in range(epochs):
-        for i, _batch in enumerate(loader):
-            if i == 0 and last is not None:
-                gaps.append(time.perf_counter() - last)
-            last = time.perf_counter()
-    return summarise(gaps)
+        contenders[f"{OURS} + {name}"] = lambda augment=augment: peers.rebar(path, torch.float32, augment=augment)
+    if "FFCV" not in absent:
+        contenders["FFCV"] = lambda: peers.ffcv(path, torch.float32)
+        for name in ("cutout", "mixup"):
+            contenders[f"FFCV + {name}"] = lambda name=name: peers.ffcv(path, torch.float32, more=name)
+    return measure(path, contenders, repeats)
 
 
 def main() -> None:
@@ -110,32 +89,30 @@ def main() -> None:
     parser.add_argument("--json", help="where to write the result")
     parser.add_argument("--data", default="data/cifar10/train.beton", help="a raw .beton")
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--first-batch", choices=[OURS, "FFCV"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.first_batch:
-        print(first_batch(args.data, args.first_batch))
-        return
+    absent = missing()
     result = {"environment": environment(), "batch": peers.BATCH, "images_per_s": {}, "ratios": {}}
     for work, dtype in WORK.items():
-        rows = result["images_per_s"][work] = rates(args.data, dtype, args.repeats)
+        rows = result["images_per_s"][work] = rates(args.data, dtype, args.repeats, absent)
         ours = rows[OURS]["images_per_s"]
         result["ratios"][work] = {name: ours / row["images_per_s"] for name, row in rows.items() if name != OURS}
         for name, row in rows.items():
             rate = row["images_per_s"]
             print(f"{work:30}{name:30}{rate:12,.0f} images/s   ours / it {ours / rate:6.2f}")
-    rows = result["images_per_s"]["float32, more augmentation"] = augmented_rates(args.data, args.repeats)
-    plain = rows["FFCV"]["images_per_s"]
-    result["ratios"]["to FFCV's crop+flip+normalise"] = {
-        name: row["images_per_s"] / plain for name, row in rows.items()
-    }
+    rows = result["images_per_s"]["float32, more augmentation"] = augmented_rates(args.data, args.repeats, absent)
     for name, row in rows.items():
-        rate = row["images_per_s"]
-        print(f"{'float32, more augmentation':30}{name:42}{rate:12,.0f} images/s   it / FFCV plain {rate / plain:6.2f}")
-    result["first_batch"] = first_batches(args.data, max(3, args.repeats // 3))
-    result["between_epochs"] = between_epochs(args.data)
-    for name, row in result["first_batch"].items():
-        print(f"start to first batch, {name}: {row['median_s']:.3f} s")
-    print(f"between two epochs: {result['between_epochs']['median_s'] * 1e3:.2f} ms")
+        print(f"{'float32, more augmentation':30}{name:42}{row['images_per_s']:12,.0f} images/s")
+    if "FFCV" in rows:
+        plain = rows["FFCV"]["images_per_s"]
+        ratios = {name: row["images_per_s"] / plain for name, row in rows.items()}
+        result["ratios"]["to FFCV's crop+flip+normalise"] = ratios
+        for name, ratio in ratios.items():
+            print(f"{name:42} / FFCV plain {ratio:6.2f}")
+    result |= starts.all_of(args.data, max(3, args.repeats // 3), [OURS, *{"FFCV"} - absent])
+    for what in starts.RATIOS:
+        rows = result[what]
+        if "FFCV" in rows:
+            result["ratios"][f"{what}, FFCV / ours"] = rows["FFCV"]["median_s"] / rows[OURS]["median_s"]
     if args.json:
         write(args.json, result)
 

@@ -1,0 +1,101 @@
+"""What a loader costs beside its rate: the start, the step from one epoch to the next, and memory.
+
+Each start and each memory figure is a new process, in turn; imports are excluded. Kernels compiled before are on disk
+where a library keeps them, but for the cold start, which finds none.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from benchmarks import loader_peers as peers
+from benchmarks.measure import summarise
+
+OURS = "rebar fused"
+COLD = f"{OURS}, no kernels on disk"
+RATIOS = ("first_batch", "between_epochs")  # of these, FFCV's time over ours
+
+
+def imports(name: str) -> None:
+    if name == "FFCV":
+        import ffcv.loader
+        import ffcv.transforms  # noqa: F401
+    else:
+        import loaders.factory
+        import loaders.fused  # noqa: F401
+
+
+def build(path: str, name: str) -> Iterable:
+    return (peers.ffcv_loader if name == "FFCV" else peers.rebar_loader)(path, torch.float32)
+
+
+def first_batch(path: str, name: str) -> float:
+    """Seconds from building the loader to its first batch, in this process."""
+    imports(name)
+    start = time.perf_counter()
+    peers.drain(build(path, name), most=1)
+    return time.perf_counter() - start
+
+
+def memory(path: str, name: str) -> int:
+    """Bytes by which this process's largest resident set grows from the imports over two epochs."""
+    imports(name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    loader = build(path, name)
+    for _ in range(2):
+        peers.drain(loader)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+def between_epochs(loader: Iterable, epochs: int = 9) -> dict[str, float]:
+    """Seconds from the last batch of an epoch to the first of the next, the plan included."""
+    gaps, last = [], None
+    for _ in range(epochs):
+        for i, _batch in enumerate(loader):
+            if i == 0 and last is not None:
+                gaps.append(time.perf_counter() - last)
+            last = time.perf_counter()
+    return summarise(gaps)
+
+
+def in_new_process(what: str, path: str, name: str, **environment: str) -> float:
+    run = [sys.executable, "-m", "benchmarks.loader_starts", what, path, name]
+    return float(subprocess.check_output(run, env={**os.environ, **environment}).split()[-1])
+
+
+def all_of(path: str, repeats: int, names: list[str]) -> dict[str, dict]:
+    """All figures, printed too: float32, crop + flip + normalise."""
+    starts = {name: [] for name in names}
+    for _ in range(repeats):
+        for name, values in starts.items():
+            values.append(in_new_process("first_batch", path, name))
+    with tempfile.TemporaryDirectory() as folder:
+        starts[COLD] = [in_new_process("first_batch", path, OURS, NUMBA_CACHE_DIR=folder)]
+    size = Path(path).stat().st_size
+    growth = {name: int(in_new_process("memory", path, name)) for name in names}
+    result = {
+        "first_batch": {name: summarise(values) for name, values in starts.items()},
+        "between_epochs": {name: between_epochs(build(path, name)) for name in names},
+        "memory": {
+            name: {"growth_bytes": value, "dataset_bytes": size, "over_dataset_bytes": value - size}
+            for name, value in growth.items()
+        },
+    }
+    for name, row in result["first_batch"].items():
+        print(f"start to first batch, {name}: {row['median_s']:.3f} s")
+    for name, row in result["between_epochs"].items():
+        print(f"between two epochs, {name}: {row['median_s'] * 1e3:.2f} ms")
+    for name, value in growth.items():
+        print(f"memory, {name}: {value / 2**20:.0f} MiB for a dataset of {size / 2**20:.0f} MiB")
+    return result
+
+
+if __name__ == "__main__":
+    print({"first_batch": first_batch, "memory": memory}[sys.argv[1]](*sys.argv[2:]))
