@@ -33,17 +33,16 @@ def describe_visits(visits: np.ndarray) -> dict[str, float]:
 
     Returns:
         `entropy` in nats, at most log N (Arazo et al.'s H(c)); `entropy_deficit` log N - entropy; `cv` of the counts;
-        `distinct`, the number of samples visited at all.
+        `distinct`, the number of samples visited at all; `min` and `max` of the counts.
     """
     v = np.asarray(visits, np.float64)
-    total = v.sum()
-    if total == 0:
-        return {"entropy": 0.0, "entropy_deficit": float(np.log(len(v))), "cv": 0.0, "distinct": 0}
-    p = v[v > 0] / total
-    entropy = float(-(p * np.log(p)).sum())
+    share = v[v > 0] / max(v.sum(), 1e-300)
+    entropy = float(-(share * np.log(share)).sum()) + 0.0
     return {
         "entropy": entropy,
         "entropy_deficit": float(np.log(len(v))) - entropy,
-        "cv": float(v.std() / v.mean()),
-        "distinct": int((v > 0).sum()),
+        "cv": float(v.std() / v.mean()) if len(share) else 0.0,
+        "distinct": len(share),
+        "min": float(v.min()),
+        "max": float(v.max()),
     }

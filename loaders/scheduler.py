@@ -74,6 +74,21 @@ class IndexScheduler:
             )
         return k // batch * batch
 
+    def _wanted(self, scores: Snapshot | None) -> tuple[np.ndarray | None, int, np.ndarray | None]:
+        n = self.num_samples
+        if scores is not None and len(scores.visits) != n:
+            raise ValueError(f"the scores are of {len(scores.visits)} samples, the scheduler is for {n}")
+        wanted = resolve(self.policy, self.compat)(_nothing_seen(n) if scores is None else scores)
+        if not isinstance(wanted, Preference):
+            return wanted, self.num_draws, None
+        if self.design != "systematic":
+            raise ValueError(f"policy {self.policy!r} sets exact chances: use design='systematic', not {self.design!r}")
+        return wanted
+
+    def weights(self, scores: Snapshot | None = None) -> np.ndarray | None:
+        """What the policy makes of the scores: float [N], or None for equal weights (see `loaders.diagnostics`)."""
+        return self._wanted(scores)[0]
+
     def plan(self, epoch: int, scores: Snapshot | None = None) -> EpochPlan:
         """The order of one epoch.
 
@@ -85,20 +100,11 @@ class IndexScheduler:
             ValueError: weights that are negative, infinite or NaN, or fewer positive ones than draws.
         """
         n, design = self.num_samples, self.design
-        if scores is not None and len(scores.visits) != n:
-            raise ValueError(f"the scores are of {len(scores.visits)} samples, the scheduler is for {n}")
-        wanted = resolve(self.policy, self.compat)(_nothing_seen(n) if scores is None else scores)
-        num_draws = self.num_draws
-        if isinstance(wanted, Preference):
-            if design != "systematic":
-                raise ValueError(f"policy {self.policy!r} sets exact chances: use design='systematic', not {design!r}")
-            wanted, num_draws, importance = wanted
-        else:
-            importance = None
-        if wanted is not None and importance is None and (scores is None or not scores.visits.any()):
-            wanted = None if np.ptp(wanted) == 0 else wanted  # nothing is known: the draw of "uniform"
+        wanted, num_draws, importance = self._wanted(scores)
         k = self._cut(num_draws)
         weights = sampling.check_weights(wanted, n, 1 if design == "replacement" else k)
+        if importance is None and (scores is None or not scores.visits.any()) and _is_constant(weights):
+            weights = None  # nothing is known: the draw of "uniform"
         key = mix(self.seed, DRAW, epoch)
         if design == "credit":
             visits = None if scores is None else scores.visits
@@ -112,6 +118,10 @@ class IndexScheduler:
         elif self.unbiased:
             importance = k * sampling.inverse_inclusion(draw, weights, n)
         return EpochPlan(draw.ids, importance, epoch, mix(self.seed, AUGMENT, epoch))
+
+
+def _is_constant(weights: np.ndarray | None) -> bool:
+    return weights is not None and weights[0] == weights[-1] and np.ptp(weights) == 0
 
 
 def _nothing_seen(n: int) -> Snapshot:

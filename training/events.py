@@ -36,7 +36,10 @@ def event_writer(folder: Path | None, num_epochs: int) -> Iterator[Callable[[dic
 
         def write(row: dict) -> None:
             for name, value in row.items():
-                if name != "epoch" and value is not None:
+                if isinstance(value, dict):
+                    for part, number in value.items():
+                        writer.add_scalar(f"{name}/{part}", number, row["epoch"])
+                elif name != "epoch" and value is not None:
                     writer.add_scalar(name, value, row["epoch"])
             writer.flush()
 

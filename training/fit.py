@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loaders.diagnostics import describe_weights
 from training import checkpoint, record
 from training.assemble import Job
 from training.budget import budget_text
@@ -74,6 +75,7 @@ def finish_epoch(job: Job, state: State, folder: Path, stop: StopRequest, bar: M
     with job.ranks.together():
         if not math.isfinite(loss):
             raise ValueError(f"training has diverged in epoch {state.epoch + 1} (loss {loss}): lower the learning rate")
+        scores = state.table.snapshot()  # the next plan reads the same
     done, every, ledger = state.epoch + 1, job.config.eval_every, state.ledger
     is_last = job.rule.budget.is_spent(ledger)
     is_due = is_last or (every and done % every == 0)
@@ -89,6 +91,8 @@ def finish_epoch(job: Job, state: State, folder: Path, stop: StopRequest, bar: M
         "test_loss": tested.loss,
         **{name: totals[name] for name in ("samples", "distinct_samples", "flops", "images_per_second")},
         **{name: value for name, value in totals.items() if name.endswith("_seconds")},
+        "visits": totals["visits"],
+        "weights": describe_weights(job.scheduler.weights(scores)),
     }
     with job.ranks.together():
         if job.ranks.is_writer:

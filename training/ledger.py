@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from loaders.diagnostics import describe_visits
+
 
 @dataclass
 class Ledger:
@@ -71,7 +73,7 @@ class Ledger:
             **values,
             "distinct_samples": int((self.visits > 0).sum()),
             "images_per_second": self.samples / self.train_seconds if self.train_seconds else 0.0,
-            "visits": visit_spread(self.visits),
+            "visits": describe_visits(self.visits),
         }
 
     def state_dict(self) -> dict:
@@ -82,28 +84,6 @@ class Ledger:
         for name in vars(self):
             setattr(self, name, state[name])
         self.visits = state["visits"].numpy()
-
-
-def visit_spread(visits: np.ndarray) -> dict[str, float]:
-    """How unequal the visits are.
-
-    Args:
-        visits: int [N].
-
-    Returns:
-        entropy: of the visits' shares, in nats; ln N when all are equal. cv: standard deviation over mean.
-        min, max: of the counts.
-    """
-    total = visits.sum()
-    if total == 0:
-        return {"entropy": 0.0, "cv": 0.0, "min": 0, "max": 0}
-    share = visits[visits > 0] / total
-    return {
-        "entropy": float(-(share * np.log(share)).sum()),
-        "cv": float(visits.std() / visits.mean()),
-        "min": int(visits.min()),
-        "max": int(visits.max()),
-    }
 
 
 def count_flops(model: torch.nn.Module, image_shape: tuple[int, int, int]) -> tuple[float, float]:

@@ -73,7 +73,8 @@ def print_summary(console: Console, summary: dict, folder: Path) -> None:
         ("training time", f"{summary['train_seconds']:,.1f} s, {_share(summary, 'data')} waiting for data, "
                           f"{_share(summary, 'plan')} choosing samples"),
         ("images/s", f"{summary['images_per_second']:,.0f}"),
-        ("visits", f"entropy {spread['entropy']:.4f}, cv {spread['cv']:.3f}, from {spread['min']} to {spread['max']}"),
+        ("visits", f"entropy {spread['entropy']:.4f}, cv {spread['cv']:.3f}, "
+                   f"from {spread['min']:g} to {spread['max']:g}"),
         ("test accuracy", f"{100 * summary['test_accuracy']:.2f} % (last epoch)"),
     ]  # fmt: skip
     if summary.get("test_accuracy_tta") is not None:

@@ -23,9 +23,11 @@ def test_one_heavy_sample():
 
 def test_visits():
     even = describe_visits(np.full(50, 2))
-    assert even == pytest.approx({"entropy": np.log(50), "entropy_deficit": 0, "cv": 0, "distinct": 50}, abs=1e-12)
-    half = describe_visits(np.repeat([0, 1], 25))
-    assert half["entropy"] == pytest.approx(np.log(25))
-    assert half["distinct"] == 25
-    assert half["cv"] == pytest.approx(1)
-    assert describe_visits(np.zeros(5))["distinct"] == 0
+    wanted = {"entropy": np.log(50), "entropy_deficit": 0, "cv": 0, "distinct": 50, "min": 2, "max": 2}
+    assert even == pytest.approx(wanted, abs=1e-12)
+    some = describe_visits(np.array([1, 3, 0, 0]))
+    assert some["entropy"] == pytest.approx(-(0.25 * np.log(0.25) + 0.75 * np.log(0.75)))
+    assert some["cv"] == pytest.approx(np.std([1, 3, 0, 0]))
+    assert (some["distinct"], some["min"], some["max"]) == (2, 0, 3)
+    none = describe_visits(np.zeros(5))
+    assert (none["entropy"], none["cv"], none["distinct"]) == (0, 0, 0)

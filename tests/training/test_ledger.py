@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.ledger import Ledger, count_flops, visit_spread
+from training.ledger import Ledger, count_flops
 
 
 def test_steps_samples_and_visits():
@@ -35,16 +35,6 @@ def test_state_comes_back_through_a_file(tmp_path):
     other.add_step(np.array([2, 2]), 7.0)
     ledger.add_step(np.array([2, 2]), 7.0)
     assert other.summary() == ledger.summary()
-
-
-def test_spread_of_visits():
-    equal = visit_spread(np.full(8, 3))
-    assert equal["entropy"] == pytest.approx(np.log(8))
-    assert equal["cv"] == 0
-    some = visit_spread(np.array([1, 3, 0, 0]))
-    assert some["entropy"] == pytest.approx(-(0.25 * np.log(0.25) + 0.75 * np.log(0.75)))
-    assert some["cv"] == pytest.approx(np.std([1, 3, 0, 0]))
-    assert visit_spread(np.zeros(3, int)) == {"entropy": 0.0, "cv": 0.0, "min": 0, "max": 0}
 
 
 def test_flops_against_a_count_by_hand():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from loaders.diagnostics import describe_visits
 from loaders.importance import ImportanceTable
 from loaders.mixers import RICAP, Mixup, draw_mix
 from loaders.policy import p_sgd
@@ -13,7 +14,7 @@ from loaders.types import Batch, EpochPlan, Mix
 from training import checkpoint, record
 from training.budget import Budget
 from training.checkpoint import State
-from training.ledger import Ledger, visit_spread
+from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, update_average
 from training.precision import choose_precision
 from training.run import main
@@ -64,7 +65,7 @@ def scores_of_a_perfect_network(mixer, arazo: bool) -> tuple[np.ndarray, np.ndar
 
 def entropy_deficit(weights: np.ndarray) -> float:
     """How far a draw by these weights is from the uniform one, in nats."""
-    return np.log(NUM) - visit_spread(np.asarray(weights, np.float64))["entropy"]
+    return describe_visits(weights)["entropy_deficit"]
 
 
 def test_the_references_ricap_scores_are_noise_and_ours_are_not():

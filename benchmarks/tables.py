@@ -1,0 +1,42 @@
+"""README's tables, from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them as Markdown."""
+
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def scheduler() -> str:
+    """Plan time in milliseconds by number of samples."""
+    result = json.loads((RESULTS / "scheduler.json").read_text())
+    sizes = list(result["times"])
+    names = list(dict.fromkeys(name for rows in result["times"].values() for name in rows))
+
+    def cell(size: str, name: str) -> str:
+        row = result["times"][size].get(name)
+        return f"{row['median_s'] * 1e3:,.2f}" if row else "cannot"
+
+    rows = [[name, *(cell(size, name) for size in sizes)] for name in names]
+    return table(["draw 30 % of N, ms", *(f"N = {int(size):,}" for size in sizes)], rows)
+
+
+def loaders() -> str:
+    """Images per second."""
+    result = json.loads((RESULTS / "loaders.json").read_text())["images_per_s"]
+    names = list(dict.fromkeys(name for rows in result.values() for name in rows))
+
+    def cell(work: str, name: str) -> str:
+        row = result[work].get(name)
+        return f"{row['images_per_s']:,.0f}" if row else ""
+
+    return table(["CIFAR-10, batch 512, images/s", *result], [[n, *(cell(work, n) for work in result)] for n in names])
+
+
+if __name__ == "__main__":
+    for each in (scheduler, loaders):
+        print(each(), end="\n\n")
