@@ -18,7 +18,8 @@ from loaders.scheduler import DESIGNS, IndexScheduler
 
 BUDGET = 0.3
 SIZES = (50_000, 1_281_167, 10_000_000, 100_000_000)
-SLOW = {"np.random.choice", "numpy.Generator.choice"}  # one repetition from 10M on
+SLOW = {"np.random.choice", "numpy.Generator.choice"}  # once at 10M, and minutes at 100M: left out there
+MEMORY = {"race, weighted", "race, uniform", "systematic, weighted", "torch.multinomial", "np.random.choice"}
 
 
 def weights_for(n: int) -> np.ndarray:
@@ -66,11 +67,13 @@ def time_all(n: int) -> dict[str, dict[str, float]]:
     weights = weights_for(n)
     calls = contenders(n, weights, peers=True)
     slow = {name: calls.pop(name) for name in SLOW & set(calls)} if n >= 10_000_000 else {}
-    repeats = 101 if n <= 100_000 else 21 if n <= 2_000_000 else 7 if n <= 10_000_000 else 3
+    repeats = 31 if n <= 100_000 else 11 if n <= 2_000_000 else 5 if n <= 10_000_000 else 3
     times = interleave(calls, repeats)
-    times |= interleave(slow, 1, warm_up=0)
+    if n <= 10_000_000:
+        times |= interleave(slow, 1, warm_up=0)
     for name, row in times.items():
-        row["peak_bytes"] = in_child("--peak", name, str(n)) if n >= 1_000_000 else None
+        if n >= 1_000_000 and name in MEMORY:
+            row["peak_bytes"] = in_child("--peak", name, str(n))
         row["ns_per_item"] = row["median_s"] / n * 1e9
         print(f"{n:>11,}  {name:34}{row['median_s'] * 1e3:12.2f} ms", flush=True)
     return times

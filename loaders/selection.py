@@ -13,6 +13,7 @@ import numpy as np
 
 from loaders.parallel import for_blocks
 from loaders.rng import hash64, hash_array, mix
+from loaders.simd import trailing_zeros
 
 BLOCK = 4096  # ids per block: its keys stay in the L1 cache
 _WORDS = BLOCK // 64
@@ -97,14 +98,13 @@ def _exact_keys(first, last, race, key, weights, ids, out):
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _extract(first, last, bits, offsets, out):
     for block in range(first, last):
-        at, end = offsets[block], offsets[block + 1]
+        at = offsets[block]
         for word in range(block * _WORDS, (block + 1) * _WORDS):
-            rest, identity = bits[word], word * 64
-            while rest and at < end:
-                out[at] = identity
-                at += np.int64(rest & np.uint64(1))
-                rest >>= np.uint64(1)
-                identity += 1
+            rest = bits[word]
+            while rest:
+                out[at] = word * 64 + np.int64(trailing_zeros(rest))
+                at += 1
+                rest &= rest - np.uint64(1)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -156,7 +156,8 @@ def k_smallest(weights: np.ndarray | None, n: int, k: int, key: int, race: bool 
     sample = np.empty(0)
     if n > 2 * BLOCK:
         size = int(n ** (2 / 3))
-        sample = exact_keys((hash_array(mix(int(key), size), np.arange(size)) % np.uint64(n)).astype(np.int64))
+        places = (hash_array(mix(int(key), size), np.arange(size)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        sample = exact_keys((places * n).astype(np.int64))
         sample.sort()
     surely, perhaps = bit_array(n), bit_array(n)
     for sigmas in (3.0, 12.0, np.inf):

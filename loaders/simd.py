@@ -156,3 +156,13 @@ def rounded_to(typingctx, out, value):
         return _round(builder, args[1], kind, 1)
 
     return kind(out, types.float32), generate
+
+
+@intrinsic
+def trailing_zeros(typingctx, word):
+    """The place of the lowest set bit of a uint64 other than zero, as uint64."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
