@@ -24,8 +24,8 @@ def interleave(calls: dict[str, Callable[[], object]], repeats: int, warm_up: in
     times = {name: [] for name in calls}
     for turn in range(warm_up + repeats):
         for name, call in calls.items():
-            count, start = 0, time.perf_counter()
-            while count == 0 or elapsed < 0.005:
+            count, elapsed, start = 0, 0.0, time.perf_counter()
+            while elapsed < 0.005:
                 call()
                 count, elapsed = count + 1, time.perf_counter() - start
             if turn >= warm_up:

@@ -124,9 +124,12 @@ def credit(weights, n: int, k: int, run_key: int, epoch: int, visits=None, key: 
             ids = np.concatenate((ids, permutation(run_key, n, 0, start + k - n, threads)))
         return Draw(shuffle(ids, mix(key, _SHUFFLE), threads), "credit", np.nan)
     scale = clipped_scale(weights, k, threads)
-    share = np.minimum(scale * weights.astype(np.float64), 1.0)
-    arrears = (epoch + 1) * share - (0.0 if visits is None else visits)
-    arrears[weights == 0] = -1e300
+    arrears = np.multiply(weights, scale, dtype=np.float32, casting="same_kind")
+    np.minimum(arrears, 1, out=arrears)
+    arrears *= epoch + 1
+    if visits is not None:
+        arrears -= visits
+    arrears[weights == 0] = -1e30
     chosen = k_smallest(arrears, n, k, run_key, race=False, threads=threads)
     return Draw(shuffle(ids_of_bits(chosen.bits, threads), mix(key, _SHUFFLE), threads), "credit", np.nan)
 
