@@ -19,7 +19,7 @@ def scheduler() -> str:
 
     def cell(size: str, name: str) -> str:
         row = result["times"][size].get(name)
-        return f"{row['median_s'] * 1e3:,.2f}" if row else "cannot"
+        return f"{row['median_s'] * 1e3:,.2f}" if row else "not run"
 
     rows = [[name, *(cell(size, name) for size in sizes)] for name in names]
     return table(["draw 30 % of N, ms", *(f"N = {int(size):,}" for size in sizes)], rows)
