@@ -5,7 +5,6 @@ where a library keeps them, but for the cold start, which finds none.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import loader_peers as peers
-from benchmarks.measure import summarise
+from benchmarks.measure import peak_rss, summarise
 
 OURS = "rebar fused"
 COLD = f"{OURS}, no kernels on disk"
@@ -47,11 +46,11 @@ def first_batch(path: str, name: str) -> float:
 def memory(path: str, name: str) -> int:
     """Bytes by which this process's largest resident set grows from the imports over two epochs."""
     imports(name)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_rss()
     loader = build(path, name)
     for _ in range(2):
         peers.drain(loader)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return peak_rss() - before
 
 
 def between_epochs(loader: Iterable, epochs: int = 9) -> dict[str, float]:

@@ -68,6 +68,17 @@ def environment() -> dict[str, object]:
     }
 
 
+def reset_peak() -> None:
+    """Begin a new measurement of `peak_rss`."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_rss() -> int:
+    """Bytes of the largest resident size since the start or `reset_peak`; unlike `ru_maxrss` without the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
 def write(path: str, result: dict) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(result, indent=1) + "\n")

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from benchmarks.measure import environment, interleave, write
+from benchmarks.measure import environment, interleave, peak_rss, reset_peak, write
 from loaders.scheduler import DESIGNS, IndexScheduler
 
 BUDGET = 0.3
@@ -87,9 +87,10 @@ def peak(name: str, n: int) -> int:
     """Growth of the process's largest resident size by one call (the first, after compiled kernels are loaded)."""
     contenders(50_000, weights_for(50_000), peers=True).get(name, lambda: None)()
     call = contenders(n, weights_for(n), peers=True)[name]
+    reset_peak()
     before = current_rss()
     call()
-    return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    return max(0, peak_rss() - before)
 
 
 def current_rss() -> int:
@@ -116,7 +117,7 @@ def billion() -> tuple[float, int]:
     plan = IndexScheduler(n, lambda _: weights, budget=0.01).plan(0)
     elapsed = time.perf_counter() - start
     assert len(plan) == 10_000_000
-    return elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return elapsed, peak_rss() - before
 
 
 def ratios(times: dict[int, dict]) -> dict[str, float]:
