@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders.dataset import ALLOCATION, FIELD, HEADER, IMAGE, open_dataset
+from loaders.beton_dataset import ALLOCATION, FIELD, HEADER, IMAGE
+from loaders.dataset import open_dataset
 
 RECORD = np.dtype([("image", IMAGE), ("label", "<i8")], align=True)
 
