@@ -22,7 +22,7 @@ from loaders.permutation import permutation, shuffle
 from loaders.rng import hash_array, mix
 from loaders.selection import ids_of_bits, k_smallest
 
-_SELECT, _SHUFFLE, _PAGES = 0, 1, 2
+_SELECT, _SHUFFLE, _PAGES, _PASSES = 0, 1, 2, 3
 
 
 class Draw(NamedTuple):
@@ -154,6 +154,11 @@ def paged(weights, n: int, k: int, key: int, page: int, window: int, threads: in
         inside = [ids[edges[p] : edges[p + 1]] for p in order[w : w + window]]
         out.append(shuffle(np.concatenate(inside), mix(key, _SHUFFLE, w), threads))
     return Draw(np.concatenate(out), "paged", chosen.threshold)
+
+
+def passes(n: int, count: int, key: int, threads: int | None = None) -> np.ndarray:
+    """`count` whole passes over n items, each in a random order of its own: int64 [count * n]."""
+    return np.concatenate([permutation(mix(key, _PASSES, j), n, threads=threads) for j in range(count)])
 
 
 def inverse_inclusion(draw: Draw, weights: np.ndarray | None, n: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from loaders.types import EpochPlan, Snapshot
 DESIGNS = ("race", "systematic", "replacement", "credit", "paged")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IndexScheduler:
     """Draws the ids of each epoch under a budget.
 
@@ -31,6 +31,10 @@ class IndexScheduler:
         unbiased: the plan carries weights K / (N pi) that make batch means of weight * f unbiased for the mean of f.
         compat: "arazo" reproduces the reference's oddities in p-sgd and c-sgd.
         page, window: for "paged": samples per page of the file, and pages held in memory together.
+        subset: int64 [M], ascending ids: the only samples there are to draw, and the only ones whose scores the policy
+            sees, and gives weights for. K stays a share of N. Where it exceeds M, an epoch is whole shuffled passes
+            over the subset, and the rest is drawn as from one more.
+        subset_weights: float32 [M] with mean one, which the plan's weights carry (those of a core-set).
     """
 
     num_samples: int
@@ -43,6 +47,8 @@ class IndexScheduler:
     compat: str | None = None
     page: int = 2048
     window: int = 32
+    subset: np.ndarray | None = None
+    subset_weights: np.ndarray | None = None
 
     def __post_init__(self):
         if self.num_samples < 1:
@@ -54,12 +60,21 @@ class IndexScheduler:
         if self.unbiased and self.design == "credit":
             raise ValueError("design 'credit' has no inclusion probabilities for unbiased weights; use 'systematic'")
         resolve(self.policy, self.compat)
+        for name, dtype in (("subset", np.int64), ("subset_weights", np.float32)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+        _check_subset(self.subset, self.subset_weights, self.num_samples)
         self._cut(self.num_draws)
 
     @property
     def num_draws(self) -> int:
         """K before the cut to whole batches: floor(N * budget), safe against 0.3 * 10 = 2.999..."""
         return math.floor(self.num_samples * self.budget + 1e-9)
+
+    @property
+    def num_items(self) -> int:
+        """How many samples there are to draw from: M, or N without a subset."""
+        return self.num_samples if self.subset is None else len(self.subset)
 
     def __len__(self) -> int:
         """Samples per epoch (for a policy that decides the number itself: at most so many)."""
@@ -74,11 +89,16 @@ class IndexScheduler:
             )
         return k // batch * batch
 
-    def _wanted(self, scores: Snapshot | None) -> tuple[np.ndarray | None, int, np.ndarray | None]:
-        n = self.num_samples
-        if scores is not None and len(scores.visits) != n:
-            raise ValueError(f"the scores are of {len(scores.visits)} samples, the scheduler is for {n}")
-        wanted = resolve(self.policy, self.compat)(_nothing_seen(n) if scores is None else scores)
+    def _known(self, scores: Snapshot | None) -> Snapshot:
+        """The scores of the items."""
+        if scores is None:
+            return Snapshot(*[np.zeros(self.num_items, np.float32)] * len(Snapshot._fields))
+        if len(scores.visits) != self.num_samples:
+            raise ValueError(f"the scores are of {len(scores.visits)} samples, the scheduler is for {self.num_samples}")
+        return scores if self.subset is None else Snapshot(*(values[self.subset] for values in scores))
+
+    def _wanted(self, scores: Snapshot) -> tuple[np.ndarray | None, int, np.ndarray | None]:
+        wanted = resolve(self.policy, self.compat)(scores)
         if not isinstance(wanted, Preference):
             return wanted, self.num_draws, None
         if self.design != "systematic":
@@ -86,8 +106,8 @@ class IndexScheduler:
         return wanted
 
     def weights(self, scores: Snapshot | None = None) -> np.ndarray | None:
-        """What the policy makes of the scores: float [N], or None for equal weights (see `loaders.diagnostics`)."""
-        return self._wanted(scores)[0]
+        """What the policy makes of the scores: float [N], of a subset [M], or None for equal weights."""
+        return self._wanted(self._known(scores))[0]
 
     def plan(self, epoch: int, scores: Snapshot | None = None) -> EpochPlan:
         """The order of one epoch.
@@ -99,31 +119,46 @@ class IndexScheduler:
         Raises:
             ValueError: weights that are negative, infinite or NaN, or fewer positive ones than draws.
         """
-        n, design = self.num_samples, self.design
-        wanted, num_draws, importance = self._wanted(scores)
+        n, design, known = self.num_items, self.design, self._known(scores)
+        wanted, num_draws, importance = self._wanted(known)
         k = self._cut(num_draws)
+        passes = 0 if design == "replacement" else (k - 1) // n  # whole ones, ahead of the last or only one
+        k -= passes * n
         weights = sampling.check_weights(wanted, n, 1 if design == "replacement" else k)
-        if importance is None and (scores is None or not scores.visits.any()) and _is_constant(weights):
+        if importance is None and not known.visits.any() and _is_constant(weights):
             weights = None  # nothing is known: the draw of "uniform"
         key = mix(self.seed, DRAW, epoch)
         if design == "credit":
-            visits = None if scores is None else scores.visits
+            visits = known.visits - np.float32(passes * epoch) if passes else known.visits
             draw = sampling.credit(weights, n, k, mix(self.seed, DRAW), epoch, visits, key)
         elif design == "paged":
             draw = sampling.paged(weights, n, k, key, self.page, self.window)
         else:
             draw = getattr(sampling, design)(weights, n, k, key)
+        items = np.concatenate((sampling.passes(n, passes, key), draw.ids)) if passes else draw.ids
         if importance is not None:
-            importance = importance[draw.ids]
+            importance = importance[items]
         elif self.unbiased:
-            importance = k * sampling.inverse_inclusion(draw, weights, n)
-        return EpochPlan(draw.ids, importance, epoch, mix(self.seed, AUGMENT, epoch))
+            importance = np.ones(len(items))
+            importance[passes * n :] = k * sampling.inverse_inclusion(draw, weights, n)
+        if self.subset_weights is not None:
+            importance = self.subset_weights[items] * (1 if importance is None else importance)
+        ids = items if self.subset is None else self.subset[items]
+        return EpochPlan(ids, importance, epoch, mix(self.seed, AUGMENT, epoch))
+
+
+def _check_subset(subset: np.ndarray | None, weights: np.ndarray | None, num_samples: int) -> None:
+    if subset is None and weights is not None:
+        raise ValueError("subset_weights need a subset, whose samples they are of")
+    if subset is None:
+        return
+    if subset.ndim != 1 or not len(subset) or subset[0] < 0 or subset[-1] >= num_samples or np.any(np.diff(subset) < 1):
+        raise ValueError(f"a subset is one or more different ids of 0..{num_samples - 1}, in ascending order")
+    if weights is not None and (
+        weights.shape != subset.shape or not np.all(weights >= 0) or not abs(weights.mean(dtype=np.float64) - 1) < 1e-3
+    ):
+        raise ValueError(f"subset_weights are one number >= 0 for each of {len(subset)} samples, of mean one")
 
 
 def _is_constant(weights: np.ndarray | None) -> bool:
     return weights is not None and weights[0] == weights[-1] and np.ptp(weights) == 0
-
-
-def _nothing_seen(n: int) -> Snapshot:
-    zeros = np.zeros(n, np.float32)
-    return Snapshot(*[zeros] * len(Snapshot._fields))
