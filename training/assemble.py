@@ -8,17 +8,14 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from convert.manifest import Manifest
 from loaders.augment import Augment
 from loaders.factory import make_loader
 from loaders.importance import ImportanceTable
-from loaders.policy import BY_NAME
 from loaders.rng import INIT, mix
 from loaders.scheduler import IndexScheduler
-from loaders.types import Snapshot
 from training.budget import make_budget
 from training.checkpoint import State
 from training.config import Config
@@ -26,6 +23,7 @@ from training.data import make_mixer, make_randaugment, open_data, open_loader, 
 from training.events import require_tensorboard
 from training.ledger import Ledger, count_flops
 from training.loop import StepRule
+from training.methods import make_scheduler
 from training.models import build_model
 from training.optimizers import build_optimizers
 from training.precision import Precision, choose_device, choose_precision
@@ -122,30 +120,6 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
     test_loader = open_loader(config, device, "test", plain, local_size)
     loaders = (train_loader, clean_loader, test_loader)
     return Job(config, ranks, manifest, device, precision, scheduler, *loaders, rule), state
-
-
-def make_scheduler(config: Config, num_samples: int) -> IndexScheduler:
-    """The order of the epochs; tried once, so that what it compiles is not on the training clock.
-
-    Errors:
-        ValueError: an unknown method or design, a batch larger than the plan, or a method that ignores the budget.
-    """
-    if config.method not in BY_NAME:
-        raise ValueError(f"unknown method {config.method!r}: allowed are {', '.join(BY_NAME)}")
-    scheduler = IndexScheduler(
-        num_samples,
-        policy=config.method,
-        budget=config.draw_share,
-        design=config.design,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        compat="arazo" if config.compat == "arazo" else None,
-    )
-    scores = np.linspace(0, 1, num_samples, dtype=np.float32)
-    scheduler.plan(0, Snapshot(np.ones_like(scores), *[scores] * 4))
-    if len(scheduler.plan(0)) != len(scheduler):
-        raise ValueError(f"method {config.method} sets its own number of samples, which a budget does not allow")
-    return scheduler
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> torch.Tensor:
