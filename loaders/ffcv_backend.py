@@ -78,7 +78,9 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
     for array in (readable, offsets, rows):
         array.flags.writeable = False  # one type for the kernels, whether they read this or the file
     stored = (dataset.data, dataset.offsets, dataset.sizes, dataset.is_jpeg)
-    augment, threads = settings.augment, settings.num_threads
+    augment = settings.augment
+    # FFCV's decoder keeps memory for each thread that ever called it, and an epoch's own thread ends with the epoch.
+    options = {"threads": settings.num_threads, "caller_helps": dataset.kind == "raw"}
 
     def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
         for span in todo:
@@ -86,9 +88,9 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
             if augment.resize:
                 heights, widths = dataset.heights[ids], dataset.widths[ids]
                 box = boxes(augment, plan.key, plan.positions[span.first : span.last], heights, widths)
-                for_blocks(_decode_box, len(ids), *stored, heights, widths, ids, box, decoded, failed, threads=threads)
+                for_blocks(_decode_box, len(ids), *stored, heights, widths, ids, box, decoded, failed, **options)
             else:
-                for_blocks(_decode, len(ids), *stored, ids, decoded, failed, threads=threads)
+                for_blocks(_decode, len(ids), *stored, ids, decoded, failed, **options)
             for i in np.flatnonzero(failed[: len(ids)]):
                 # A warning (extra bytes) or an error (bytes lost): the strict decoder tells, and names the sample.
                 picture = decode(dataset, ids[i])

@@ -22,21 +22,25 @@ def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="rebar-kernel")
 
 
-def for_blocks(kernel, num_blocks: int, *args, threads: int | None = None, grain: int = 1) -> None:
+def for_blocks(
+    kernel, num_blocks: int, *args, threads: int | None = None, grain: int = 1, caller_helps: bool = True
+) -> None:
     """Call `kernel(first, last, *args)` until each block of 0..num_blocks-1 is covered once; returns when all are done.
 
     What the kernel does for a block must not depend on which call covers it: then no result depends on `threads`.
-    A thread is only used for at least `grain` blocks: handing work over costs 30 to 120 us.
+    A thread is only used for at least `grain` blocks: handing work over costs 30 to 120 us. With `caller_helps=False`
+    the kernel runs only on threads that live as long as the process, for a library that keeps memory for each thread.
     """
-    threads = min(threads or available_cores(), num_blocks // grain)
-    if threads <= 1:
+    threads = max(min(threads or available_cores(), num_blocks // grain), 1)
+    if threads == 1 and caller_helps:
         kernel(0, num_blocks, *args)
         return
     cuts = [num_blocks * i // threads for i in range(threads + 1)]
-    pool = _pool(os.getpid(), threads - 1)
-    futures = [pool.submit(kernel, a, b, *args) for a, b in itertools.pairwise(cuts[1:])]
+    pool = _pool(os.getpid(), threads - caller_helps)
+    futures = [pool.submit(kernel, a, b, *args) for a, b in itertools.pairwise(cuts[caller_helps:])]
     try:
-        kernel(cuts[0], cuts[1], *args)
+        if caller_helps:
+            kernel(cuts[0], cuts[1], *args)
     finally:
         for future in futures:
             future.result()
