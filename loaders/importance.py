@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from loaders.types import Mix, Scores, Snapshot
 
-FIELDS = ("share", *Scores._fields)
+FIELDS = ("share", *Scores._fields, "squared_error")
 
 
 class ImportanceTable:
@@ -19,16 +19,20 @@ class ImportanceTable:
     Args:
         num_samples: N.
         device: where the scores are produced.
+        decay: of the moving average of the error: what is left of it when a new epoch's error comes in.
     """
 
-    def __init__(self, num_samples: int, device: str | torch.device = "cpu"):
+    def __init__(self, num_samples: int, device: str | torch.device = "cpu", decay: float = 0.9):
         if num_samples < 1:
             raise ValueError(f"an importance table needs at least one sample, got {num_samples}")
-        self.num_samples = num_samples
+        if not 0 <= decay < 1:
+            raise ValueError(f"the decay of an average is at least 0 and below 1, got {decay}")
+        self.num_samples, self.decay = num_samples, decay
         width = len(FIELDS)
         self._total = torch.zeros(num_samples, width, device=device)
         self._epoch = torch.zeros(num_samples, width, device=device)
-        self._latest = torch.zeros(num_samples, width - 1, device=device)
+        self._latest = torch.zeros(num_samples, len(Scores._fields), device=device)
+        self._average = torch.zeros(num_samples, device=device)
 
     @torch.no_grad()
     def record(self, ids: torch.Tensor, scores: Scores, shares: torch.Tensor | None = None) -> None:
@@ -39,7 +43,7 @@ class ImportanceTable:
             scores: float [B] each.
             shares: float [B], the part of the picture that shows this sample (mixed batches); None is one.
         """
-        values = torch.stack([torch.ones_like(scores.error), *scores], dim=1).float()
+        values = torch.stack([torch.ones_like(scores.error), *scores, scores.error.square()], dim=1).float()
         if shares is not None:
             values = values * shares.unsqueeze(1)
         self._epoch.index_add_(0, ids, values)
@@ -58,12 +62,17 @@ class ImportanceTable:
         if _num_ranks() > 1:
             dist.all_reduce(self._epoch)
         share = self._epoch[:, :1]
-        self._latest = torch.where(share > 0, self._epoch[:, 1:] / share, self._latest)
+        self._latest = torch.where(share > 0, self._epoch[:, 1:-1] / share, self._latest)
+        error = self._latest[:, 0]
+        moved = torch.where(self._total[:, 0] > 0, torch.lerp(error, self._average, self.decay), error)
+        self._average = torch.where(share[:, 0] > 0, moved, self._average)
         self._total += self._epoch
         self._epoch.zero_()
-        visits = self._total[:, 0]
-        mean_error = torch.where(visits > 0, self._total[:, 1] / visits, 0.0)
-        host = torch.cat([visits[:, None], mean_error[:, None], self._latest], dim=1).T.contiguous().cpu().numpy()
+        visits, sums, squares = self._total[:, 0], self._total[:, 1], self._total[:, -1]
+        mean = torch.where(visits > 0, sums / visits, 0.0)
+        variance = torch.where(visits > 0, squares / visits - mean.square(), 0.0).clamp_min(0)
+        columns = [visits, mean, *self._latest.unbind(1), variance, self._average]
+        host = torch.stack(columns).cpu().numpy()
         bad = np.flatnonzero(~np.isfinite(host).all(axis=0))
         if len(bad):
             raise ValueError(
@@ -89,7 +98,7 @@ class ImportanceTable:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that a resumed run needs, in the middle of an epoch too."""
-        return {"total": self._total, "epoch": self._epoch, "latest": self._latest}
+        return {"total": self._total, "epoch": self._epoch, "latest": self._latest, "average": self._average}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         for name, mine in self.state_dict().items():

@@ -95,6 +95,8 @@ class Snapshot(NamedTuple):
     error: np.ndarray  # float32 [N], at the latest epoch with a visit; so too the next two
     loss: np.ndarray  # float32 [N]
     el2n: np.ndarray  # float32 [N], |softmax - onehot|_2
+    error_variance: np.ndarray  # float32 [N], over all visits; that of the true class's probability too
+    error_average: np.ndarray  # float32 [N], moving average over the epochs with a visit, older ones decaying
 
 
 class Scores(NamedTuple):

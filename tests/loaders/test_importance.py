@@ -14,20 +14,23 @@ def scores(*error):
     return Scores(error, error * 2, error * 3)
 
 
-def test_running_mean_and_latest_against_numpy():
+def test_running_statistics_against_numpy():
     rng = np.random.default_rng(0)
-    table = ImportanceTable(50)
-    history = {i: [] for i in range(50)}
+    table = ImportanceTable(50, decay=0.7)
+    history, average = {i: [] for i in range(50)}, {}
     for _ in range(6):
         ids = rng.permutation(50)[:20]
         error = rng.random(20).astype(np.float32)
         table.record(torch.from_numpy(ids), scores(*error.tolist()))
         for i, e in zip(ids.tolist(), error.tolist(), strict=True):
             history[i].append(e)
+            average[i] = 0.7 * average.get(i, e) + 0.3 * e
         state = table.snapshot()
     for i, values in history.items():
         assert state.visits[i] == len(values)
         assert state.mean_error[i] == pytest.approx(np.mean(values) if values else 0, rel=1e-5)
+        assert state.error_variance[i] == pytest.approx(np.var(values) if values else 0, rel=1e-4, abs=1e-6)
+        assert state.error_average[i] == pytest.approx(average.get(i, 0), rel=1e-5)
         assert state.error[i] == pytest.approx(values[-1] if values else 0, rel=1e-6)
         assert state.loss[i] == pytest.approx(2 * values[-1] if values else 0, rel=1e-6)
         assert state.el2n[i] == pytest.approx(3 * values[-1] if values else 0, rel=1e-6)
@@ -59,7 +62,7 @@ def test_state_continues_in_the_middle_of_an_epoch():
     for each in (table, other):
         each.record(torch.tensor([1, 2]), scores(0.5, 0.75))
     assert all(np.array_equal(a, b) for a, b in zip(table.snapshot(), other.snapshot(), strict=True))
-    with pytest.raises(ValueError, match=r"expected 'total' of shape \(4, 4\), got \(5, 4\)"):
+    with pytest.raises(ValueError, match=r"expected 'total' of shape \(4, 5\), got \(5, 5\)"):
         ImportanceTable(4).load_state_dict(table.state_dict())
 
 

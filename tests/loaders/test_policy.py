@@ -5,11 +5,14 @@ from loaders import policy
 from loaders.types import Snapshot
 
 
-def snapshot(mean_error=(0.01, 0.5, 0.6, 0.9, 0.0, 0.0), visits=(3, 1, 2, 1, 0, 0), loss=None, el2n=None):
+def snapshot(
+    mean_error=(0.01, 0.5, 0.6, 0.9, 0.0, 0.0), visits=(3, 1, 2, 1, 0, 0), loss=None, el2n=None, error_variance=None
+):
     mean_error = np.array(mean_error, np.float32)
     loss = mean_error * 3 if loss is None else np.array(loss, np.float32)
     el2n = mean_error if el2n is None else np.array(el2n, np.float32)
-    return Snapshot(np.array(visits, np.float32), mean_error, mean_error, loss, el2n)
+    variance = mean_error / 10 if error_variance is None else np.array(error_variance, np.float32)
+    return Snapshot(np.array(visits, np.float32), mean_error, mean_error**2, loss, el2n, variance, mean_error**3)
 
 
 def test_p_sgd_is_half_uniform_half_proportional():

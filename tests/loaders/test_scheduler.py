@@ -36,7 +36,7 @@ def test_golden_orders(design, kind):
 
 def random_snapshot(n, seed=0):
     rng = np.random.default_rng(seed)
-    values = rng.random((5, n), dtype=np.float32)
+    values = rng.random((7, n), dtype=np.float32)
     return Snapshot(np.round(values[0] * 5), *values[1:])
 
 
@@ -146,7 +146,7 @@ def test_bad_scores_are_one_sentence():
 @pytest.mark.parametrize("policy", ["p-sgd", "c-sgd", "loss", "el2n"])
 def test_a_policy_that_knows_nothing_draws_what_uniform_draws(design, policy):
     uniform = IndexScheduler(500, "uniform", 0.3, design, seed=4).plan(0)
-    nothing = Snapshot(*[np.zeros(500, np.float32)] * 5)
+    nothing = Snapshot(*[np.zeros(500, np.float32)] * 7)
     for scores in (None, nothing):
         assert np.array_equal(IndexScheduler(500, policy, 0.3, design, seed=4).plan(0, scores).ids, uniform.ids)
     known = IndexScheduler(500, weighted_by_id, 0.3, "race", seed=4).plan(0)

@@ -16,7 +16,7 @@ class Ids(Dataset):
         return 200
 
 
-SCORES = Snapshot(*np.random.default_rng(0).random((5, 200), dtype=np.float32))
+SCORES = Snapshot(*np.random.default_rng(0).random((7, 200), dtype=np.float32))
 
 
 def make(seed=5, **kwargs):

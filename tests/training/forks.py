@@ -25,7 +25,7 @@ from training.run import main
 def warm_up() -> None:
     """Load what every run would load late: compiled kernels, pyplot, half of torch. Nothing is computed by torch."""
     visits, error = np.arange(100) % 3, np.linspace(0, 1, 100)
-    snapshot = Snapshot(*(np.float32(values) for values in (visits, error, error, error, error)))
+    snapshot = Snapshot(*(np.float32(values) for values in (visits, *[error] * 6)))
     IndexScheduler(100, "p-sgd", 0.5, batch_size=5).plan(1, snapshot)
     count_flops(torch.nn.Conv2d(3, 8, 3, device="meta"), (3, 8, 8))
 
