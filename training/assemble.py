@@ -96,7 +96,7 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
     sides = {None, *config.sides}
     flops = {side: count_flops(model, (channels, side or height, side or width))[1] for side in sides}
     rule = StepRule(
-        make_budget(config, len(scheduler), num_samples, flops),
+        make_budget(config, num_samples, flops),
         config.batch_size,
         precision,
         flops,

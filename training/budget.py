@@ -14,13 +14,14 @@ class Budget:
     Attributes:
         unit: "steps", "flops" or "seconds" (of training, on the wall clock).
         total: in that unit; a whole number of steps.
-        steps_per_epoch: of a whole epoch.
-        step_cost: FLOPs of the most expensive step; the cost in seconds is the mean of the steps so far.
+        steps_per_epoch: of a whole epoch; None where epochs differ in length.
+        step_cost: FLOPs of the most expensive step, with the scoring of one batch; the cost in seconds is the mean of
+            the steps so far.
     """
 
     unit: str
     total: float
-    steps_per_epoch: int
+    steps_per_epoch: int | None
     step_cost: float = 0.0
 
     def spent(self, ledger: Ledger) -> float:
@@ -31,9 +32,11 @@ class Budget:
         return min(1.0, self.spent(ledger) / self.total)
 
     def is_spent(self, ledger: Ledger) -> bool:
-        """Whether another step does not fit; one step always does."""
-        if self.unit == "steps" or ledger.steps == 0:
-            return self.unit == "steps" and ledger.steps >= self.total
+        """Whether another step does not fit; in seconds, one step always does."""
+        if self.unit == "steps":
+            return ledger.steps >= self.total
+        if self.unit == "seconds" and ledger.steps == 0:
+            return False
         spent = self.spent(ledger)
         cost = self.step_cost if self.unit == "flops" else spent / ledger.steps
         return spent + cost > self.total * (1 + 1e-9)
@@ -46,29 +49,38 @@ class Budget:
     @property
     def num_epochs(self) -> int | None:
         """Epochs of the run, the last one perhaps cut short; None when only the run will tell."""
-        return math.ceil(self.total / self.steps_per_epoch) if self.unit == "steps" else None
+        return math.ceil(self.total / self.steps_per_epoch) if self.unit == "steps" and self.steps_per_epoch else None
 
 
-def make_budget(config: Config, samples_per_epoch: int, num_samples: int, flops: dict[int | None, float]) -> Budget:
+def make_budget(
+    config: Config,
+    num_samples: int,
+    flops: dict[int | None, float],
+    scoring_flops: dict[int | None, float] | None = None,
+    even_epochs: bool = True,
+) -> Budget:
     """The budget that the settings describe (docs/methods.md, "Budgets").
 
     Args:
-        samples_per_epoch: that the scheduler draws, a multiple of the batch size.
-        num_samples: N.
+        num_samples: N. An epoch of the budget is the whole batches in floor(N * config.draw_share) samples, whatever
+            number of samples the method's own epochs have.
         flops: per sample of a forward and backward pass, by the pictures' side; None is their own.
+        scoring_flops: likewise of a forward pass, for a method that makes passes for scores alone.
+        even_epochs: whether the method's epochs have just those samples.
 
     Errors:
         ValueError: the budget does not pay for one step.
     """
     batch_size = config.batch_size
-    per_epoch = samples_per_epoch // batch_size
-    step_cost = max(flops.values()) * batch_size
+    steps = math.floor(num_samples * config.draw_share + 1e-9) // batch_size
+    per_epoch = steps if even_epochs else None
     if config.budget_unit == "samples":
-        return Budget("steps", config.epochs * per_epoch, per_epoch)
+        return Budget("steps", config.epochs * steps, per_epoch)
     if config.budget_unit == "epochs":
-        budget = Budget("steps", math.floor(config.budget * config.epochs * per_epoch + 1e-9), per_epoch)
+        budget = Budget("steps", math.floor(config.budget * config.epochs * steps + 1e-9), per_epoch)
     elif config.budget_unit == "flops":
         full = config.epochs * (num_samples // batch_size * batch_size) * flops[None]
+        step_cost = max(cost + (scoring_flops or {}).get(side, 0) for side, cost in flops.items()) * batch_size
         budget = Budget("flops", config.budget * full, per_epoch, step_cost)
     else:
         return Budget("seconds", config.budget, per_epoch)

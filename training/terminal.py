@@ -38,8 +38,10 @@ class Meter:
             progress = self._budget.progress(self._ledger)
             left = f"  left {clock(row['train_seconds'] / progress * (1 - progress))}"
         if self._budget.total_steps is not None:
+            step = f"{step}/{self._budget.total_steps:,}"
+        if self._budget.num_epochs is not None:
             epochs = str(self._budget.num_epochs)
-            epoch, step = f"{epoch:>{len(epochs)}}/{epochs}", f"{step}/{self._budget.total_steps:,}"
+            epoch = f"{epoch:>{len(epochs)}}/{epochs}"
         self._console.print(
             f"epoch {epoch}  step {step}  samples {row['samples']:,}  loss {row['train_loss']:.4f}{accuracy}  "
             f"trained {clock(row['train_seconds'])}{left}",

@@ -12,10 +12,9 @@ from training.run import main
 FLOPS = {None: 10.0, 16: 4.0}
 
 
-def make(unit: str, budget: float = 0.3, **changes) -> Budget:
-    config = Config(budget_unit=unit, budget=budget, batch_size=50, epochs=8, **changes)
-    samples = int(600 * config.draw_share) // 50 * 50
-    return make_budget(config, samples, 600, FLOPS)
+def make(unit: str, budget: float = 0.3, **options) -> Budget:
+    config = Config(budget_unit=unit, budget=budget, batch_size=50, epochs=8)
+    return make_budget(config, 600, FLOPS, **options)
 
 
 def spend(budget: Budget, flops: float = 10.0, seconds: float = 1.0) -> list[float]:
@@ -51,6 +50,23 @@ def test_scoring_passes_are_charged():
     ledger.add_step(np.arange(50), 10.0)
     ledger.flops += 13_401
     assert budget.is_spent(ledger)
+
+
+def test_a_step_must_fit_with_its_scoring():
+    budget = make("flops", scoring_flops={None: 3.0, 16: 2.0})
+    assert budget.step_cost == 50 * 13
+    ledger = Ledger(50)
+    ledger.flops = budget.total - 649
+    assert budget.is_spent(ledger)
+    ledger.flops -= 1
+    assert not budget.is_spent(ledger)
+
+
+def test_uneven_epochs_end_behind_the_same_number_of_steps():
+    for unit, steps in (("samples", 24), ("epochs", 28)):
+        budget = make(unit, even_epochs=False)
+        assert (budget.total_steps, budget.num_epochs) == (steps, None)
+        assert len(spend(budget)) == steps
 
 
 def test_seconds_end_before_the_step_that_would_not_fit():
