@@ -94,7 +94,7 @@ def _parse(argv: list[str] | None, settings: Path | None):
     try:
         return parser.parse_args([*(f"--config={file}" for file in files), *others])
     except ArgumentError as error:
-        raise ValueError(_sentence(str(error))) from None
+        raise ValueError(parser_sentence(str(error))) from None
 
 
 _RESUME_HELP = (
@@ -119,7 +119,13 @@ def _config(values) -> Config:
     return Config(**{name: getattr(values, name) for name in FIELDS})
 
 
-def _sentence(message: str) -> str:
+def sentence(error: Exception) -> str:
+    """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
+    is_ours = isinstance(error, OSError) and error.strerror and not error.filename
+    return error.strerror if is_ours else str(error)
+
+
+def parser_sentence(message: str) -> str:
     """The parser's message, with its Python types in plain words."""
     bad = re.match(r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*)', message, re.DOTALL)
     if not bad:

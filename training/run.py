@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from training import checkpoint, record
-from training.arguments import parse_args
+from training.arguments import parse_args, sentence
 from training.assemble import Job, assemble
 from training.checkpoint import State
 from training.config import Config
@@ -47,8 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError, ImportError) as error:
-        is_sentence = isinstance(error, OSError) and error.strerror and not error.filename
-        print(f"error: {error.strerror if is_sentence else error}", file=sys.stderr)
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
     return 0
 
