@@ -3,12 +3,14 @@
 DALI decodes and resizes. Its external source asks for batch i of the epoch; what it gets follows from i and the plan:
 views of the file's map (DALI reads them in place) and the boxes of `loaders.geometry`. What comes after, up to the
 normalised batch, is the kernel that every backend shares, so pixels of equal decoding are equal. Raw pictures that keep
-their size have nothing to decode: the kernel reads them from the map. DALI's own random numbers are not used.
+their size have nothing to decode: the kernel reads them from the map; beside JPEG ones in the same file they are handed
+to DALI as PPM streams, a header before a copy. DALI's own random numbers are not used.
 
 The only file that imports `nvidia.dali`, when a loader is opened. Knows no order and no file format.
 """
 
 import os
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,14 +33,12 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
 
     Raises:
         ImportError: DALI is not installed.
-        ValueError: pictures of several sizes, or JPEG beside raw pictures.
+        ValueError: pictures of several sizes.
     """
     try:
         import nvidia.dali  # noqa: F401
     except ImportError as error:
         raise ImportError(_MISSING.format(reason=error)) from error
-    if dataset.kind == "mixed":
-        raise ValueError(f"backend 'dali' reads JPEG or raw pixels, {dataset.path} holds both: use backend='ffcv'")
     shape = delivered_shape(dataset, settings.augment, "dali")
     if dataset.kind == "raw" and not settings.augment.resize:
 
@@ -100,6 +100,9 @@ class Decoder:
         pictures = [dataset.bytes(sample) for sample in ids]
         if dataset.kind == "raw":
             pictures = [p.reshape(h, w, 3) for p, h, w in zip(pictures, heights, widths, strict=True)]
+        elif dataset.kind == "mixed":
+            for i in np.flatnonzero(~dataset.is_jpeg[ids]):
+                pictures[i] = _as_ppm(pictures[i], heights[i], widths[i])
         if not augment.resize:
             return (pictures,)
         box = boxes(augment, self._plan.key, self._plan.positions[span.first : span.last], heights, widths)
@@ -112,7 +115,10 @@ class Decoder:
             _ORPHANS.append(self._pipeline)
             self._pipeline = None
         if self._pipeline is None:
-            self._pipeline, self._owner = _build(self._source, self.dataset, self.settings), os.getpid()
+            # A weak reference makes no circle: the pipeline's threads end with the loader.
+            source = weakref.WeakMethod(self._source)
+            self._pipeline = _build(lambda batch: source()(batch), self.dataset, self.settings)
+            self._owner = os.getpid()
         return self._pipeline
 
     def _rewind(self) -> None:
@@ -135,6 +141,11 @@ class Decoder:
         for span in self._todo:
             for sample in self._plan.ids[span.first : span.last]:
                 decode(self.dataset, sample)
+
+
+def _as_ppm(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Raw pixels as a stream of their own, that DALI may decode beside JPEG streams."""
+    return np.concatenate((np.frombuffer(b"P6 %d %d 255\n" % (width, height), np.uint8), pixels))
 
 
 def _build(source, dataset: DatasetFile, settings: Settings):

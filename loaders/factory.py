@@ -129,15 +129,12 @@ def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> 
     """What "auto" means.
 
     Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
-    on a CPU, or "dali" where FFCV is not installed. Pictures that are resized, and JPEG beside raw pixels: as JPEG, but
-    only "ffcv" takes both in one file.
+    on a CPU, or "dali" where FFCV is not installed. Pictures that are resized, and JPEG beside raw pictures: as JPEG.
     """
     if dataset.kind == "raw" and not augment.resize:
         return "fused"
     if dataset.kind == "png":
         return "dali"
-    if dataset.kind == "mixed":
-        return "ffcv"
     return "dali" if _installed("nvidia.dali") and (device_type == "cuda" or not _installed("ffcv")) else "ffcv"
 
 
