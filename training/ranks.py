@@ -148,6 +148,7 @@ def join() -> Iterator[Ranks]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
+        _joined.append(dist.group.WORLD)
         yield ranks
     except Exception as error:
         is_first = _is_first(store)
@@ -172,5 +173,9 @@ def _is_first(store: dist.Store) -> bool:
     except RuntimeError:  # the store went with the rank that held it
         return True
 
+
+_joined: list[dist.ProcessGroup] = []
+"""Kept to the end of the process. A network that an error leaves behind outlives the block; were its reference to the
+group the last one, the group's threads would be joined under the interpreter's lock, which they may be waiting for."""
 
 _ENVIRONMENT = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
