@@ -2,78 +2,84 @@
 
 A policy is any callable `policy(snapshot) -> weights`: a `loaders.Snapshot` in, float [N] >= 0 out (relative, not
 normalised), or None for equal weights, or a `Preference` when it also decides how many samples are drawn. Policies hold
-no state, draw no random numbers and know no design. This module imports neither torch nor a backend.
+no state, draw no random numbers and know neither design nor epoch. This module imports neither torch nor a backend.
 
 Sources: "A" is Arazo et al., "How Important is Importance Sampling for Deep Budgeted Training?" (BMVC 2021) and its
 code.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
 
+from loaders.policy_parts import Policy, Preference, fill_unseen, mixture, smooth
 from loaders.types import Snapshot
 
-Policy = Callable[[Snapshot], "np.ndarray | Preference | None"]
+__all__ = ["BY_NAME", "Policy", "Preference", "mixture", "resolve"]
 
-
-class Preference(NamedTuple):
-    """Weights of a policy that sets more than the weights.
-
-    Attributes:
-        weights: float [N].
-        num_draws: how many to draw instead of the budget's number.
-        importance: float [N], the factor of each sample's loss if it is drawn.
-    """
-
-    weights: np.ndarray
-    num_draws: int
-    importance: np.ndarray
+Score = Literal["mean", "latest", "average"]
 
 
 def uniform(snapshot: Snapshot) -> None:
     """Every sample is wanted equally (unif-SGD of A: the subset is drawn anew each epoch)."""
 
 
-def _fill_unseen(values: np.ndarray, snapshot: Snapshot) -> np.ndarray:
-    """`values` with the largest seen value at the samples that were never visited; ones when nothing was."""
-    seen = snapshot.visits > 0
-    if not seen.any():
-        return np.ones_like(values)
-    return np.where(seen, values, values[seen].max())
+def _errors(snapshot: Snapshot, score: Score) -> np.ndarray:
+    """1 - p(true class): the mean over all visits (A), the latest, or the moving average."""
+    errors = {"mean": snapshot.mean_error, "latest": snapshot.error, "average": snapshot.error_average}
+    if score not in errors:
+        raise ValueError(f"unknown score {score!r}: choose one of {', '.join(errors)}")
+    return errors[score]
 
 
-def _smooth(scores: np.ndarray) -> np.ndarray:
-    """A's smoothing constant, the mean score: exactly half the uniform and half the proportional distribution."""
-    mean = scores.mean(dtype=np.float64)
-    return np.ones_like(scores) if mean == 0 else scores + mean
-
-
-def p_sgd(snapshot: Snapshot, compat: str | None = None) -> np.ndarray:
+def p_sgd(snapshot: Snapshot, compat: str | None = None, score: Score = "mean", smoothing: float = 0.5) -> np.ndarray:
     """p-SGD (A, section 3): the running mean over all visits of 1 - p(true class), plus its mean.
 
     A sample never visited counts as the hardest one seen. The reference does the same, so `compat` changes nothing.
+
+    Args:
+        score, smoothing: what else than the mean over all visits, and than half uniform, it may be.
     """
-    return _smooth(_fill_unseen(snapshot.mean_error, snapshot))
+    return smooth(fill_unseen(_errors(snapshot, score), snapshot.visits > 0), smoothing)
 
 
-def c_sgd(snapshot: Snapshot, compat: str | None = None) -> np.ndarray:
+def c_sgd(snapshot: Snapshot, compat: str | None = None, score: Score = "mean", smoothing: float = 0.5) -> np.ndarray:
     """c-SGD (A, section 3; Chang et al. 2017, "threshold closeness"): s (1 - s) of the running mean s, plus its mean.
 
     The reference gives unseen samples the largest s *before* s (1 - s), which starves them once some s is near one;
-    that is `compat="arazo"`. By default they get the largest s (1 - s).
+    that is `compat="arazo"`. By default they get the largest s (1 - s). `score` and `smoothing` as in `p_sgd`.
     """
-    s = snapshot.mean_error
+    s, seen = _errors(snapshot, score), snapshot.visits > 0
     if compat == "arazo":
-        s = _fill_unseen(s, snapshot)
-        return _smooth(s * (1 - s)) if (snapshot.visits > 0).any() else np.ones_like(s)
-    return _smooth(_fill_unseen(s * (1 - s), snapshot))
+        s = fill_unseen(s, seen)
+        return smooth(s * (1 - s), smoothing) if seen.any() else np.ones_like(s)
+    return smooth(fill_unseen(s * (1 - s), seen), smoothing)
+
+
+def active_bias(
+    snapshot: Snapshot, kind: Literal["variance", "closeness"] = "variance", smoothing: float = 0.5
+) -> np.ndarray:
+    """Active bias (Chang, Learned-Miller and McCallum, NIPS 2017): uncertain samples more often; its sampling variants.
+
+    "variance" is their prediction variance (SGD-SPD): the standard deviation of p(true class) over the visits, with the
+    variance v raised to v + v^2 / (visits - 1) for the little that few visits tell. "closeness" is their threshold
+    closeness (SGD-STC): p (1 - p) of the mean p. Plus the mean, which is their smoothing constant. A sample visited
+    less than twice (variance) or never (closeness) counts as the most uncertain.
+    """
+    visits = snapshot.visits
+    if kind == "closeness":
+        return c_sgd(snapshot, smoothing=smoothing)
+    if kind != "variance":
+        raise ValueError(f"active bias goes by 'variance' or 'closeness', got {kind!r}")
+    enough = visits >= 2
+    variance = snapshot.error_variance.astype(np.float64)
+    deviation = np.sqrt(variance + variance**2 / np.where(enough, visits - 1, 1))
+    return smooth(fill_unseen(deviation, enough), smoothing)
 
 
 def loss(snapshot: Snapshot) -> np.ndarray:
     """The latest loss; unseen samples count as the largest."""
-    return _fill_unseen(snapshot.loss, snapshot)
+    return fill_unseen(snapshot.loss, snapshot.visits > 0)
 
 
 def el2n(snapshot: Snapshot) -> np.ndarray:
@@ -82,20 +88,25 @@ def el2n(snapshot: Snapshot) -> np.ndarray:
     For softmax with cross-entropy it is the norm of the loss's gradient at the logits, the upper bound up to a constant
     of Katharopoulos and Fleuret (2018).
     """
-    return _fill_unseen(snapshot.el2n, snapshot)
+    return fill_unseen(snapshot.el2n, snapshot.visits > 0)
 
 
 def rank(snapshot: Snapshot, pressure: float = 100.0) -> np.ndarray:
     """Online batch selection (Loshchilov and Hutter 2016): exponential decay in the rank of the latest loss.
 
+    Samples of equal loss, those never visited among them (they count as the largest loss seen), share the mean weight
+    of their ranks: what breaking ties at random gives on average.
+
     Args:
-        pressure: how much likelier the sample with the largest loss is than the one with the smallest.
+        pressure: how much likelier the sample with the largest loss is than the one with the smallest, at least one.
     """
-    values = _fill_unseen(snapshot.loss, snapshot)
-    order = np.argsort(-values, kind="stable")
-    weights = np.empty(len(values))
-    weights[order] = np.exp(-np.log(pressure) * np.arange(len(values)) / len(values))
-    return weights
+    if not 1 <= pressure < np.inf:
+        raise ValueError(f"the pressure of rank is at least 1, got {pressure}")
+    values = fill_unseen(snapshot.loss, snapshot.visits > 0)
+    _, group, counts = np.unique(-values, return_inverse=True, return_counts=True)
+    by_rank = np.exp(-np.log(pressure) * np.arange(len(values)) / len(values))
+    first = np.cumsum(counts) - counts
+    return (np.add.reduceat(by_rank, first) / counts)[group]
 
 
 def infobatch(snapshot: Snapshot, ratio: float = 0.5) -> Preference:
@@ -103,14 +114,21 @@ def infobatch(snapshot: Snapshot, ratio: float = 0.5) -> Preference:
 
     The kept ones weigh 1 / (1 - ratio), all others one, so the sum of the losses is unbiased with respect to the
     scores. How many are drawn follows from the losses, not from the budget: use design "systematic", whose chances are
-    exact.
+    exact. A number that is cut (to whole batches) lowers all chances by one factor, so that nothing is favoured.
     """
     if not 0 <= ratio < 1:
         raise ValueError(f"infobatch drops a share 0 <= ratio < 1 of the easy samples, got {ratio}")
     seen = snapshot.visits > 0
     easy = seen & (snapshot.loss < snapshot.loss[seen].mean(dtype=np.float64)) if seen.any() else seen
     weights = np.where(easy, 1.0 - ratio, 1.0)
-    return Preference(weights, num_draws=int(np.ceil(weights.sum())), importance=1.0 / weights)
+    return Preference(weights, num_draws=int(weights.sum() + 1e-6), importance=1.0 / weights)
+
+
+def orderdp(snapshot: Snapshot) -> np.ndarray:
+    """OrderDP (ICLR 2026): the latest loss, with unseen samples harder than all others. For design "pool", which takes
+    the largest of a uniform pool."""
+    seen = snapshot.visits > 0
+    return fill_unseen(snapshot.loss, seen) + ~seen
 
 
 def class_balanced(labels: np.ndarray) -> Policy:
@@ -119,35 +137,16 @@ def class_balanced(labels: np.ndarray) -> Policy:
     return lambda snapshot: weights
 
 
-def mixture(policy: Policy, lam: float) -> Policy:
-    """lam of the uniform distribution and 1 - lam of the policy's: no sample's chance falls below lam / N.
-
-    p_sgd is mixture(the mean error, 0.5); this makes the constant that A hides in its smoothing a choice.
-    """
-    if not 0 <= lam <= 1:
-        raise ValueError(f"mixture(policy, lam) takes a share 0 <= lam <= 1 of uniform, got {lam}")
-
-    def mixed(snapshot: Snapshot) -> np.ndarray | None:
-        weights = policy(snapshot)
-        if weights is None:
-            return None
-        if isinstance(weights, Preference):
-            raise ValueError("a policy that sets its own number of draws cannot be mixed with uniform")
-        weights = np.asarray(weights, np.float64)
-        mean = weights.mean()
-        return np.ones(len(weights)) if mean == 0 else lam + (1 - lam) * weights / mean
-
-    return mixed
-
-
 BY_NAME = {
     "uniform": uniform,
     "p-sgd": p_sgd,
     "c-sgd": c_sgd,
+    "active-bias": active_bias,
     "loss": loss,
     "el2n": el2n,
     "rank": rank,
     "infobatch": infobatch,
+    "orderdp": orderdp,
 }
 
 

@@ -10,7 +10,7 @@
 
 Every design is a pure function of its arguments, gives the same bits on any number of threads, and costs time linear in
 N (for equal weights linear in K, `paged` apart). Weights are float32 or float64 [N], finite, >= 0; None means equal
-weights. This module imports neither torch nor a backend.
+weights. Two more, of one method each, are in `loaders.uniform_order`. This module imports neither torch nor a backend.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from loaders.permutation import permutation, shuffle
 from loaders.rng import hash_array, mix
 from loaders.selection import ids_of_bits, k_smallest
 
-_SELECT, _SHUFFLE, _PAGES, _PASSES = 0, 1, 2, 3
+_SELECT, _SHUFFLE, _PAGES = 0, 1, 2
 
 
 class Draw(NamedTuple):
@@ -156,11 +156,6 @@ def paged(weights, n: int, k: int, key: int, page: int, window: int, threads: in
     return Draw(np.concatenate(out), "paged", chosen.threshold)
 
 
-def passes(n: int, count: int, key: int, threads: int | None = None) -> np.ndarray:
-    """`count` whole passes over n items, each in a random order of its own: int64 [count * n]."""
-    return np.concatenate([permutation(mix(key, _PASSES, j), n, threads=threads) for j in range(count)])
-
-
 def inverse_inclusion(draw: Draw, weights: np.ndarray | None, n: int) -> np.ndarray:
     """Weights that make sums over the draw unbiased: mean of f over all N = E[sum over the draw of result * f].
 
@@ -171,9 +166,9 @@ def inverse_inclusion(draw: Draw, weights: np.ndarray | None, n: int) -> np.ndar
     Returns:
         float64 [K].
     """
-    if draw.design == "credit":
+    if draw.design in ("credit", "pool"):
         raise ValueError(
-            "design 'credit' follows a quota and has no inclusion probabilities; use 'systematic' or 'race'"
+            f"design {draw.design!r} follows a quota or ranks and has no unbiased weights; use 'systematic' or 'race'"
         )
     if weights is None:
         return np.full(len(draw.ids), 1.0 / len(draw.ids))

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loaders import sampling
+from loaders import sampling, uniform_order
 from loaders.policy import Policy, Preference, resolve
 from loaders.rng import AUGMENT, DRAW, mix
 from loaders.types import EpochPlan, Snapshot
 
 DESIGNS = ("race", "systematic", "replacement", "credit", "paged")
+SPECIAL_DESIGNS = ("scan", "pool")  # for one method each
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +26,14 @@ class IndexScheduler:
         num_samples: N.
         policy: a name of `loaders.policy.BY_NAME` or a function `Snapshot -> weights`.
         budget: share of N drawn each epoch, in (0, 1]; K = floor(N * budget).
-        design: "race", "systematic", "replacement", "credit" or "paged" (see `loaders.sampling`).
+        design: "race", "systematic", "replacement", "credit", "paged", "scan" or "pool" (see `loaders.sampling`
+            and `loaders.uniform_order`).
         seed: of the run; epochs and neighbouring seeds share no draws.
         batch_size: cut K to whole batches, so that all epochs have the same number of steps; None does not cut.
         unbiased: the plan carries weights K / (N pi) that make batch means of weight * f unbiased for the mean of f.
         compat: "arazo" reproduces the reference's oddities in p-sgd and c-sgd.
         page, window: for "paged": samples per page of the file, and pages held in memory together.
+        pool: for "pool": share of N from which the K largest weights are taken.
         subset: int64 [M], ascending ids: the only samples there are to draw, and the only ones whose scores the policy
             sees, and gives weights for. K stays a share of N. Where it exceeds M, an epoch is whole shuffled passes
             over the subset, and the rest is drawn as from one more.
@@ -47,6 +50,7 @@ class IndexScheduler:
     compat: str | None = None
     page: int = 2048
     window: int = 32
+    pool: float = 1.0
     subset: np.ndarray | None = None
     subset_weights: np.ndarray | None = None
 
@@ -55,10 +59,17 @@ class IndexScheduler:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
         if not 0 < self.budget <= 1:
             raise ValueError(f"budget is the share of samples drawn each epoch, in (0, 1], got {self.budget}")
-        if self.design not in DESIGNS:
-            raise ValueError(f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)}")
-        if self.unbiased and self.design == "credit":
-            raise ValueError("design 'credit' has no inclusion probabilities for unbiased weights; use 'systematic'")
+        if self.design not in DESIGNS + SPECIAL_DESIGNS:
+            raise ValueError(
+                f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)} (or, for uniform, scan; for "
+                "orderdp, pool)"
+            )
+        if self.unbiased and self.design in ("credit", "pool"):
+            raise ValueError(f"design {self.design!r} has no unbiased weights; use 'systematic'")
+        if self.design == "scan" and self.policy != "uniform":
+            raise ValueError("design 'scan' visits all samples equally: use policy 'uniform', or design 'credit'")
+        if self.design == "pool" and not self.budget <= self.pool <= 1:
+            raise ValueError(f"a pool holds at least the budget's share {self.budget} and at most 1, got {self.pool}")
         resolve(self.policy, self.compat)
         for name, dtype in (("subset", np.int64), ("subset_weights", np.float32)):
             if getattr(self, name) is not None:
@@ -122,9 +133,9 @@ class IndexScheduler:
         n, design, known = self.num_items, self.design, self._known(scores)
         wanted, num_draws, importance = self._wanted(known)
         k = self._cut(num_draws)
-        passes = 0 if design == "replacement" else (k - 1) // n  # whole ones, ahead of the last or only one
+        passes = 0 if design in ("replacement", "scan") else (k - 1) // n  # whole ones, ahead of the last or only one
         k -= passes * n
-        weights = sampling.check_weights(wanted, n, 1 if design == "replacement" else k)
+        weights = sampling.check_weights(wanted, n, {"replacement": 1, "pool": 0}.get(design, k))
         if importance is None and not known.visits.any() and _is_constant(weights):
             weights = None  # nothing is known: the draw of "uniform"
         key = mix(self.seed, DRAW, epoch)
@@ -133,9 +144,14 @@ class IndexScheduler:
             draw = sampling.credit(weights, n, k, mix(self.seed, DRAW), epoch, visits, key)
         elif design == "paged":
             draw = sampling.paged(weights, n, k, key, self.page, self.window)
+        elif design == "pool":
+            size = min(n, max(k, math.ceil(self.num_samples * self.pool - 1e-9)))
+            draw = uniform_order.pool(weights, n, k, key, size)
+        elif design == "scan":
+            draw = uniform_order.scan(n, k, mix(self.seed, DRAW), epoch)
         else:
             draw = getattr(sampling, design)(weights, n, k, key)
-        items = np.concatenate((sampling.passes(n, passes, key), draw.ids)) if passes else draw.ids
+        items = np.concatenate((uniform_order.passes(n, passes, key), draw.ids)) if passes else draw.ids
         if importance is not None:
             importance = importance[items]
         elif self.unbiased:

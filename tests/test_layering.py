@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for package in ("convert", "loaders", "training") for path in (ROOT / package).glob("*.py"))
-PURE = {f"loaders/{name}.py" for name in ("rng", "sampling", "policy", "scheduler", "permutation", "cumulative")}
+PURE_NAMES = "rng sampling uniform_order policy policy_parts scheduler permutation cumulative"
+PURE = {f"loaders/{name}.py" for name in PURE_NAMES.split()}
 BACKENDS = {"loaders.fused", "loaders.ffcv_backend", "loaders.dali_backend", "loaders.reference"}
 GLOBAL_RANDOMNESS = {
     f"{module}.{name}"
