@@ -12,20 +12,20 @@ import numpy as np
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
-_M1 = np.uint64(0xBF58_476D_1CE4_E5B9)
-_M2 = np.uint64(0x94D0_49BB_1331_11EB)
+M1 = np.uint64(0xBF58_476D_1CE4_E5B9)
+M2 = np.uint64(0x94D0_49BB_1331_11EB)
 _S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
 _ONE = np.uint64(1)
 
 # Named streams: two uses of one seed never share draws.
-DRAW, ORDER, AUGMENT, MIXER, INIT = 1, 2, 3, 4, 5
+DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE = 1, 2, 3, 4, 5, 6, 7
 
 
 @numba.njit(cache=True, inline="always")
 def mix64(z):
     """Bijective scrambling of a uint64 (works on NumPy arrays through `mix64.py_func`)."""
-    z = (z ^ (z >> _S30)) * _M1
-    z = (z ^ (z >> _S27)) * _M2
+    z = (z ^ (z >> _S30)) * M1
+    z = (z ^ (z >> _S27)) * M2
     return z ^ (z >> _S31)
 
 
@@ -50,8 +50,8 @@ def mix(*words: int) -> int:
     key = 0
     for word in words:
         z = ((key ^ (word & MASK)) + int(GOLDEN)) & MASK
-        z = ((z ^ (z >> 30)) * int(_M1)) & MASK
-        z = ((z ^ (z >> 27)) * int(_M2)) & MASK
+        z = ((z ^ (z >> 30)) * int(M1)) & MASK
+        z = ((z ^ (z >> 27)) * int(M2)) & MASK
         key = z ^ (z >> 31)
     return key
 
