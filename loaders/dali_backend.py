@@ -85,9 +85,7 @@ class Decoder:
             self._name_culprit()
             raise RuntimeError(f"DALI could not decode pictures of {self.dataset.path}: {error}") from error
         finally:
-            if self._pipeline is not None:
-                self._rewind()
-            self._plan, self._todo = None, []
+            self._plan, self._todo = None, []  # what is in the making goes on; the next epoch waits for it
 
     def _source(self, batch) -> tuple:
         """The input of batch number `batch.iteration`: streams or raw pictures, and the boxes where there are any."""
@@ -110,10 +108,12 @@ class Decoder:
         return pictures, box[:, :2].copy(), box[:, 2:].copy()
 
     def _ready(self):
-        """The pipeline of this process."""
+        """The pipeline of this process, before its first batch."""
         if self._pipeline is not None and self._owner != os.getpid():
             _ORPHANS.append(self._pipeline)
             self._pipeline = None
+        if self._pipeline is not None:
+            self._rewind()
         if self._pipeline is None:
             # A weak reference makes no circle: the pipeline's threads end with the loader.
             source = weakref.WeakMethod(self._source)
@@ -122,8 +122,7 @@ class Decoder:
         return self._pipeline
 
     def _rewind(self) -> None:
-        """Take what is still in the making, so that the next epoch begins with its own first batch."""
-        self._todo = []
+        """Take what the last epoch left in the making, so that the next one begins with its own first batch."""
         pipeline = self._pipeline
         pipeline.release_outputs()
         try:

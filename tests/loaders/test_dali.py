@@ -130,6 +130,7 @@ def test_raw_pictures_beside_jpeg_ones(betons, resize):
 def test_a_loader_that_is_dropped_frees_its_threads(loader):
     augment = loader.settings.augment
     pixels(loader, EpochPlan(np.arange(8)))
+    gc.collect()
     before = held()
     other = make_loader(loader.dataset.path, 4, backend="dali", augment=augment)
     pixels(other, EpochPlan(np.arange(8)))
