@@ -46,7 +46,7 @@ class OnDevice:
                 yield self._received(*sent.popleft())
         finally:
             batches.close()
-            stream.synchronize()
+            stream.record_event().synchronize()
 
     def _received(self, event: torch.cuda.Event, batch: Batch) -> Batch:
         current = torch.cuda.current_stream(self.device)
@@ -58,7 +58,15 @@ class OnDevice:
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
-    *columns, mix = (None if x is None or isinstance(x, Mix) else x.to(device, non_blocking=True) for x in batch)
-    if batch.mix is not None:
-        mix = Mix(*(x.to(device, non_blocking=True) for x in batch.mix))
-    return Batch(*columns, mix)
+    mix = None if batch.mix is None else Mix(*(sent(x, device) for x in batch.mix))
+    return Batch(*(sent(x, device) for x in batch[:-1]), mix)
+
+
+def sent(host: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
+    """A copy on the device, queued on the current stream, for which the host does not wait; on a CPU the tensor itself.
+
+    What is not page-locked goes through page-locked memory, which torch keeps until the copy is made.
+    """
+    if host is None or device.type == "cpu":
+        return host
+    return host.pin_memory().to(device, non_blocking=True)

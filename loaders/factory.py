@@ -33,6 +33,7 @@ class Loader:
         dataset: the open file.
         settings: how it is delivered.
         backend: the name of what delivers it; "auto" is resolved.
+        residence: where the batches are made, and why there: half a sentence for people.
         scheduler: draws the plans of `for batch in loader`.
     """
 
@@ -44,9 +45,10 @@ class Loader:
         scheduler: IndexScheduler,
         table: ImportanceTable | None,
         name: str,
+        residence: str,
     ):
         self.dataset, self.settings, self.scheduler = dataset, settings, scheduler
-        self.backend, self._backend, self._table = name, backend, table
+        self.backend, self.residence, self._backend, self._table = name, residence, backend, table
         self._next_epoch = 0
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
@@ -95,7 +97,8 @@ def make_loader(
         path: a `.beton`, or a `.tar` with its `.idx`.
         batch_size: samples a batch.
         backend: "auto", or one of `BACKENDS`; see `choose_backend`.
-        device: where the batches go, "cpu" or "cuda".
+        device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the pictures in the GPU's memory, where
+            they take at most half of what is free, and makes the batches there; the loader's `residence` tells.
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to a picture.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
@@ -119,10 +122,23 @@ def make_loader(
         raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
+    engine, residence = open_engine(backend, dataset, settings, device)
+    return Loader(dataset, settings, engine, scheduler, table, backend, residence)
+
+
+def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[object, str]:
+    """What delivers, and where it does so: see `Loader.residence`."""
+    reason = f"backend {backend!r} works there"
+    if device.type == "cuda" and backend == "fused":
+        fused_gpu = importlib.import_module("loaders.fused_gpu")
+        reason = fused_gpu.obstacle(dataset, settings, device)
+        if reason is None:
+            engine = fused_gpu.FusedOnDevice(dataset, settings, device)
+            return engine, engine.residence
     engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
-    if device.type == "cuda":
-        engine = OnDevice(engine, device)
-    return Loader(dataset, settings, engine, scheduler, table, backend)
+    if device.type == "cpu":
+        return engine, "batches made on the host"
+    return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}"
 
 
 def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
@@ -153,4 +169,6 @@ def _device(device: str | torch.device) -> torch.device:
         raise ValueError(f"device {str(device)!r} is not supported: use 'cpu' or 'cuda'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but torch sees no CUDA device: use device='cpu'")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return device

@@ -26,12 +26,7 @@ class Painter:
     """
 
     def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, augment: Augment, num_threads: int | None):
-        height, width, _ = shape
-        if augment.pad_mode == "reflect" and augment.crop_padding >= min(height, width):
-            raise ValueError(
-                f"reflecting {augment.crop_padding} pixels needs a larger picture than {height} x {width}: "
-                "lower crop_padding, or use pad_mode='zero'"
-            )
+        check_padding(augment, shape)
         self.augment, self.num_threads = augment, num_threads
         if dtype == torch.uint8:
             self._kernels, self._values = (kernels.pixels, mix_kernels.boxed_pixels, mix_kernels.blended_pixels), ()
@@ -69,6 +64,20 @@ class Painter:
             order = mix_kernels.cycles(mixed.partners)
             for_blocks(blended, len(ids), *args, mixed.partners, mixed.blend, order, **options)
         return Mix(torch.from_numpy(mixed.partners), torch.from_numpy(mixed.shares))
+
+
+def check_padding(augment: Augment, shape: tuple[int, int, int]) -> None:
+    """A picture is reflected once at most.
+
+    Raises:
+        ValueError: it would be more often.
+    """
+    height, width, _ = shape
+    if augment.pad_mode == "reflect" and augment.crop_padding >= min(height, width):
+        raise ValueError(
+            f"reflecting {augment.crop_padding} pixels needs a larger picture than {height} x {width}: "
+            "lower crop_padding, or use pad_mode='zero'"
+        )
 
 
 def _values(augment: Augment, dtype: torch.dtype) -> tuple:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for package in ("convert", "loaders", "training") for path in (ROOT / package).glob("*.py"))
 PURE_NAMES = "rng sampling uniform_order policy policy_parts scheduler permutation cumulative"
 PURE = {f"loaders/{name}.py" for name in PURE_NAMES.split()}
-BACKENDS = {"loaders.fused", "loaders.ffcv_backend", "loaders.dali_backend", "loaders.reference"}
+BACKENDS = {f"loaders.{name}" for name in ("fused", "fused_gpu", "ffcv_backend", "dali_backend", "reference")}
 GLOBAL_RANDOMNESS = {
     f"{module}.{name}"
     for module in ("np.random", "numpy.random")
@@ -46,6 +46,8 @@ def test_layers(path):
         assert not within(modules, "ffcv")
     if name != "loaders/dali_backend.py":
         assert not within(modules, "nvidia")
+    if name != "loaders/triton_kernels.py":
+        assert not within(modules, "triton")
     assert path.name not in ("ffcv.py", "dali.py")
 
 
