@@ -6,7 +6,7 @@ BIN := .venv/bin
 # FFCV is built from source against these; the rest comes as wheels.
 DEBIAN_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev python3-venv
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench-gpu clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -24,6 +24,10 @@ test: .venv/.test
 lint: .venv/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# Needs a GPU, and data/cifar10 as `make run` leaves it.
+bench-gpu: .venv/.test
+	$(BIN)/python -m benchmarks.gpu --json benchmarks/results/gpu.json
 
 .venv/.system:
 	@if pkg-config --exists opencv4 libturbojpeg 2>/dev/null && command -v g++ >/dev/null \

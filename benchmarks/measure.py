@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-VERSIONS = ("torch", "numpy", "numba", "ffcv", "nvidia-dali-cuda120", "spdl")
+VERSIONS = ("torch", "numpy", "numba", "triton", "ffcv", "nvidia-dali-cuda120", "spdl")
 
 
 def interleave(calls: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, dict[str, float]]:
