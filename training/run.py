@@ -93,7 +93,8 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
         print_summary(console, summary, folder)
         return summary
     where = f"continuing {folder} behind step {state.ledger.steps:,}" if content else f"results go to {folder}"
-    for line in (job.precision.reason, where):
+    feed = [job.train_loader.residence] if job.device.type == "cuda" else []
+    for line in (job.precision.reason, *feed, where):
         console.print(line, highlight=False, soft_wrap=True)
     try:
         train(job, state, folder, console, stop)

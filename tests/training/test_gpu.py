@@ -1,0 +1,50 @@
+"""On a GPU the host queues a whole epoch, loader and steps, and waits for nothing; the same lines run on a CPU."""
+
+import contextlib
+
+import pytest
+import torch
+
+from training.assemble import assemble
+from training.config import Config
+from training.loop import train_epoch
+
+GPU = pytest.param("cuda", marks=pytest.mark.gpu)
+
+
+@contextlib.contextmanager
+def no_waiting(device: str):
+    """torch raises where the host would wait for the device."""
+    if device == "cpu":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "changes"),
+    [("muon", {}), ("sgd", {"mixer": "ricap", "ema": 0.9}), ("muon", {"randaugment": (1, 5), "mixer": "mixup"})],
+    ids=["pictures on the GPU", "mixed", "pictures on the host"],
+)
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_an_epoch_waits_for_nothing(shapes, device, optimizer, changes):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    sizes = {"width": 0.5, "budget": 0.25, "epochs": 2, "batch_size": 50}
+    config = Config(
+        data=str(shapes), device=device, model="resnet8", optimizer=optimizer, method="p-sgd", **sizes, **changes
+    )
+    job, state = assemble(config)
+    state.network = state.model
+    for epoch in range(2):  # what the first compiles and allocates, the second finds
+        state.plan, state.batch = job.scheduler.plan(epoch, state.table.snapshot()), 0
+        with no_waiting(device) if epoch else contextlib.nullcontext():
+            for _ in train_epoch(state, job.train_loader, job.rule, job.clean_loader):
+                pass
+    assert state.ledger.samples == 2 * len(state.plan) == 300
+    assert state.table.snapshot().visits.sum() == pytest.approx(300, rel=1e-5)
+    assert torch.isfinite(state.loss_sum)
