@@ -1,0 +1,133 @@
+"""A converted folder is whole, or the file that is not is named."""
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convert.build import build
+from convert.folder import convert_folder
+from convert.manifest import file_entry, read_manifest, write_manifest
+from convert.tar import write_tar
+from convert.verify import verify
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.ffcv
+
+
+@pytest.fixture(scope="module")
+def raw(arrays, tmp_path_factory):
+    """A folder of raw pictures in both formats."""
+    folder = tmp_path_factory.mktemp("raw")
+    build(folder, "raw", arrays, tuple("abcdefghij"), format="both", source="a test", verified=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def jpeg(tmp_path_factory):
+    """A folder of JPEG in both formats."""
+    folder = tmp_path_factory.mktemp("jpeg")
+    for number in range(6):
+        path = folder / "source" / "ab"[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20 + number, 30, 3), 40 * number, np.uint8)).save(path)
+    convert_folder(folder / "source", folder / "made", format="both")
+    return folder / "made"
+
+
+@pytest.fixture
+def copy(raw, tmp_path):
+    """A copy of the raw folder, to break."""
+    return shutil.copytree(raw, tmp_path / "copy")
+
+
+def restate(folder: Path, name: str) -> None:
+    """Let the manifest vouch for a file as it is now."""
+    manifest = read_manifest(folder)
+    split = manifest.splits[name.partition(".")[0]]
+    split.files[name] = file_entry(folder / name)
+    write_manifest(folder, manifest)
+
+
+@pytest.mark.parametrize("kind", ["raw", "jpeg"])
+def test_a_whole_folder_is_well(request, kind, capsys):
+    folder = request.getfixturevalue(kind)
+    capsys.readouterr()  # what its making said
+    verify(folder)
+    lines = capsys.readouterr().out.splitlines()
+    names = [name for split in read_manifest(folder).splits.values() for name in split.files]
+    assert lines == [f"ok  {name}" for name in names]
+    assert len(names) == 3 * (2 if kind == "raw" else 1)
+
+
+def broken(folder: Path, capsys) -> str:
+    """The line of the one file that is not well."""
+    with pytest.raises(ValueError, match=rf"^1 of 6 files are not what {folder}'s manifest says"):
+        verify(folder)
+    bad = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok  ")]
+    assert len(bad) == 1
+    return bad[0]
+
+
+def test_missing_cut_and_flipped(copy, capsys):
+    path = copy / "train.idx"
+    whole = path.read_bytes()
+    path.unlink()
+    # The tar cannot be opened without its index, so two files are named.
+    with pytest.raises(ValueError, match=r"^2 of 6"):
+        verify(copy)
+    out = capsys.readouterr().out
+    assert "BAD train.idx: it is missing" in out
+    assert re.search(r"BAD train\.tar: .* needs its index", out)
+    path.write_bytes(whole)
+    path = copy / "test.beton"
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[:-1])
+    assert re.fullmatch(r"BAD test\.beton: it has [\d,]+ bytes, the manifest says [\d,]+", broken(copy, capsys))
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert "BAD test.beton: its SHA-256 is" in broken(copy, capsys)
+
+
+def test_a_tar_that_does_not_agree_with_the_beton(arrays, copy, capsys):
+    images, labels = arrays["test"]
+    for changed, sentence in (
+        ((images ^ np.uint8(1), labels), "its pictures are not those of the manifest"),
+        ((images, labels[::-1]), "its labels are not those of the manifest"),
+        ((images[1:], labels[1:]), "it holds 9 samples, the manifest says 10"),
+    ):
+        write_tar(copy / "test.tar", *changed)
+        restate(copy, "test.tar")
+        restate(copy, "test.idx")
+        assert broken(copy, capsys) == f"BAD test.tar: {sentence}"
+
+
+def test_a_file_that_the_reader_refuses(copy, capsys):
+    (copy / "train.beton").write_bytes(b"no beton" * 10)
+    restate(copy, "train.beton")
+    assert "is not a whole .beton file" in broken(copy, capsys)
+
+
+def test_the_command_line(raw, copy, tmp_path):
+    def call(*words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "convert.verify", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, cwd=ROOT)
+
+    whole = call(str(raw))
+    assert (whole.returncode, whole.stderr, whole.stdout.count("\n")) == (0, "", 6)
+    manifest = read_manifest(copy)
+    train = dataclasses.replace(manifest.splits["train"], labels_sha256="0" * 64)
+    write_manifest(copy, dataclasses.replace(manifest, splits={**manifest.splits, "train": train}))
+    wrong = call(str(copy))
+    assert wrong.returncode == 1
+    assert wrong.stdout.count("BAD train.") == 2
+    assert wrong.stderr.startswith("error: 2 of 6 files")
+    nowhere = call(str(tmp_path / "nowhere"))
+    assert nowhere.returncode == 1
+    assert "does not exist: convert a data set into this folder first" in nowhere.stderr
