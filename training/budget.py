@@ -1,7 +1,7 @@
 """How much a run may spend, in which unit, and how much of it is spent. Knows the ledger; knows no rates."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.config import Config
 from training.ledger import Ledger
@@ -17,19 +17,21 @@ class Budget:
         steps_per_epoch: of a whole epoch; None where epochs differ in length.
         step_cost: FLOPs of the most expensive step, with the scoring of one batch; the cost in seconds is the mean of
             the steps so far.
+        charged: what was spent before the first step, in that unit, on a core-set; progress is that of the rest.
     """
 
     unit: str
     total: float
     steps_per_epoch: int | None
     step_cost: float = 0.0
+    charged: float = 0.0
 
     def spent(self, ledger: Ledger) -> float:
         return {"steps": ledger.steps, "flops": ledger.flops, "seconds": ledger.train_seconds}[self.unit]
 
     def progress(self, ledger: Ledger) -> float:
-        """Share of the budget that is spent, in [0, 1]; the rates follow it."""
-        return min(1.0, self.spent(ledger) / self.total)
+        """Share that is spent of the budget, less what was charged, in [0, 1]; the rates follow it."""
+        return min(1.0, (self.spent(ledger) - self.charged) / (self.total - self.charged))
 
     def is_spent(self, ledger: Ledger) -> bool:
         """Whether another step does not fit; in seconds, one step always does."""
@@ -38,7 +40,7 @@ class Budget:
         if self.unit == "seconds" and ledger.steps == 0:
             return False
         spent = self.spent(ledger)
-        cost = self.step_cost if self.unit == "flops" else spent / ledger.steps
+        cost = self.step_cost if self.unit == "flops" else (spent - self.charged) / ledger.steps
         return spent + cost > self.total * (1 + 1e-9)
 
     @property
@@ -58,6 +60,7 @@ def make_budget(
     flops: dict[int | None, float],
     scoring_flops: dict[int | None, float] | None = None,
     even_epochs: bool = True,
+    charged: Ledger | None = None,
 ) -> Budget:
     """The budget that the settings describe (docs/methods.md, "Budgets").
 
@@ -67,6 +70,7 @@ def make_budget(
         flops: per sample of a forward and backward pass, by the pictures' side; None is their own.
         scoring_flops: likewise of a forward pass, for a method that makes passes for scores alone.
         even_epochs: whether the method's epochs have just those samples.
+        charged: what the run has spent before its first step.
 
     Errors:
         ValueError: the budget does not pay for one step.
@@ -83,8 +87,15 @@ def make_budget(
         step_cost = max(cost + (scoring_flops or {}).get(side, 0) for side, cost in flops.items()) * batch_size
         budget = Budget("flops", config.budget * full, per_epoch, step_cost)
     else:
-        return Budget("seconds", config.budget, per_epoch)
-    if budget.total < max(1, budget.step_cost):
+        budget = Budget("seconds", config.budget, per_epoch)
+    if charged is not None:
+        budget = replace(budget, charged=budget.spent(charged))
+    if budget.charged and budget.charged + budget.step_cost >= budget.total:
+        raise ValueError(
+            f"the core-set cost {budget.charged / budget.total:.2f} of the budget and leaves no step: raise the budget "
+            "or choose the core-set with a smaller network or fewer epochs"
+        )
+    if budget.unit != "seconds" and budget.total < max(1, budget.step_cost):
         raise ValueError(
             f"a budget of {config.budget:g} of {config.epochs} epochs does not pay for one step: raise it, or lower "
             "the batch size"
@@ -101,3 +112,9 @@ def budget_text(config: Config) -> str:
         "flops": f"{budget} of the FLOPs of {epochs}",
         "seconds": f"{budget} s of training",
     }[config.budget_unit]
+
+
+def payer(config: Config) -> str:
+    """Who pays for a core-set, in words."""
+    is_paid = config.budget_unit in ("flops", "seconds")
+    return "paid from the budget" if is_paid else f"on top of a budget of {config.budget_unit}"

@@ -54,6 +54,11 @@ class Coreset:
     cost: Cost
     digest: str
 
+    def summary(self, path: str) -> dict:
+        """What a run's summary.json says of it."""
+        told = {"method": self.method, "num_ids": len(self.ids), "flops": self.cost.flops, "seconds": self.cost.seconds}
+        return {"file": path, **told, "sha256": self.digest}
+
 
 def json_path(path: str | Path) -> Path:
     """Where the manifest of a core-set lies."""

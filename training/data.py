@@ -12,6 +12,7 @@ from loaders.mixers import RICAP, CutMix, Mixup
 from loaders.randaugment import RandAugment
 from loaders.types import EpochPlan
 from training.config import Config
+from training.coreset_file import Coreset
 from training.ranks import Ranks
 
 
@@ -37,10 +38,10 @@ def open_data(folder: str) -> Manifest:
     return manifest
 
 
-def data_digest(manifest: Manifest) -> str:
-    """Tells whether two runs saw the same training pictures and labels."""
+def data_digest(manifest: Manifest, coreset: Coreset | None = None) -> str:
+    """Tells whether two runs saw the same training pictures and labels; "/" is followed by the core-set's digest."""
     split = manifest.splits["train"]
-    return f"{split.pixels_sha256}-{split.labels_sha256}"
+    return f"{split.pixels_sha256}-{split.labels_sha256}" + (f"/{coreset.digest}" if coreset else "")
 
 
 def make_mixer(config: Config) -> Mixup | CutMix | RICAP | None:
