@@ -51,7 +51,8 @@ class ImportanceTable:
     def record_mixed(self, ids: torch.Tensor, mix: Mix, scores: Scores) -> None:
         """Credit the partners of a mixed batch by their shares; `scores` are float [B, P], one per partner."""
         shares = mix.shares.expand_as(scores.error).reshape(-1)
-        self.record(ids[mix.partners].reshape(-1), Scores(*(score.reshape(-1) for score in scores)), shares)
+        ids = ids if mix.partners is None else ids[mix.partners]
+        self.record(ids.reshape(-1), Scores(*(score.reshape(-1) for score in scores)), shares)
 
     @torch.no_grad()
     def snapshot(self) -> Snapshot:

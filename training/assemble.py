@@ -15,19 +15,21 @@ from loaders.augment import Augment
 from loaders.factory import make_loader
 from loaders.importance import ImportanceTable
 from loaders.rng import INIT, mix
-from loaders.scheduler import IndexScheduler
+from training.batch_memory import new_memory
+from training.batch_rules import make_batch_rule
 from training.budget import make_budget
 from training.checkpoint import State
 from training.config import Config
-from training.data import make_mixer, make_randaugment, open_data, open_loader, warm_up, whole_split
+from training.coreset_file import Coreset, read_coreset
+from training.data import data_digest, make_mixer, make_randaugment, open_data, open_loader, warm_up, whole_split
 from training.events import require_tensorboard
 from training.ledger import Ledger, count_flops
-from training.loop import StepRule
-from training.methods import make_scheduler
+from training.methods import MethodScheduler, make_scheduler
 from training.models import build_model
 from training.optimizers import build_optimizers
 from training.precision import Precision, choose_device, choose_precision
 from training.ranks import Ranks
+from training.step_rule import StepRule
 
 _WHITENING_IMAGES = 1000
 
@@ -40,15 +42,23 @@ class Job(NamedTuple):
     manifest: Manifest
     device: torch.device
     precision: Precision
-    scheduler: IndexScheduler
+    scheduler: MethodScheduler
     train_loader: object
     clean_loader: object
     test_loader: object
     rule: StepRule
+    coreset: Coreset | None = None
 
 
-def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # noqa: B008 (frozen)
+def assemble(
+    config: Config,
+    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
+    coreset_files: tuple[bytes, bytes] | None = None,
+) -> tuple[Job, State]:
     """Everything that this rank of a run needs, at its beginning; all but the network, which `distribute` puts in.
+
+    Args:
+        coreset_files: content of the settings' core-set, read by another rank perhaps; None reads it here.
 
     Returns:
         the job, whose config has no "auto" and no open value left, and the state before the first step.
@@ -75,7 +85,14 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
         std=config.std or manifest.std,
     )
     num_samples = manifest.splits["train"].num_samples
-    scheduler = make_scheduler(config, num_samples)
+    choice = make_batch_rule(config, ranks)
+    ledger, coreset, subset = Ledger(num_samples), None, ()
+    if config.coreset is not None:
+        coreset = read_coreset(config.coreset, data_digest(manifest), num_samples, coreset_files)
+        subset, cost = (coreset.ids, coreset.weights), coreset.cost
+        ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
+    scheduler = make_scheduler(config, num_samples, *subset)
+    config = dataclasses.replace(config, design=scheduler.scheduler.design)
     plain = Augment(mean=config.mean, std=config.std)
     clean = dataclasses.replace(
         plain, crop_padding=config.crop_padding, pad_mode=config.pad_mode, flip=config.flip, cutout=config.cutout
@@ -94,9 +111,11 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
     )
     height, width, channels = manifest.image_shape
     sides = {None, *config.sides}
-    flops = {side: count_flops(model, (channels, side or height, side or width))[1] for side in sides}
+    counted = {side: count_flops(model, (channels, side or height, side or width)) for side in sides}
+    scoring_flops, flops = ({side: counts[k] for side, counts in counted.items()} for k in (0, 1))
+    is_scoring, is_even = (choice.makes_passes, choice.steps_each_batch) if choice else (False, scheduler.even_epochs)
     rule = StepRule(
-        make_budget(config, num_samples, flops),
+        make_budget(config, num_samples, flops, scoring_flops if is_scoring else None, is_even, ledger),
         config.batch_size,
         precision,
         flops,
@@ -106,20 +125,23 @@ def assemble(config: Config, ranks: Ranks = Ranks()) -> tuple[Job, State]:  # no
         config.sides,
         config.clean_share,
         config.ema,
+        choice,
+        scoring_flops,
     )
     model = model.to(device, memory_format=torch.channels_last)
     state = State(
         model,
         build_optimizers(model, config),
-        ImportanceTable(num_samples, device),
-        Ledger(num_samples),
+        ImportanceTable(num_samples, device, config.score_decay),
+        ledger,
         scaler=torch.amp.GradScaler(device.type) if precision.name == "fp16" else None,
         average=copy.deepcopy(model).requires_grad_(False) if config.ema else None,
+        memory=None if choice is None else new_memory(num_samples, device),
         loss_sum=torch.zeros((), dtype=torch.float64, device=device),
     )
     test_loader = open_loader(config, device, "test", plain, local_size)
     loaders = (train_loader, clean_loader, test_loader)
-    return Job(config, ranks, manifest, device, precision, scheduler, *loaders, rule), state
+    return Job(config, ranks, manifest, device, precision, scheduler, *loaders, rule, coreset), state
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> torch.Tensor:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from convert.atomic import atomic_path
 from loaders.importance import ImportanceTable
 from loaders.types import EpochPlan
+from training.batch_memory import Memory
 from training.config import NEUTRAL_KEYS, Config
 from training.ledger import Ledger
 from training.ranks import Ranks
 
-FORMAT, VERSION = "rebar checkpoint", 1
+FORMAT, VERSION = "rebar checkpoint", 2
 
 
 @dataclass
@@ -30,9 +31,11 @@ class State:
         optimizers: stepped in this order; each parameter belongs to one.
         scaler: of the loss, for fp16; None otherwise.
         average: running average of the model's weights, or None.
-        epoch, batch: the position: `batch` steps of epoch `epoch` are done.
+        memory: what a method that chooses within a batch remembers; None for the others.
+        epoch, batch: the position: `batch` batches of epoch `epoch` are done, each a step unless the method chooses.
         plan: the order of the running epoch; None between epochs, when the table has not been asked for it yet.
         loss_sum: float64 scalar on the device, summed loss of the running epoch's samples, those of this rank.
+        trained: number of the running epoch's samples, those of all ranks.
     """
 
     model: nn.Module
@@ -42,10 +45,12 @@ class State:
     scaler: torch.amp.GradScaler | None = None
     average: nn.Module | None = None
     network: nn.Module | None = None
+    memory: Memory | None = None
     epoch: int = 0
     batch: int = 0
     plan: EpochPlan | None = None
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    trained: int = 0
 
     def __post_init__(self):
         if self.network is None:
@@ -62,6 +67,8 @@ def save(path: Path, state: State, config: Config, data_digest: str, ranks: Rank
     """
     state.table.gather()
     ranks.gather(state.loss_sum)
+    if state.memory is not None:
+        state.memory.settle(state.ledger, ranks)
     with ranks.together():
         if ranks.is_writer:
             _write(path, state, config, data_digest)
@@ -80,10 +87,12 @@ def _write(path: Path, state: State, config: Config, data_digest: str) -> None:
         "average": None if state.average is None else state.average.state_dict(),
         "table": state.table.state_dict(),
         "ledger": state.ledger.state_dict(),
+        "memory": None if state.memory is None else state.memory.state_dict(),
         "epoch": state.epoch,
         "batch": state.batch,
         "plan": None if plan is None else _plan_dict(plan),
         "loss_sum": state.loss_sum,
+        "trained": state.trained,
     }
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
@@ -124,8 +133,13 @@ def restore(content: dict, state: State, config: Config, data_digest: str, is_wr
         ValueError: the run to continue was made with other settings or other data; the sentence names the keys.
     """
     check_config(content["config"], config)
-    if content["data"] != data_digest:
+    (saved_data, _, saved_coreset), (data, _, coreset) = content["data"].partition("/"), data_digest.partition("/")
+    if saved_data != data:
         raise ValueError(f"the checkpoint was made on other data than {config.data} holds: point --data to that data")
+    if saved_coreset != coreset:
+        raise ValueError(
+            f"{config.coreset} is another core-set than the checkpoint's: bring that back, or start a new run"
+        )
     plan = content["plan"]
     try:
         state.model.load_state_dict(content["model"])
@@ -137,11 +151,15 @@ def restore(content: dict, state: State, config: Config, data_digest: str, is_wr
             state.average.load_state_dict(content["average"])
         state.table.load_state_dict(content["table"])
         state.ledger.load_state_dict(content["ledger"])
+        if state.memory is not None:
+            state.memory.load_state_dict(content["memory"])
         state.loss_sum.copy_(content["loss_sum"])
         if not is_writer:
             state.table.clear_epoch()
             state.loss_sum.zero_()
-        state.epoch, state.batch = content["epoch"], content["batch"]
+            if state.memory is not None:
+                state.memory.hits.zero_()
+        state.epoch, state.batch, state.trained = content["epoch"], content["batch"], content["trained"]
         state.plan = None if plan is None else _plan(plan)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]

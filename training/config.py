@@ -21,8 +21,25 @@ class Config:
     Args:
         data: folder made by a script of convert/ (train.beton, test.beton, manifest.json)
         out: folder for the results; a new runs/<name>/ when not given
-        method: how the samples of an epoch are chosen (uniform, p-sgd, c-sgd, ...)
-        design: how they are drawn (race, systematic, replacement, credit, paged)
+        method: how samples are chosen (docs/methods.md): uniform, scan, fixed, p-sgd, c-sgd, active-bias, rank, loss,
+            el2n, infobatch, orderdp, selective-backprop, ordered-sgd, grad-norm, random-batch; or FILE.py:FUNCTION
+        coreset: file of `python -m training.coreset`; only its samples are trained on, and the run is charged with
+            its cost
+        keep: share of the pictures of a batch that selective-backprop (its exponent is 1/keep - 1), random-batch and
+            ordered-sgd train on; when not given, the budget, and for ordered-sgd what the training accuracy says
+        presample: pictures that grad-norm scores for each that it draws
+        tau_threshold: how uneven gradients must be for grad-norm to begin, from 1; (presample + 3) / 3 when not given
+        design: how they are drawn (race, systematic, replacement, credit, paged); auto is the method's own, or race
+        smoothing: share of uniform draws; 0.5 in p-sgd, c-sgd and active-bias when not given, as published, else 0
+        score: error that p-sgd and c-sgd go by: mean over all visits, as published, latest, or a moving average
+        score_decay: what is left of that average when an epoch's error comes in
+        warmup_epochs: first epochs that are drawn uniformly; when not given, a tenth in active-bias, else none
+        uncertainty: active-bias by the variance of p(true class) or by p (1 - p)
+        pressure: how much likelier rank draws the hardest sample than the easiest
+        final_pressure: the same at the end of the run, reached geometrically; that of the beginning when not given
+        prune_ratio: share of the samples below the mean loss that infobatch leaves out
+        prune_until: share of the budget from which on infobatch leaves none out
+        pool_share: share of the training set that orderdp takes the hardest from; budget / 0.6 when not given
         budget: share of the training set that one epoch may use, above 0 and up to 1; or what budget_unit says
         budget_unit: samples is that share; epochs trains on whole shuffled epochs, that share of their number; flops
             allows that share of the FLOPs of all epochs, scoring passes included; seconds is training time, for which
@@ -69,7 +86,21 @@ class Config:
     data: str = "data/cifar10"
     out: str | None = None
     method: str = "uniform"
-    design: str = "race"
+    coreset: str | None = None
+    keep: float | None = None
+    presample: int = 3
+    tau_threshold: float | None = None
+    design: str = "auto"
+    smoothing: float | None = None
+    score: Literal["mean", "latest", "average"] = "mean"
+    score_decay: float = 0.9
+    warmup_epochs: int | None = None
+    uncertainty: Literal["variance", "closeness"] = "variance"
+    pressure: float = 100.0
+    final_pressure: float | None = None
+    prune_ratio: float = 0.5
+    prune_until: float = 0.875
+    pool_share: float | None = None
     budget: float = 1.0
     budget_unit: Literal["samples", "epochs", "flops", "seconds"] = "samples"
     epoch_share: float = 1.0
@@ -162,4 +193,6 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Config))
 def run_name(config: Config) -> str:
     """What a run's folder is called: data set, method, budget, seed."""
     unit = "" if config.budget_unit == "samples" else config.budget_unit
-    return f"{Path(config.data).name}-{config.method}-b{config.budget:g}{unit}-s{config.seed}"
+    method = config.method.rpartition(":")[2]  # of one's own the function's name
+    method += f"-{Path(config.coreset).stem}" if config.coreset else ""
+    return f"{Path(config.data).name}-{method}-b{config.budget:g}{unit}-s{config.seed}"

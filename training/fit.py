@@ -22,12 +22,14 @@ from training.loop import train_epoch
 from training.stop import Stopped, StopRequest
 from training.terminal import Meter, meter
 
+_TOTALS = ("samples", "distinct_samples", "forward_samples", "backward_samples", "flops", "images_per_second")
 _TOLD = ("method", "budget", "budget_unit", "epochs", "batch_size", "mixer", "seed", "model")
 
 
 def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequest) -> None:
     """The epochs that are left, each followed by its evaluation, its row and its checkpoint."""
-    config, digest, ranks, budget = job.config, data_digest(job.manifest), job.ranks, job.rule.budget
+    config, ranks, budget = job.config, job.ranks, job.rule.budget
+    digest = data_digest(job.manifest, job.coreset)
     path = folder / record.CHECKPOINT
     events = event_writer(folder if config.tensorboard and ranks.is_writer else None, state.epoch)
     with events as write_events, meter(console, budget, state.ledger) as bar:
@@ -36,7 +38,8 @@ def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequ
                 agree(job, state, stop)
                 if state.plan is None:
                     with ranks.together(), state.ledger.clock("train"), state.ledger.clock("plan"):
-                        state.plan = job.scheduler.plan(state.epoch, state.table.snapshot())
+                        known, progress = state.table.snapshot(), budget.progress(state.ledger)
+                        state.plan = job.scheduler.plan(state.epoch, known, progress)
                 bar.say("training")
                 agree(job, state, stop)
                 steps = train_epoch(state, job.train_loader, job.rule, job.clean_loader, ranks)
@@ -71,9 +74,13 @@ def finish_epoch(job: Job, state: State, folder: Path, stop: StopRequest, bar: M
     Errors:
         ValueError: the loss is no longer finite.
     """
-    loss = job.ranks.add(state.loss_sum.clone()).item() / min(len(state.plan), state.batch * job.rule.batch_size)
+    loss_sum = job.ranks.add(state.loss_sum.clone()).item()
+    loss = loss_sum / state.trained if state.trained else None  # no whole batch was chosen
+    if state.memory is not None:
+        state.memory.settle(state.ledger, job.ranks)
+        state.memory.end_epoch(job.ranks)
     with job.ranks.together():
-        if not math.isfinite(loss):
+        if not math.isfinite(loss_sum):
             raise ValueError(f"training has diverged in epoch {state.epoch + 1} (loss {loss}): lower the learning rate")
         scores = state.table.snapshot()  # the next plan reads the same
     done, every, ledger = state.epoch + 1, job.config.eval_every, state.ledger
@@ -89,15 +96,17 @@ def finish_epoch(job: Job, state: State, folder: Path, stop: StopRequest, bar: M
         "test_accuracy": tested.accuracy,
         "test_accuracy_tta": tested.accuracy_tta,
         "test_loss": tested.loss,
-        **{name: totals[name] for name in ("samples", "distinct_samples", "flops", "images_per_second")},
+        **{name: totals[name] for name in _TOTALS},
         **{name: value for name, value in totals.items() if name.endswith("_seconds")},
         "visits": totals["visits"],
-        "weights": describe_weights(job.scheduler.weights(scores)),
+        "weights": describe_weights(job.scheduler.weights(done, scores, job.rule.budget.progress(ledger))),
     }
     with job.ranks.together():
         if job.ranks.is_writer:
             record.append_row(folder, row)
-    state.epoch, state.batch, state.plan = done, 0, None
+    size = job.rule.batch_size
+    ledger.covered_samples += state.batch * size / len(state.plan) * (job.scheduler.num_items // size * size)
+    state.epoch, state.batch, state.trained, state.plan = done, 0, 0, None
     state.loss_sum.zero_()
     return row
 
@@ -131,6 +140,8 @@ def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
         **{name: getattr(config, name) for name in _TOLD},
         "budget_text": budget_text(config),
         **state.ledger.summary(),
+        **({"saved_share": state.ledger.saved_share} if config.method == "infobatch" else {}),
+        **({"coreset": job.coreset.summary(config.coreset)} if job.coreset else {}),
         "data": job.manifest.name,
         "precision": config.precision,
         "backend": job.train_loader.backend,

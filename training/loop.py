@@ -1,21 +1,30 @@
 """The ring: plan, batches, steps, scores. Knows how steps are made; knows nothing of files, terminals or settings."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from loaders.types import Batch, Scores
-from training.budget import Budget
+from loaders.types import Batch, EpochPlan, Scores
+from training.batch_rules import Offer
 from training.checkpoint import State
 from training.losses import batch_loss, batch_scores, sample_losses
+from training.pictures import main_samples, take
 from training.precision import Precision
 from training.ranks import Ranks
-from training.schedules import linear
+from training.step_rule import StepRule
+
+
+def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, side: int | None = None) -> Tensor:
+    """Logits [B, C] of pictures that the network sees at height and width `side`; None is their own."""
+    if side is not None and side != images_BCHW.shape[2]:
+        images_BCHW = F.interpolate(images_BCHW, size=(side, side), mode="area")
+    with precision.autocast(images_BCHW.device):
+        return model(images_BCHW)
 
 
 def train_step(
@@ -27,22 +36,25 @@ def train_step(
     label_smoothing: float = 0.0,
     side: int | None = None,
     own_labels: bool = False,
-) -> Scores:
+    narrow: Callable[[Batch, Tensor, Tensor], Tensor | None] = lambda *_: None,
+) -> tuple[Batch, Scores]:
     """One forward pass, one backward pass, one step of each optimiser; no host synchronisation (but fp16's scaler).
 
     Args:
         side: height and width at which the network sees the pictures; None is their own.
         own_labels: see `batch_scores`.
+        narrow: of batch, logits and losses the positions that are descended on; None is all.
 
     Returns:
-        scores of the same forward pass, float32 [B], or [B, P] per partner of a mixed batch.
+        what was descended on, and the scores of the same forward pass: float32 [B], or [B, P] per partner of a mixed
+        batch.
     """
-    images = batch.images
-    if side is not None and side != images.shape[2]:
-        images = F.interpolate(images, size=(side, side), mode="area")
-    with precision.autocast(images.device):
-        logits_BC = model(images)
-    loss = batch_loss(sample_losses(logits_BC, batch.labels, batch.mix, label_smoothing), batch.weights)
+    logits_BC = forward(model, batch.images, precision, side)
+    losses_B = sample_losses(logits_BC, batch.labels, batch.mix, label_smoothing)
+    positions = narrow(batch, logits_BC.detach(), losses_B.detach())
+    if positions is not None:
+        batch, logits_BC, losses_B = take(batch, positions), logits_BC[positions], losses_B[positions]
+    loss = batch_loss(losses_B, batch.weights)
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     if scaler is None:
@@ -54,57 +66,7 @@ def train_step(
         for optimizer in optimizers:
             scaler.step(optimizer)
         scaler.update()
-    return batch_scores(logits_BC.detach(), batch, own_labels)
-
-
-@dataclass(frozen=True)
-class StepRule:
-    """What a step does, as a pure function of progress: the share of the budget that is spent before it.
-
-    Attributes:
-        budget: when the run ends.
-        batch_size: samples of a step, over all ranks.
-        precision: of the forward and backward pass.
-        flops: per sample of a forward and backward pass, by the pictures' side; None is their own.
-        label_smoothing: see `sample_losses`.
-        arazo: the last step takes `final_lr`, where by default it lies behind the last step; and scores of mixed
-            pictures are credited as `batch_scores` says under `own_labels`.
-        final_lr: rate at the end.
-        sides: height and width of the pictures in equal parts of the budget; empty is their own throughout.
-        clean_share: last share of the budget, which is for the clean loader.
-        ema: decay of the averaged weights.
-    """
-
-    budget: Budget
-    batch_size: int
-    precision: Precision
-    flops: dict[int | None, float]
-    label_smoothing: float = 0.0
-    arazo: bool = False
-    final_lr: float = 0.0
-    sides: tuple[int, ...] = ()
-    clean_share: float = 0.0
-    ema: float = 0.0
-
-    def set_rates(self, optimizers: list[torch.optim.Optimizer], progress: float) -> float:
-        """Set each parameter group's rate by its `base_lr` and `span`; returns the first's."""
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.rate(progress, group["base_lr"], group["span"])
-        return optimizers[0].param_groups[0]["lr"]
-
-    def rate(self, progress: float, base_lr: float, span: float = 1.0) -> float:
-        """Learning rate: from `base_lr` to `final_lr` in the share `span` of the budget."""
-        steps = self.budget.total_steps
-        return linear(progress, base_lr, self.final_lr, span * (steps - 1) / steps if self.arazo and steps else span)
-
-    def side(self, progress: float) -> int | None:
-        """Height and width of the pictures; None is their own."""
-        return self.sides[min(int(progress * len(self.sides) + 1e-9), len(self.sides) - 1)] if self.sides else None
-
-    def is_clean(self, progress: float) -> bool:
-        """Whether pictures are no longer mixed."""
-        return progress >= 1 - self.clean_share - 1e-9
+    return batch, batch_scores(logits_BC.detach(), batch, own_labels)
 
 
 def train_epoch(
@@ -114,9 +76,10 @@ def train_epoch(
     clean_loader=None,
     ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
 ) -> Iterator[None]:
-    """Train on the rest of the state's plan, from its batch on, until plan or budget end; yields after each step.
+    """Train on the rest of the state's plan, from its batch on, until plan or budget end; yields after each batch.
 
-    Close it (`contextlib.closing`) to stop early: the state then stands behind the last whole step.
+    A batch is one step, but for a rule that chooses within batches: there it is at most one. Close it
+    (`contextlib.closing`) to stop early: the state then stands behind the last whole batch.
 
     Args:
         loader: has `epoch(plan, start_batch) -> Iterator[Batch]`: this rank's part of each batch of the plan.
@@ -136,7 +99,10 @@ def train_epoch(
             waited = time.perf_counter()
             for batch in source.epoch(plan, start_batch=state.batch):
                 ledger.data_seconds += time.perf_counter() - waited
-                _step(state, batch, rule)
+                chosen = batch if rule.choice is None else _choose(state, batch, plan, rule)
+                if chosen is not None:
+                    _step(state, chosen, rule, ranks)
+                state.batch += 1
                 now = time.perf_counter()
                 ledger.train_seconds, mark = ledger.train_seconds + now - mark, now
                 yield
@@ -154,14 +120,38 @@ def train_epoch(
         ledger.train_seconds += time.perf_counter() - mark
 
 
-def _step(state: State, batch: Batch, rule: StepRule) -> None:
+def _choose(state: State, batch: Batch, plan: EpochPlan, rule: StepRule) -> Batch | None:
+    """What the next step trains on; passes for scores alone, in evaluation mode, are paid for here."""
+    side = rule.side(rule.budget.progress(state.ledger))
+
+    def score(batch: Batch) -> Tensor:
+        state.ledger.add_scoring(len(batch.images), rule.scoring_flops[side])
+        state.model.eval()
+        logits_BC = forward(state.model, batch.images, rule.precision, side)
+        state.model.train()
+        return logits_BC
+
+    with state.ledger.clock("scoring"), torch.no_grad():
+        return rule.choice.choose(state.memory, Offer(batch, plan, state.batch, score))
+
+
+def _step(state: State, batch: Batch, rule: StepRule, ranks: Ranks) -> None:
     """One step, and its traces in table, averages and ledger."""
-    ledger, size = state.ledger, rule.batch_size
+    ledger, size, num_passed = state.ledger, rule.batch_size, len(batch.images)
     progress = rule.budget.progress(ledger)
     side = rule.side(progress)
     rule.set_rates(state.optimizers, progress)
-    scores = train_step(
-        state.network, state.optimizers, batch, rule.precision, state.scaler, rule.label_smoothing, side, rule.arazo
+    choosing = {} if rule.choice is None else {"narrow": partial(rule.choice.narrow, state.memory)}
+    batch, scores = train_step(
+        state.network,
+        state.optimizers,
+        batch,
+        rule.precision,
+        state.scaler,
+        rule.label_smoothing,
+        side,
+        rule.arazo,
+        **choosing,
     )
     if scores.loss.ndim == 1:
         state.table.record(batch.ids, scores)
@@ -171,8 +161,14 @@ def _step(state: State, batch: Batch, rule: StepRule) -> None:
         state.loss_sum += (scores.loss * batch.mix.shares).sum()
     if state.average is not None:
         update_average(state.average, state.model, rule.ema)
-    ledger.add_step(state.plan.ids[state.batch * size :][:size], rule.flops[side])
-    state.batch += 1
+    before = ledger.samples
+    if rule.choice is None:
+        ledger.add_step(state.plan.ids[state.batch * size :][:size], rule.flops[side])
+    else:
+        state.memory.add_visits(main_samples(batch)[0])
+        num_ranks = ranks.world_size
+        ledger.add_chosen_step(len(batch.images) * num_ranks, num_passed * num_ranks, rule.flops[side])
+    state.trained += ledger.samples - before
 
 
 @torch.no_grad()

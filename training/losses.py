@@ -12,11 +12,14 @@ def sample_losses(logits_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, l
 
     With a smoothing of s the target is 1 - s on the label plus s / C on each class. In a mixed batch it is the sum over
     partners of share * cross-entropy with the partner's label.
+
+    Args:
+        labels_B: int64 [B]; or [B, P], of mixed pictures that have left the batch of their partners.
     """
     logits_BC = logits_BC.float()
     if mix is None:
         return F.cross_entropy(logits_BC, labels_B, reduction="none", label_smoothing=label_smoothing)
-    targets_BP = labels_B[mix.partners]
+    targets_BP = labels_B if mix.partners is None else labels_B[mix.partners]
     log_p_BC = F.log_softmax(logits_BC, dim=1)
     smooth_B = log_p_BC.mean(dim=1)
     true_B = (log_p_BC.gather(1, targets_BP) * mix.shares).sum(dim=1)
@@ -34,13 +37,14 @@ def batch_scores(logits_BC: Tensor, batch: Batch, own_labels: bool = False) -> S
 
     Args:
         own_labels: score a mixed picture as if it were the sample at its place in the batch (`compat="arazo"`): in
-            mixup the first of the two, in RICAP as a rule none of the four.
+            mixup the first of the two, in RICAP as a rule none of the four. Pictures that have left their batch are
+            scored by their partners in any case.
 
     Returns:
         float32 [B], or [B, P] per partner of a mixed batch.
     """
-    labels = batch.labels if batch.mix is None or own_labels else batch.labels[batch.mix.partners]
-    return sample_scores(logits_BC, labels)
+    is_own = batch.mix is None or batch.mix.partners is None or own_labels
+    return sample_scores(logits_BC, batch.labels if is_own else batch.labels[batch.mix.partners])
 
 
 @torch.no_grad()

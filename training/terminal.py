@@ -33,17 +33,18 @@ class Meter:
     def epoch(self, row: dict) -> None:
         """One line for a finished epoch, from its row of metrics.jsonl."""
         accuracy = "" if row["test_accuracy"] is None else f"  test {100 * row['test_accuracy']:5.2f} %"
+        loss = "no step" if row["train_loss"] is None else f"loss {row['train_loss']:.4f}"
         left, epoch, step = "", f"{row['epoch']}", f"{row['step']:,}"
         if not self._budget.is_spent(self._ledger):
             progress = self._budget.progress(self._ledger)
-            left = f"  left {clock(row['train_seconds'] / progress * (1 - progress))}"
+            left = f"  left {clock((row['train_seconds'] - row['coreset_seconds']) / progress * (1 - progress))}"
         if self._budget.total_steps is not None:
             step = f"{step}/{self._budget.total_steps:,}"
         if self._budget.num_epochs is not None:
             epochs = str(self._budget.num_epochs)
             epoch = f"{epoch:>{len(epochs)}}/{epochs}"
         self._console.print(
-            f"epoch {epoch}  step {step}  samples {row['samples']:,}  loss {row['train_loss']:.4f}{accuracy}  "
+            f"epoch {epoch}  step {step}  samples {row['samples']:,}  {loss}{accuracy}  "
             f"trained {clock(row['train_seconds'])}{left}",
             soft_wrap=True,
             highlight=False,
@@ -65,15 +66,21 @@ def meter(console: Console, budget: Budget, ledger: Ledger) -> Iterator[Meter]:
 def print_summary(console: Console, summary: dict, folder: Path) -> None:
     """The final table, from summary.json, and where the files are."""
     spread = summary["visits"]
+    within = _share(summary, "scoring")
+    within = "" if within == "0.0 %" else f", {within} choosing within batches"
     rows = [
         ("method", summary["method"]),
         ("budget", f"{summary['budget_text']} ({summary['num_samples']:,} samples)"),
         ("samples", f"{summary['samples']:,}"),
         ("distinct samples", f"{summary['distinct_samples']:,}"),
+        *([("left out", f"{100 * summary['saved_share']:.1f} % of whole epochs")] if "saved_share" in summary else []),
         ("steps", f"{summary['steps']:,}"),
+        ("passes", f"{summary['forward_samples']:,} samples forward, {summary['backward_samples']:,} backward"),
         ("compute", f"{summary['flops'] / 1e12:,.2f} TFLOP"),
         ("training time", f"{summary['train_seconds']:,.1f} s, {_share(summary, 'data')} waiting for data, "
-                          f"{_share(summary, 'plan')} choosing samples"),
+                          f"{_share(summary, 'plan')} choosing samples"
+                          f"{within}"),
+        *([("core-set", coreset_text(summary["coreset"]) + ", counted above")] if "coreset" in summary else []),
         ("images/s", f"{summary['images_per_second']:,.0f}"),
         ("visits", f"entropy {spread['entropy']:.4f}, cv {spread['cv']:.3f}, "
                    f"from {spread['min']:g} to {spread['max']:g}"),
@@ -88,6 +95,14 @@ def print_summary(console: Console, summary: dict, folder: Path) -> None:
         table.add_row(*row)
     console.print(table, highlight=False)
     console.print(f"results in {folder}: summary.json, metrics.jsonl, curve.png", highlight=False, soft_wrap=True)
+
+
+def coreset_text(coreset: dict) -> str:
+    """A core-set, from its entry in summary.json, and what it cost."""
+    return (
+        f"{coreset['num_ids']:,} samples by {coreset['method']} ({coreset['file']}); choosing them took "
+        f"{coreset['flops'] / 1e12:,.2f} TFLOP and {coreset['seconds']:,.1f} s"
+    )
 
 
 def clock(seconds: float) -> str:

@@ -63,7 +63,8 @@ def test_a_step_is_gradient_descent_on_the_weighted_loss():
     logits = model(batch.images)
     loss = (torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none") * weights).mean()
     expected = model[2].weight - 0.1 * torch.autograd.grad(loss, model[2].weight)[0]
-    scores = train_step(model, sgd(model), batch, FP32)
+    trained, scores = train_step(model, sgd(model), batch, FP32)
+    assert trained is batch
     assert torch.allclose(model[2].weight, expected, atol=1e-6)
     for mine, wanted in zip(scores, sample_scores(logits.detach(), batch.labels), strict=True):
         assert torch.equal(mine, wanted)

@@ -1,0 +1,94 @@
+"""Pictures that leave their batch: chosen ones, put together with others from later batches.
+
+Knows batches. A mixed picture goes as a whole, with the labels, ids and shares of the samples that it shows, since its
+partners' places mean nothing in another batch. Must not know why a picture was chosen.
+"""
+
+import torch
+from torch import Tensor
+
+from loaders.types import Batch, Mix
+
+
+def own(batch: Batch) -> Batch:
+    """The same pictures, mixed ones with labels and ids int64 [B, P] and shares float32 [B, P] in place of partners."""
+    if batch.mix is None or batch.mix.partners is None:
+        return batch
+    partners_BP = batch.mix.partners
+    mix = Mix(None, batch.mix.shares.expand(partners_BP.shape))
+    return batch._replace(labels=batch.labels[partners_BP], ids=batch.ids[partners_BP], mix=mix)
+
+
+def take(batch: Batch, positions_K: Tensor, weights_K: Tensor | None = None) -> Batch:
+    """Copies of the pictures at these positions (int64 [K], repeats allowed).
+
+    Args:
+        weights_K: float32 [K], factors on the weights that the pictures have.
+    """
+    images, labels, ids, weights, mix = own(batch)
+    # Rows of the channels-last memory, so that the copies lie in it like the pictures of a loader.
+    images = images.permute(0, 2, 3, 1).index_select(0, positions_K).permute(0, 3, 1, 2)
+    if weights is not None:
+        weights = weights[positions_K]
+    if weights_K is not None:
+        weights = weights_K if weights is None else weights * weights_K
+    mix = None if mix is None else Mix(None, mix.shares[positions_K])
+    return Batch(images, labels[positions_K], ids[positions_K], weights, mix)
+
+
+def join(first: Batch | None, second: Batch) -> Batch:
+    """One batch of two that `take` has made; None is no picture. Beside mixed ones, a plain one is all of itself."""
+    if first is None:
+        return second
+    if (first.mix is None) != (second.mix is None):
+        num_partners = (first if second.mix is None else second).labels.shape[1]
+        first, second = (_as_mixed(batch, num_partners) for batch in (first, second))
+    images = torch.cat([batch.images.permute(0, 2, 3, 1) for batch in (first, second)]).permute(0, 3, 1, 2)
+    labels, ids = torch.cat([first.labels, second.labels]), torch.cat([first.ids, second.ids])
+    weights = None if first.weights is None else torch.cat([first.weights, second.weights])
+    mix = None if first.mix is None else Mix(None, torch.cat([first.mix.shares, second.mix.shares]))
+    return Batch(images, labels, ids, weights, mix)
+
+
+def split(batch: Batch, size: int) -> tuple[Batch | None, Batch | None]:
+    """The first `size` pictures of a batch that `take` has made, where there are so many; and a copy of the rest."""
+    num, device = len(batch.images), batch.images.device
+    if num < size:
+        return None, batch
+    if num == size:
+        return batch, None
+    where = torch.arange(num, device=device)
+    return take(batch, where[:size]), take(batch, where[size:])
+
+
+def main_samples(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Ids and labels, int64 [B] each: of a mixed picture those of the sample that fills most of it."""
+    batch = own(batch)
+    if batch.mix is None:
+        return batch.ids, batch.labels
+    largest_B1 = batch.mix.shares.argmax(dim=1, keepdim=True)
+    return batch.ids.gather(1, largest_B1).squeeze(1), batch.labels.gather(1, largest_B1).squeeze(1)
+
+
+def to_dict(batch: Batch | None) -> dict | None:
+    """Tensors alone, for a checkpoint."""
+    if batch is None:
+        return None
+    return {**batch._asdict(), "mix": None if batch.mix is None else batch.mix.shares}
+
+
+def from_dict(saved: dict | None, device: torch.device) -> Batch | None:
+    """The opposite of `to_dict`."""
+    if saved is None:
+        return None
+    values = {name: None if value is None else value.to(device) for name, value in saved.items()}
+    return Batch(**{**values, "mix": None if values["mix"] is None else Mix(None, values["mix"])})
+
+
+def _as_mixed(batch: Batch, num_partners: int) -> Batch:
+    if batch.mix is not None:
+        return batch
+    labels_BP, ids_BP = (values[:, None].expand(-1, num_partners) for values in (batch.labels, batch.ids))
+    shares_BP = torch.zeros(labels_BP.shape, device=batch.labels.device)
+    shares_BP[:, 0] = 1
+    return batch._replace(labels=labels_BP, ids=ids_BP, mix=Mix(None, shares_BP))

@@ -1,0 +1,64 @@
+"""What a step does as the budget is spent: rates, sizes, mixing, choosing. Knows progress; makes no step."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from training.batch_rules import BatchRule
+from training.budget import Budget
+from training.precision import Precision
+from training.schedules import linear
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """What a step does, as a pure function of progress: the share of the budget that is spent before it.
+
+    Attributes:
+        budget: when the run ends.
+        batch_size: samples of a step, over all ranks.
+        precision: of the forward and backward pass.
+        flops: per sample of a forward and backward pass, by the pictures' side; None is their own.
+        label_smoothing: see `sample_losses`.
+        arazo: the last step takes `final_lr`, where by default it lies behind the last step; and scores of mixed
+            pictures are credited as `batch_scores` says under `own_labels`.
+        final_lr: rate at the end.
+        sides: height and width of the pictures in equal parts of the budget; empty is their own throughout.
+        clean_share: last share of the budget, which is for the clean loader.
+        ema: decay of the averaged weights.
+        choice: the method that chooses within a batch; None trains on each batch as it comes.
+        scoring_flops: per sample of a forward pass, by the pictures' side, for a choice that makes such passes.
+    """
+
+    budget: Budget
+    batch_size: int
+    precision: Precision
+    flops: dict[int | None, float]
+    label_smoothing: float = 0.0
+    arazo: bool = False
+    final_lr: float = 0.0
+    sides: tuple[int, ...] = ()
+    clean_share: float = 0.0
+    ema: float = 0.0
+    choice: BatchRule | None = None
+    scoring_flops: dict[int | None, float] = field(default_factory=dict)
+
+    def set_rates(self, optimizers: list[torch.optim.Optimizer], progress: float) -> float:
+        """Set each parameter group's rate by its `base_lr` and `span`; returns the first's."""
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate(progress, group["base_lr"], group["span"])
+        return optimizers[0].param_groups[0]["lr"]
+
+    def rate(self, progress: float, base_lr: float, span: float = 1.0) -> float:
+        """Learning rate: from `base_lr` to `final_lr` in the share `span` of the budget."""
+        steps = self.budget.total_steps
+        return linear(progress, base_lr, self.final_lr, span * (steps - 1) / steps if self.arazo and steps else span)
+
+    def side(self, progress: float) -> int | None:
+        """Height and width of the pictures; None is their own."""
+        return self.sides[min(int(progress * len(self.sides) + 1e-9), len(self.sides) - 1)] if self.sides else None
+
+    def is_clean(self, progress: float) -> bool:
+        """Whether pictures are no longer mixed."""
+        return progress >= 1 - self.clean_share - 1e-9
