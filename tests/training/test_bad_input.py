@@ -43,7 +43,7 @@ def broken(stopped, tmp_path):
     [
         ({"budget": 0}, "budget must be above 0 and at most 1, got 0"),
         ({"budget": 1.5}, "budget must be above 0 and at most 1, got 1.5"),
-        ({"method": "sgd"}, "unknown method 'sgd': allowed are uniform, p-sgd, c-sgd"),
+        ({"method": "sgd"}, "unknown method 'sgd': allowed are uniform, scan, fixed, p-sgd"),
         ({"design": "dice"}, "unknown design 'dice'"),
         ({"batch_size": 301}, "less than one batch of 301: raise the budget or lower the batch size"),
         ({"model": "vgg"}, "model got 'vgg': the names are rebarnet, resnet18, resnet8"),
@@ -51,7 +51,7 @@ def broken(stopped, tmp_path):
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"precision": "fp16", "device": "cpu"}, "precision fp16 needs a GPU"),
         ({"lr": 1e30}, "training has diverged in epoch 1 (loss nan): lower the learning rate"),
-        ({"method": "infobatch", "design": "systematic", "budget": 0.3}, "sets its own number of samples"),
+        ({"method": "infobatch", "design": "race"}, "method infobatch cannot draw by design 'race'"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )
