@@ -15,14 +15,16 @@ from rich.console import Console
 from training import checkpoint, record
 from training.arguments import parse_args, sentence
 from training.assemble import Job, assemble
+from training.budget import payer
 from training.checkpoint import State
 from training.config import Config
+from training.coreset_file import share_files
 from training.data import data_digest
 from training.fit import summarise, train
 from training.memory import keep_freed_memory
 from training.ranks import OtherRankFailed, RankLost, Ranks, join
 from training.stop import Stopped, StopRequest, stop_requests
-from training.terminal import print_summary
+from training.terminal import coreset_text, print_summary
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,13 +79,13 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
         Stopped: a signal came; the state is saved.
     """
     saved = ranks.share(resume.read_bytes() if ranks.is_writer and resume and resume.exists() else b"none")
-    content = None
+    coreset_files, content = share_files(config.coreset, ranks), None
     with ranks.together():
         if saved != b"none":
             content = checkpoint.load(resume, saved)
-        job, state = assemble(config, ranks)
+        job, state = assemble(config, ranks, coreset_files)
         if content:
-            checkpoint.restore(content, state, job.config, data_digest(job.manifest), ranks.is_writer)
+            checkpoint.restore(content, state, job.config, data_digest(job.manifest, job.coreset), ranks.is_writer)
     state.network = ranks.distribute(state.model, job.device)
     if config.compile:
         state.network = torch.compile(state.network)
@@ -94,7 +96,8 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
         return summary
     where = f"continuing {folder} behind step {state.ledger.steps:,}" if content else f"results go to {folder}"
     feed = [job.train_loader.residence] if job.device.type == "cuda" else []
-    for line in (job.precision.reason, *feed, where):
+    chosen = [f"core-set: {coreset_text(job.coreset.summary(config.coreset))}, {payer(config)}"] if job.coreset else []
+    for line in (job.precision.reason, *feed, *chosen, where):
         console.print(line, highlight=False, soft_wrap=True)
     try:
         train(job, state, folder, console, stop)
