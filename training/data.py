@@ -26,6 +26,7 @@ def open_data(folder: str) -> Manifest:
     command = {
         "cifar100": "python convert/cifar.py --dataset cifar100",
         "shapes": "python convert/shapes.py",
+        "svhn": "python convert/svhn.py --source FOLDER",
     }.get(name, "python convert/cifar.py")
     try:
         manifest = read_manifest(folder)
