@@ -24,6 +24,8 @@ BACKENDS = {
     "dali": "loaders.dali_backend",
     "reference": "loaders.reference",
 }
+# Those that can make batches on a GPU: `obstacle` tells why not to, `open_on_device` does it.
+ON_DEVICE = {"fused": "loaders.fused_gpu", "dali": "loaders.dali_backend"}
 
 
 class Loader:
@@ -98,7 +100,8 @@ def make_loader(
         batch_size: samples a batch.
         backend: "auto", or one of `BACKENDS`; see `choose_backend`.
         device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the pictures in the GPU's memory, where
-            they take at most half of what is free, and makes the batches there; the loader's `residence` tells.
+            they take at most half of what is free, and makes the batches there; "dali" decodes there and makes the
+            batches there. The loader's `residence` tells.
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to a picture.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
@@ -129,11 +132,11 @@ def make_loader(
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[object, str]:
     """What delivers, and where it does so: see `Loader.residence`."""
     reason = f"backend {backend!r} works there"
-    if device.type == "cuda" and backend == "fused":
-        fused_gpu = importlib.import_module("loaders.fused_gpu")
-        reason = fused_gpu.obstacle(dataset, settings, device)
+    if device.type == "cuda" and backend in ON_DEVICE:
+        module = importlib.import_module(ON_DEVICE[backend])
+        reason = module.obstacle(dataset, settings, device)
         if reason is None:
-            engine = fused_gpu.FusedOnDevice(dataset, settings, device)
+            engine = module.open_on_device(dataset, settings, device)
             return engine, engine.residence
     engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
     if device.type == "cpu":

@@ -1,11 +1,13 @@
-"""Pictures that look like photographs to a JPEG encoder, and their files."""
+"""Pictures that look like photographs to a JPEG encoder, their files, and the device on which kernels are tried."""
 
 import contextlib
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from convert.folder import convert_folder
@@ -35,3 +37,17 @@ def photos(tmp_path_factory) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):
         convert_folder(folder / "source", folder / "photos", format="both", workers=2)
     return folder / "photos"
+
+
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """A GPU; or the CPU, for which the interpreter is chosen before the kernel is imported, for these tests only."""
+    pytest.importorskip("triton")
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "loaders.triton_kernels", raising=False)
+        if request.param == "cpu":
+            patch.setenv("TRITON_INTERPRET", "1")
+        yield torch.device(request.param)
+        sys.modules.pop("loaders.triton_kernels", None)

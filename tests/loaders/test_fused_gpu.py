@@ -17,7 +17,7 @@ from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_
 from loaders.batches import Settings
 from loaders.device import OnDevice
 from loaders.factory import open_engine
-from loaders.fused_gpu import FusedOnDevice
+from loaders.fused_gpu import open_on_device
 from loaders.residence import num_bytes, resident, too_large
 from tests.conftest import photographs
 from tests.loaders.test_backends import DTYPES, STATISTICS, assert_equal
@@ -29,20 +29,6 @@ MORE = {"plain": {}, "flip": {"flip": True}, "cutout": {"cutout": 3}, "flip, cut
 MIXERS = {"unmixed": None, "mixup": Mixup(1.0), "CutMix": CutMix(), "RICAP": RICAP(1.0)}
 ALL = Augment(crop_padding=2, flip=True, cutout=3, **STATISTICS)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    """A GPU; or the CPU, for which the interpreter is chosen before the kernel is imported, for these tests only."""
-    pytest.importorskip("triton")
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(sys.modules, "loaders.triton_kernels", raising=False)
-        if request.param == "cpu":
-            patch.setenv("TRITON_INTERPRET", "1")
-        yield torch.device(request.param)
-        sys.modules.pop("loaders.triton_kernels", None)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +56,7 @@ def on_host(batches):
 def check(path, device, augment, dtype=torch.uint8, batch_size=3, plan=None, start_batch=0, **options):
     """Both backends over one plan; a short last batch is in the default one."""
     plan = order(4) if plan is None else plan
-    on_device = FusedOnDevice(open_dataset(path), Settings(batch_size, dtype, augment, **options), device)
+    on_device = open_on_device(open_dataset(path), Settings(batch_size, dtype, augment, **options), device)
     batches = list(on_device.epoch(plan, start_batch))
     assert all(batch.images.device.type == device.type for batch in batches)
     loader = make_loader(path, batch_size, backend="fused", dtype=dtype, augment=augment, **options)
@@ -130,7 +116,7 @@ def test_ranks_show_their_own_positions(paths, device):
 
 
 def test_a_plan_that_does_not_fit_is_refused_before_the_epoch(paths, device):
-    backend = FusedOnDevice(open_dataset(paths["odd"]), Settings(4), device)
+    backend = open_on_device(open_dataset(paths["odd"]), Settings(4), device)
     with pytest.raises(ValueError, match=r"the plan's id 20 at position 1 is not in 0\.\.19"):
         backend.epoch(EpochPlan(np.array([0, 20])))
     with pytest.raises(ValueError, match="start_batch is 2, the plan has 1 batches"):
@@ -139,18 +125,18 @@ def test_a_plan_that_does_not_fit_is_refused_before_the_epoch(paths, device):
 
 def test_what_cannot_be_is_one_sentence(paths, device, betons):
     with pytest.raises(ValueError, match="reflecting 9 pixels needs a larger picture than 9 x 13"):
-        FusedOnDevice(
+        open_on_device(
             open_dataset(paths["odd"]), Settings(4, augment=Augment(crop_padding=9, pad_mode="reflect")), device
         )
     with pytest.raises(ValueError, match=r"backend 'fused' reads raw pixels, .* use backend='ffcv'"):
-        FusedOnDevice(open_dataset(betons["jpeg"].path), Settings(4), device)
+        open_on_device(open_dataset(betons["jpeg"].path), Settings(4), device)
 
 
 def test_without_triton_one_sentence_says_so(paths, monkeypatch):
     monkeypatch.delitem(sys.modules, "loaders.triton_kernels", raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
-    with pytest.raises(ImportError, match=r"backend 'fused' on a GPU needs Triton, .* `pip install triton`"):
-        FusedOnDevice(open_dataset(paths["odd"]), Settings(4), CPU)
+    with pytest.raises(ImportError, match=r"batches on a GPU need Triton, .* `pip install triton`"):
+        open_on_device(open_dataset(paths["odd"]), Settings(4), CPU)
 
 
 def test_loaders_of_one_file_share_its_pictures(paths):
@@ -184,40 +170,48 @@ def test_what_stays_on_the_host_is_told(paths, monkeypatch):
     assert make_loader(paths["odd"], 4).residence == "batches made on the host"
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "bfloat16", "float16"])
-def test_the_kernel_compiles_and_fuses_no_rounding(dtype, mixer, monkeypatch, tmp_path):
-    """To machine code, without a GPU: what the interpreter accepts, the compiler may not."""
-    triton = pytest.importorskip("triton")
-    from triton.backends.compiler import GPUTarget
+class AbsentGPU:
+    """What Triton asks of a driver before it launches a kernel, for a GPU that is not there."""
 
+    def get_current_target(self):
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", 80, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """The kernels that launches need: compiled to machine code, and not launched."""
+    triton = pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.delitem(sys.modules, "loaders.triton_kernels", raising=False)
-    kernels = importlib.import_module("loaders.triton_kernels")
+    paint, kernels = importlib.import_module("loaders.triton_kernels").paint, []
+    compile_only = paint.run
+    paint.run = lambda *args, **options: kernels.append(compile_only(*args, **options | {"warmup": True}))
+    triton.runtime.driver.set_active(AbsentGPU())
+    yield kernels
+    triton.runtime.driver.reset_active()
     sys.modules.pop("loaders.triton_kernels")
-    blends, partners = mixer == "mixup", {"unmixed": 0, "RICAP": 4}.get(mixer, 2)
-    out = {"uint8": "*u8", "float32": "*fp32"}.get(dtype, "*i16")
-    arrays = {
-        "out": out,
-        "data": "*u8",
-        "starts": "*i64",
-        "bits": "*i64",
-        "table": None if dtype == "uint8" else "*fp32" if blends else out,
-        "partners": "*i64" if partners else None,
-        "boxes": "*i32" if partners and not blends else None,
-        "shares": "*fp32" if blends else None,
-    }
-    numbers = {"HEIGHT": 32, "WIDTH": 32, "PADDING": 4, "REFLECT": True, "FLIP": True, "CUTOUT": 8}
-    numbers |= {"PARTNERS": partners, "DTYPE": dtype, "BLOCK": kernels.BLOCK}
-    signature = {name: kind or "constexpr" for name, kind in arrays.items()} | dict.fromkeys(numbers, "constexpr")
-    constants = {name: None for name, kind in arrays.items() if kind is None} | numbers
-    constants = {(kernels.paint.arg_names.index(name),): value for name, value in constants.items()}
-    source = triton.compiler.ASTSource(kernels.paint, signature, constants)
-    binary = triton.compile(source, target=GPUTarget("cuda", 80, 32), options=kernels.EXACT)
-    assert len(binary.asm["cubin"]) > 0
-    assert "fma" not in binary.asm["ptx"]
-    assert ".ftz" not in binary.asm["ptx"]
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_an_epoch_compiles_one_kernel_that_fuses_no_rounding(paths, compiled, dtype, mixer):
+    """What the interpreter accepts, the compiler may not; slices of any alignment share a kernel."""
+    augment = Augment(**PADS["reflect"], **MORE["flip, cutout"], mixer=MIXERS[mixer], **STATISTICS)
+    backend = open_on_device(open_dataset(paths["small"]), Settings(3, dtype, augment), CPU)
+    assert len(list(backend.epoch(order(14)))) == len(compiled) == 5
+    assert len({id(kernel) for kernel in compiled}) == 1
+    assert len(compiled[0].asm["cubin"]) > 0
+    assert "fma" not in compiled[0].asm["ptx"]
+    assert ".ftz" not in compiled[0].asm["ptx"]
 
 
 @pytest.mark.gpu
