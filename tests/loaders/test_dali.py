@@ -1,9 +1,7 @@
 """The DALI backend around the pictures: one pipeline for all epochs, no leftovers, errors that name the sample."""
 
 import gc
-import os
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -11,7 +9,8 @@ import torch
 
 from convert.tar import write_tar
 from loaders import Augment, EpochPlan, make_loader
-from loaders.dali_backend import Decoder
+from loaders.dali_decoder import Decoder
+from tests.loaders.test_early_exit import held
 
 pytestmark = pytest.mark.dali
 AUGMENT = Augment(resize=32, random_resized_crop=(0.08, 1.0), flip=True)
@@ -36,38 +35,6 @@ def test_one_pipeline_serves_all_epochs(loader, monkeypatch):
         assert torch.equal(pixels(loader, plan), first[:length])
     assert len(built) == 5
     assert len({id(pipeline) for pipeline in built}) == 1
-
-
-def held() -> tuple[int, ...]:
-    """Threads of Python, threads of all kinds, open files."""
-    return threading.active_count(), *(len(os.listdir(f"/proc/self/{what}")) for what in ("task", "fd"))
-
-
-def resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_early_exits_leave_nothing_behind(loader):
-    first = pixels(loader)
-
-    def leave_early(how: int) -> None:
-        batches = loader.epoch(PLAN)
-        for _, _batch in zip(range(how % 4), batches, strict=False):
-            pass
-        if how % 2:
-            batches.close()
-
-    for how in range(20):
-        leave_early(how)
-    gc.collect()
-    before, resident = held(), resident_bytes()
-    for how in range(80):
-        leave_early(how)
-    gc.collect()
-    assert held() == before
-    assert resident_bytes() - resident < 30e6
-    assert torch.equal(pixels(loader), first)
 
 
 def test_a_damaged_picture_is_named_and_the_loader_goes_on(photos, tmp_path):
@@ -97,19 +64,6 @@ def test_png_tars_have_the_pixels_of_raw_betons(betons, tmp_path):
     for a, b, c in zip(from_tar, from_beton, reference, strict=True):
         assert torch.equal(a, b)
         assert torch.equal(b, c)
-
-
-def test_a_forked_child_builds_its_own_pipeline(loader):
-    wanted = pixels(loader).numpy()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = 0 if np.array_equal(pixels(loader).numpy(), wanted) else 2
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert np.array_equal(pixels(loader).numpy(), wanted)
 
 
 @pytest.mark.parametrize("resize", [0, 20])
