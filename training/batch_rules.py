@@ -88,6 +88,15 @@ class BatchRule:
         q = self.num_largest(memory)
         return None if q == self.batch_size else selection.largest(losses_B, q)
 
+    def describe(self, memory: Memory) -> dict[str, float]:
+        """What decides from here on, for the record of an epoch; the host waits for it."""
+        return {
+            "selective-backprop": lambda: {"remembered": len(memory.history)},
+            "ordered-sgd": lambda: {"train_accuracy": memory.accuracy, "num_largest": self.num_largest(memory)},
+            "grad-norm": lambda: {"tau": memory.tau.item(), "is_drawing": int(memory.is_drawing)},
+            "random-batch": dict,
+        }[self.name]()
+
     def num_largest(self, memory: Memory) -> int:
         """q of ordered-sgd."""
         if self.keep is None:

@@ -99,6 +99,7 @@ def finish_epoch(job: Job, state: State, folder: Path, stop: StopRequest, bar: M
         **{name: totals[name] for name in _TOTALS},
         **{name: value for name, value in totals.items() if name.endswith("_seconds")},
         "visits": totals["visits"],
+        **({} if state.memory is None else {"choice": job.rule.choice.describe(state.memory)}),
         "weights": describe_weights(job.scheduler.weights(done, scores, job.rule.budget.progress(ledger))),
     }
     with job.ranks.together():

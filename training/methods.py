@@ -38,6 +38,9 @@ _READ_BY = {
     "prune_ratio": ("infobatch",),
     "prune_until": ("infobatch",),
     "pool_share": ("orderdp",),
+    "keep": ("selective-backprop", "ordered-sgd", "random-batch"),
+    "presample": ("grad-norm",),
+    "tau_threshold": ("grad-norm",),
 }
 _DESIGNS = {"scan": "scan", "orderdp": "pool", "infobatch": "systematic"}
 

@@ -1,5 +1,7 @@
 """The methods that choose within a batch, in the loop: what is trained on, what is counted, what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -201,6 +203,16 @@ def test_grad_norm_trains_plainly_until_gradients_differ_and_then_scores_three_f
     assert len(state.memory.norms) == SIZE * ((120 - plain_steps) % 3)
 
 
+@pytest.mark.parametrize("name", ["grad-norm", "ordered-sgd"])
+def test_as_long_as_nothing_is_chosen_the_run_is_that_of_uniform(name):
+    chosen, rule = make(name, lr=0.2, threshold=1e9)
+    uniform, plain = make(name, lr=0.2)
+    run(chosen, rule)
+    run(uniform, dataclasses.replace(plain, choice=None))
+    assert torch.equal(chosen.model.linear.weight, uniform.model.linear.weight)
+    assert chosen.ledger.summary()["visits"] == uniform.ledger.summary()["visits"]
+
+
 def test_grad_norm_stops_drawing_when_gradients_are_alike():
     state, rule = make("grad-norm", lr=0.0, threshold=1.5)
     state.memory.tau += 9
@@ -230,6 +242,46 @@ def test_grad_norm_weights_make_the_step_unbiased():
         gradients.append(model.linear.weight.grad.clone())
     gradients = torch.stack(gradients).double()
     assert ((gradients.mean(0) - full).abs() < 4.5 * gradients.std(0) / len(gradients) ** 0.5).all()
+
+
+def test_what_decides_is_told():
+    for name, keys in [("ordered-sgd", ["train_accuracy", "num_largest"]), ("grad-norm", ["tau", "is_drawing"])]:
+        state, rule = make(name, lr=0.2, threshold=0.5)
+        run(state, rule)
+        told = rule.choice.describe(state.memory)
+        assert [*told] == keys
+        assert told.get("num_largest", SIZE) == rule.choice.num_largest(state.memory)
+        assert told.get("tau", 1) > 0.9
+        assert told.get("is_drawing", 1) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["ordered-sgd", "grad-norm", "random-batch"])
+def test_only_selective_backprop_waits_for_the_device(name):
+    state, rule = make(name, lr=0.2, threshold=0.5, keep=0.25)
+    state.model.cuda()
+    state.optimizers, state.table = sgd(state.model, 0.2), ImportanceTable(NUM, "cuda")
+    state.memory, state.loss_sum = new_memory(NUM, torch.device("cuda")), state.loss_sum.cuda()
+    state.memory.is_drawing, state.memory.steps = True, 1  # nine steps to the next look at tau
+    state.plan = EpochPlan(np.arange(NUM), key=1)
+    batches = [
+        Batch(*(value if value is None else value.cuda() for value in batch[:4]), None)
+        for batch in Loader().epoch(state.plan)
+    ]
+
+    class Ready:
+        def epoch(self, plan, start_batch=0):
+            return iter(batches[start_batch:])
+
+    steps = train_epoch(state, Ready(), rule)
+    [next(steps) for _ in range(6)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        [next(steps) for _ in range(9)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert state.ledger.steps > 3
 
 
 @pytest.mark.parametrize("name", NAMES)

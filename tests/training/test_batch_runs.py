@@ -103,3 +103,5 @@ def test_a_run_stopped_again_and_again_ends_in_the_same_bits(quick_args, tmp_pat
 def test_options_on_the_command_line(quick_args, tmp_path, capsys):
     assert main(quick_args(method="selective-backprop", budget=1, out=tmp_path / "run")) == 2
     assert "give --keep or a --budget below 1" in capsys.readouterr().err
+    assert main(quick_args(method="p-sgd", keep=0.3, out=tmp_path / "run")) == 2
+    assert "keep is for selective-backprop, ordered-sgd, random-batch" in capsys.readouterr().err
