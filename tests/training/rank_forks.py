@@ -133,9 +133,9 @@ def lose_a_rank(arguments: list[str], work: Path, lost: int) -> None:
     assert finish_all(two_ranks([f"--resume={folder}"], log)) == [0, 0]
 
 
-def stop_the_ranks(arguments: list[str], work: Path) -> None:
+def stop_the_ranks(arguments: list[str], folder: Path) -> None:
     """SIGTERM to rank 1 alone, in the middle of an epoch: both stop behind the same step, and all is saved."""
-    folder, log = work / "stopped", work / "stopped.log"
+    log = folder.with_suffix(".log")
     pids = two_ranks([*arguments, f"--out={folder}"], log)
     wait_for(folder / "checkpoint.pt", pids)
     os.kill(pids[1], signal.SIGTERM)
@@ -151,6 +151,7 @@ def mistakes_are_told_once(arguments: list[str], work: Path) -> None:
             ("--lr=0", "lr must be above 0, got 0"),
             ("--batch_size=25", "cannot be shared equally by 2 ranks"),
             ("--data=nowhere", "nowhere holds no data set"),
+            ("--method=random-batch", "gathers pictures from several batches in one process"),
         ]
     ):
         log = work / f"mistake{number}.log"
@@ -182,7 +183,11 @@ if __name__ == "__main__":
     assert finish_all(two_ranks([*arguments, f"--out={work / 'whole'}"], work / "whole.log")) == [0, 0]
     lose_a_rank(arguments, work, 0)
     lose_a_rank(arguments, work, 1)
-    stop_the_ranks(arguments, work)
+    stop_the_ranks(arguments, work / "stopped")
+    ordered = [*arguments, "--method=ordered-sgd", "--keep=0.4", "--mixer=mixup"]
+    assert finish_all(two_ranks([*ordered, f"--out={work / 'ordered'}"], work / "ordered.log")) == [0, 0]
+    stop_the_ranks(ordered, work / "ordered2")
+    check_same(work / "ordered", work / "ordered2")
     mistakes_are_told_once(arguments, work)
     assert finish_all(start(fail_alone, 2, work / "alone.log")) == [1, 2]
     for name in ("lost0", "lost1", "stopped"):

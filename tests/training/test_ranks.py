@@ -67,3 +67,10 @@ def test_one_writer(work):
     summary = json.loads((work / "whole" / "summary.json").read_text())
     assert (summary["ranks"], summary["samples"], summary["batch_size"]) == (2, 480, 20)
     assert (work / "whole.log").read_text().count("epoch 1/4") == 1
+
+
+def test_each_rank_descends_on_the_largest_losses_of_its_part(work):
+    summary = json.loads((work / "ordered" / "summary.json").read_text())
+    assert (summary["steps"], summary["samples"], summary["backward_samples"]) == (24, 24 * 8, 24 * 20)
+    visits = torch.load(work / "ordered" / "checkpoint.pt", weights_only=True)["ledger"]["visits"]
+    assert visits.sum() == 24 * 8
