@@ -21,6 +21,7 @@ from loaders.reference import decode
 from loaders.types import EpochPlan
 
 _ORPHANS = []  # pipelines of a parent process; taking one apart would wait for threads that a fork does not copy
+_owners = []  # the process that first built a pipeline: DALI's threads and locks do not survive a fork
 
 
 class Decoder:
@@ -37,7 +38,7 @@ class Decoder:
         self, dataset: DatasetFile, settings: Settings, shape: tuple[int, int, int], build: Callable[[Callable], object]
     ):
         self.dataset, self.settings, self._build = dataset, settings, build
-        self._pipeline, self._owner = None, 0
+        self._pipeline = None
         self._plan, self._todo = None, []
         self._offsets = np.arange(settings.batch_size) * (shape[0] * shape[1] * shape[2])
         self._rows = np.arange(settings.batch_size)
@@ -106,16 +107,26 @@ class Decoder:
         return pictures, box[:, :2].copy(), box[:, 2:].copy()
 
     def _ready(self):
-        """The pipeline of this process, before its first batch."""
-        if self._pipeline is not None and self._owner != os.getpid():
-            _ORPHANS.append(self._pipeline)
-            self._pipeline = None
+        """The pipeline of this process, before its first batch.
+
+        Raises:
+            RuntimeError: this process was forked off one that had decoded with DALI.
+        """
+        if _owners and _owners[0] != os.getpid():
+            if self._pipeline is not None:
+                _ORPHANS.append(self._pipeline)
+                self._pipeline = None
+            raise RuntimeError(
+                "DALI does not survive a fork, and the process that this one was forked off had decoded with it: start "
+                "this process by multiprocessing's 'spawn', fork before the first epoch, or use backend='ffcv'"
+            )
         if self._pipeline is not None:
             self._rewind()
         if self._pipeline is None:
             # A weak reference makes no circle: the pipeline's threads end with the loader.
             source = weakref.WeakMethod(self._source)
-            self._pipeline, self._owner = self._build(lambda batch: source()(batch)), os.getpid()
+            self._pipeline = self._build(lambda batch: source()(batch))
+            _owners[:] = [os.getpid()]
         return self._pipeline
 
     def _rewind(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 CHANNELS = 3
+MAX_PIXELS = 178_956_970  # of a compressed picture, as in Pillow: a few bytes may claim to be gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,7 @@ def open_dataset(path: str | os.PathLike) -> DatasetFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not whole; the text names what is wrong and where.
+        ValueError: the file is not whole, or a picture too large; the text names what is wrong and where.
     """
     from loaders.beton_dataset import open_beton
     from loaders.tar_dataset import open_tar
@@ -91,4 +92,14 @@ def open_dataset(path: str | os.PathLike) -> DatasetFile:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
-    return open_tar(path) if path.endswith(".tar") else open_beton(path)
+    dataset = open_tar(path) if path.endswith(".tar") else open_beton(path)
+    pixels = dataset.heights * dataset.widths.astype(np.float64)
+    huge = (pixels > MAX_PIXELS) & (dataset.sizes < CHANNELS * pixels)
+    if huge.any():
+        sample = int(huge.argmax())
+        height, width = dataset.heights[sample], dataset.widths[sample]
+        raise ValueError(
+            f"{path}: the picture of sample {sample} claims to have {height} x {width} pixels, at most {MAX_PIXELS} "
+            "are allowed: make it smaller, or write the file again"
+        )
+    return dataset

@@ -39,12 +39,12 @@ def betons(tmp_path_factory):
         made[name] = Beton(folder / f"{name}.beton", images, labels)
     for name, mode in (("jpeg", "jpg"), ("mixed", "proportion")):
         images, labels = photographs(40, 24, 40, 2), 7 * np.arange(40)
-        _write_through_ffcv(folder / f"{name}.beton", images, labels, mode)
+        write_through_ffcv(folder / f"{name}.beton", images, labels, mode)
         made[name] = Beton(folder / f"{name}.beton", images, labels)
     return made
 
 
-def _write_through_ffcv(path: Path, images: np.ndarray, labels: np.ndarray, mode: str) -> None:
+def write_through_ffcv(path: Path, images: np.ndarray, labels: np.ndarray, mode: str) -> None:
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 

@@ -151,6 +151,8 @@ def two_loaders_at_once(case):
 
 
 def a_fork_after_use(case):
+    """The child delivers the same; where DALI has decoded in the parent, which it does not survive, it says so."""
+    refuses = case.backend == "dali" and case.dataset.kind != "raw"
     wanted, others = case.wanted(), case.wanted(13, 1)  # made here: the child does nothing but load
     batches = case.loader.epoch(case.plan())
     case.check([next(batches)], wanted[:1])
@@ -158,7 +160,8 @@ def a_fork_after_use(case):
     if child == 0:
         status = 1
         try:
-            case.check(case.loader.epoch(case.plan(13, 1)), others)
+            with pytest.raises(RuntimeError, match="fork") if refuses else contextlib.nullcontext():
+                case.check(case.loader.epoch(case.plan(13, 1)), others)
             status = 0
         finally:
             os._exit(status)
