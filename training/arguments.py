@@ -127,7 +127,11 @@ def sentence(error: Exception) -> str:
 
 def parser_sentence(message: str) -> str:
     """The parser's message, with its Python types in plain words."""
-    bad = re.match(r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*)', message, re.DOTALL)
+    forms = (
+        r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*)',
+        r'Parser key "(\w+)":.+Subtypes: \[(.+), <class \'NoneType\'>\].+Given value: (.*)',
+    )
+    bad = next(filter(None, (re.match(form, message, re.DOTALL) for form in forms)), None)
     if not bad:
         return f"{message} (--help lists what is allowed)"
     key, kind, value = bad.groups()

@@ -27,7 +27,7 @@ from training.ledger import Ledger, count_flops
 from training.methods import MethodScheduler, make_scheduler
 from training.models import build_model
 from training.optimizers import build_optimizers
-from training.precision import Precision, choose_device, choose_precision
+from training.precision import Precision, choose_device, choose_precision, default_epochs
 from training.ranks import Ranks
 from training.step_rule import StepRule
 
@@ -81,6 +81,7 @@ def assemble(
         config,
         device=str(device) if ranks.is_alone else device.type,
         precision=precision.name,
+        epochs=config.epochs or default_epochs(device),
         mean=config.mean or manifest.mean,
         std=config.std or manifest.std,
     )

@@ -45,7 +45,7 @@ class Config:
             allows that share of the FLOPs of all epochs, scoring passes included; seconds is training time, for which
             budget is a number of seconds, epochs means nothing, and a resumed run is not equal to the bit
         epoch_share: share of the training set that one epoch draws when budget_unit is not samples
-        epochs: number of epochs of the full budget
+        epochs: number of epochs of the full budget; when not given, 17, or 8 where bf16 is not computed natively
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
@@ -104,13 +104,13 @@ class Config:
     budget: float = 1.0
     budget_unit: Literal["samples", "epochs", "flops", "seconds"] = "samples"
     epoch_share: float = 1.0
-    epochs: int = 8
+    epochs: int | None = None
     batch_size: int = 250
     seed: int = 0
     model: str = "rebarnet"
     width: float = 1.0
     optimizer: Literal["muon", "sgd"] = "muon"
-    muon_lr: float = 0.2
+    muon_lr: float = 0.1
     lr: float = 1.25
     head_lr: float = 1.0
     final_lr: float = 0.0
@@ -143,7 +143,7 @@ class Config:
     def __post_init__(self):
         _check_budget(self)
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("lr", "muon_lr", "head_lr", "width"):
             if not getattr(self, name) > 0:

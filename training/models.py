@@ -210,7 +210,7 @@ _conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 
 def _shift_norm(channels: int) -> nn.BatchNorm2d:
     """A batch norm that learns a shift only, its running statistics quick enough for runs of a few hundred steps."""
-    norm = nn.BatchNorm2d(channels, momentum=0.4)
+    norm = nn.BatchNorm2d(channels, momentum=0.2)
     norm.weight.requires_grad_(False)
     return norm
 

@@ -6,6 +6,7 @@ from torch import nn
 from training.config import Config
 from training.models import parameter_groups
 from training.muon import Muon
+from training.precision import has_native_bf16
 
 
 def build_optimizers(model: nn.Module, config: Config) -> list[torch.optim.Optimizer]:
@@ -18,7 +19,10 @@ def build_optimizers(model: nn.Module, config: Config) -> list[torch.optim.Optim
     groups = parameter_groups(model)
     if config.optimizer == "sgd":
         return [_sgd([_group([p for params in groups.values() for p in params], config.lr)], config)]
-    muon = Muon([_group(groups["filters"], config.muon_lr)], lr=config.muon_lr)
+    filters = groups["filters"]
+    in_bf16 = config.precision in ("auto", "bf16") and has_native_bf16(filters[0].device)
+    dtype = torch.bfloat16 if in_bf16 else torch.float32
+    muon = Muon([_group(filters, config.muon_lr)], lr=config.muon_lr, dtype=dtype)
     rest = [
         _group(groups["stem_bias"], config.lr, config.stem_span),
         _group(groups["biases"], config.lr),

@@ -44,6 +44,11 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     raise ValueError(f"unknown precision {name!r}: allowed are auto, bf16, fp16, fp32")
 
 
+def default_epochs(device: torch.device) -> int:
+    """Epochs of the default recipe's full budget: what two cores train in a quarter of an hour."""
+    return 17 if has_native_bf16(device) else 8
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """True when the device multiplies bf16 in hardware; emulation does not count."""
     if device.type == "cuda":

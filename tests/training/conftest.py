@@ -29,9 +29,12 @@ def shapes(tmp_path_factory):
     return root / "shapes"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _one_thread():
-    """Threads that wait for each other on busy cores are slower than one thread."""
+    """Threads that wait for each other on busy cores are slower than one thread.
+
+    Around every other fixture too: two runs are equal to the bit on the same number of threads.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

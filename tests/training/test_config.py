@@ -43,6 +43,7 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--mixer", "cutmixup"], "mixer: expected one of ['none', 'mixup', 'cutmix', 'ricap'], got cutmixup"),
         (["--epochs", "0"], "epochs must be at least 1, got 0"),
         (["--epochs", "1.5"], "epochs: expected int, got 1.5"),
+        (["--randaugment", "abc"], "randaugment: expected tuple[int, int], got abc"),
         (["--batch_size", "0"], "batch_size must be at least 1, got 0"),
         (["--lr", "0"], "lr must be above 0, got 0"),
         (["--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
