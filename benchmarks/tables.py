@@ -37,6 +37,30 @@ def loaders() -> str:
     return table(["CIFAR-10, batch 512, images/s", *result], [[n, *(cell(work, n) for work in result)] for n in names])
 
 
+def training() -> str:
+    """Accuracy against budget: means over the seeds, and the half width of the 95 % interval."""
+
+    def accuracy(line: dict) -> str:
+        half = line["half_width_95"]
+        return f"{100 * line['mean']:.2f} %" + ("" if half is None else f" ± {100 * half:.2f}")
+
+    rows = [
+        [
+            f"{line['budget']:g}",
+            f"{line['n']}",
+            accuracy(line["test_accuracy"]),
+            accuracy(line["test_accuracy_tta"]),
+            f"{line['train_seconds']:,.0f} s",
+            f"{line['flops'] / 1e12:,.0f} TFLOP",
+            f"{line['images_per_second']:,.0f}",
+            f"{line['data_share']:.2%}",
+        ]
+        for line in json.loads((RESULTS / "training.json").read_text())["budgets"]
+    ]
+    header = ["budget", "seeds", "one view", "six views", "training", "compute", "images/s", "waiting for data"]
+    return table(header, rows)
+
+
 if __name__ == "__main__":
-    for each in (scheduler, loaders):
+    for each in (scheduler, loaders, training):
         print(each(), end="\n\n")

@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--runs", default="runs/benchmark", help="folder of the runs; finished ones are not made again")
     parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--finished", action="store_true", help="train nothing: the result of the runs that are there")
     args, others = parser.parse_known_args()
     where = environment()
     fixed_step = count_flops(_fixed_step()[0], (3, 32, 32))[1]
@@ -134,7 +135,10 @@ def main() -> None:
     rows = []
     for seed in range(args.seeds):
         for budget in args.budgets:
-            rows.append(run(Path(args.runs) / f"b{budget:g}-s{seed}", args.data, budget, seed, others))
+            folder = Path(args.runs) / f"b{budget:g}-s{seed}"
+            if args.finished and not (folder / "summary.json").exists():
+                continue
+            rows.append(run(folder, args.data, budget, seed, others))
             print(f"budget {budget:g} seed {seed}: {rows[-1]['test_accuracy']:.2%}", flush=True)
     step = {
         "images_per_second": speed,

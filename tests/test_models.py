@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from training.models import NAMES, build_model, parameter_groups, whitening_filters
+from training.models import NAMES, build_model, parameter_groups
+from training.whitening import whitening_filters
 
 
 def seeded(seed=0):

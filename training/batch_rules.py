@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from loaders.device import sent
 from loaders.types import Batch, EpochPlan
 from training import pictures, selection
 from training.batch_memory import Memory
@@ -162,7 +163,7 @@ def _random_batch(rule: BatchRule, memory: Memory, offer: Offer) -> Batch | None
     num = len(offer.batch.images)
     bits = selection.random_bits(offer.plan, offer.index * rule.batch_size, num)
     positions = selection.random_subset(bits, selection.even_share(rule.keep, num, offer.index))
-    positions = torch.from_numpy(positions).to(offer.batch.images.device, non_blocking=True)
+    positions = sent(torch.from_numpy(positions), offer.batch.images.device)
     return _gather(rule, memory, pictures.take(offer.batch, positions))
 
 

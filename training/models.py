@@ -11,6 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from training.resnets import ResNet
+from training.whitening import random_filters, whitening_filters
+
 NAMES = ("rebarnet", "resnet18", "resnet8")
 WIDTHS = (64, 128, 256)
 """Channels of RebarNet's three groups at width 1."""
@@ -86,7 +89,7 @@ class RebarNet(nn.Module):
     def initialise(self, generator: Generator, images: Tensor | None) -> None:
         """Sets the whitening stem, the partial identities and the head, over PyTorch's default values."""
         with torch.no_grad():
-            filters = _random_filters(generator) if images is None else whitening_filters(images)
+            filters = random_filters(generator) if images is None else whitening_filters(images)
             self.stem.weight.copy_(torch.cat([filters, -filters]))
             self.stem.bias.zero_()
             for group in self.groups:
@@ -116,70 +119,6 @@ class _Group(nn.Module):
         return self.act(self.norm2(self.conv2(x)))
 
 
-class ResNet(nn.Module):
-    """The CIFAR ResNet of basic blocks (He et al., arXiv:1512.03385): the first group keeps the resolution."""
-
-    def __init__(self, num_classes: int, widths: tuple[int, ...], blocks: int) -> None:
-        super().__init__()
-        self.conv, self.norm = _conv3x3(3, widths[0]), nn.BatchNorm2d(widths[0])
-        layers, channels = [], widths[0]
-        for k, out in enumerate(widths):
-            for block in range(blocks):
-                layers.append(_BasicBlock(channels, out, stride=2 if k and not block else 1))
-                channels = out
-        self.blocks = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(channels, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.blocks(F.relu(self.norm(self.conv(images))))
-        return self.head(self.pool(x).flatten(1))
-
-
-class _BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = _conv3x3(in_channels, out_channels, stride=stride)
-        self.conv2 = _conv3x3(out_channels, out_channels)
-        self.norm1, self.norm2 = nn.BatchNorm2d(out_channels), nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or in_channels != out_channels:
-            shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
-
-
-def whitening_filters(images: Tensor, size: int = 2, eps: float = 5e-4) -> Tensor:
-    """Filters whose responses to the images' patches have the identity as second-moment matrix.
-
-    The eigenvectors of the patches' second moments, each over the root of its eigenvalue plus `eps`, which keeps
-    nearly empty directions from becoming amplified noise. Computed in float64; the sign of each is fixed.
-
-    Args:
-        images: [B, 3, H, W] float32, normalised.
-        size: side of the patches, in pixels.
-        eps: added to the eigenvalues.
-
-    Returns:
-        [3 * size * size, 3, size, size] float32, the largest eigenvalue first.
-
-    Raises:
-        ValueError: images of another rank or number of channels.
-    """
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"whitening_filters got shape {tuple(images.shape)}: needs [B, 3, H, W]")
-    patches = images.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2).double()
-    values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-    filters = (vectors / (values.clamp_min(0) + eps).sqrt()).T.flip(0)
-    strongest = filters.gather(1, filters.abs().argmax(1, keepdim=True))
-    return (filters * strongest.sign()).reshape(-1, 3, size, size).float()
-
-
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Sorts the trainable parameters by how they are stepped; every one is in exactly one list.
 
@@ -198,11 +137,6 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def _channels(base: int, width: float) -> int:
     """Scaled to a multiple of 8, the vector length of float32 filters; at least 8."""
     return max(8, round(base * width / 8) * 8)
-
-
-def _random_filters(generator: Generator) -> Tensor:
-    """[12, 3, 2, 2] orthonormal filters."""
-    return torch.linalg.qr(torch.randn(12, 12, generator=generator)).Q.reshape(12, 3, 2, 2)
 
 
 _conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from loaders.device import sent
 from loaders.rng import CHOICE, hash_array, mix
 from loaders.types import Batch, EpochPlan
 
@@ -30,7 +31,7 @@ def random_bits(plan: EpochPlan, first: int, num: int) -> np.ndarray:
 
 def uniforms(bits: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """float64 in [0, 1) out of 64 random bits each."""
-    return torch.from_numpy((bits >> np.uint64(11)) * 2.0**-53).to(device, non_blocking=True)
+    return sent(torch.from_numpy((bits >> np.uint64(11)) * 2.0**-53), torch.device(device))
 
 
 def percentiles(losses_B: Tensor, history_H: Tensor, strict: bool = False) -> Tensor:
