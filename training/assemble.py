@@ -21,7 +21,16 @@ from training.budget import make_budget
 from training.checkpoint import State
 from training.config import Config
 from training.coreset_file import Coreset, read_coreset
-from training.data import data_digest, make_mixer, make_randaugment, open_data, open_loader, warm_up, whole_split
+from training.data import (
+    clean_share,
+    data_digest,
+    make_mixer,
+    make_randaugment,
+    open_data,
+    open_loader,
+    warm_up,
+    whole_split,
+)
 from training.events import require_tensorboard
 from training.ledger import Ledger, count_flops
 from training.methods import MethodScheduler, make_scheduler
@@ -93,7 +102,7 @@ def assemble(
         subset, cost = (coreset.ids, coreset.weights), coreset.cost
         ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
     scheduler = make_scheduler(config, num_samples, *subset)
-    config = dataclasses.replace(config, design=scheduler.scheduler.design)
+    config = dataclasses.replace(config, design=scheduler.scheduler.design, clean_share=clean_share(config))
     plain = Augment(mean=config.mean, std=config.std)
     clean = dataclasses.replace(
         plain, crop_padding=config.crop_padding, pad_mode=config.pad_mode, flip=config.flip, cutout=config.cutout

@@ -68,6 +68,7 @@ class Config:
         mixer: how the pictures of a batch are mixed
         mixer_alpha: parameter of the mixer's Beta distribution; the method's own when not given
         clean_share: last share of the budget, without mixer and RandAugment
+        mixer_visits: visits per sample that pay for a mixed run; of one with fewer the rest is clean. 0 mixes all
         ema: decay per step of the averaged weights that are evaluated, such as 0.99; 0 evaluates the trained ones
         sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
@@ -127,6 +128,7 @@ class Config:
     mixer: Literal["none", "mixup", "cutmix", "ricap"] = "none"
     mixer_alpha: float | None = None
     clean_share: float = 0.0
+    mixer_visits: float = 0.0
     ema: float = 0.0
     sides: tuple[int, ...] = (24, 24, 32)
     mean: tuple[float, float, float] | None = None
@@ -148,7 +150,7 @@ class Config:
         for name in ("lr", "muon_lr", "head_lr", "width"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name):g}")
-        for name in ("final_lr", "weight_decay", "eval_every"):
+        for name in ("final_lr", "weight_decay", "eval_every", "mixer_visits"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("momentum", "label_smoothing", "clean_share", "ema"):

@@ -59,6 +59,22 @@ def make_randaugment(config: Config) -> RandAugment | None:
     return None if config.randaugment is None else RandAugment(*config.randaugment, version)
 
 
+def clean_share(config: Config) -> float:
+    """Last share of the budget without mixing: `clean_share`, or more where the run's visits do not pay for mixing.
+
+    Strong mixing needs many visits per sample: a run of V visits mixes for the share V / mixer_visits of its budget.
+
+    Errors:
+        ValueError: the visits cannot be told beforehand.
+    """
+    if not config.mixer_visits:
+        return config.clean_share
+    if config.budget_unit == "seconds":
+        raise ValueError("mixer_visits needs a budget that tells the visits; with seconds choose clean_share yourself")
+    visits = config.budget * config.epochs * (config.epoch_share if config.budget_unit == "epochs" else 1)
+    return max(config.clean_share, 1 - visits / config.mixer_visits)
+
+
 def warm_up(loader, batch_size: int) -> None:
     """Draw one batch and drop it, so that what the loader compiles or opens is not on the training clock."""
     for _ in loader.epoch(EpochPlan(np.zeros(batch_size, np.int64))):

@@ -1,6 +1,7 @@
 """Mixed batches in training: who is credited, when mixing ends, and what the reference's way of crediting does."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from loaders.types import Batch, EpochPlan, Mix
 from training import checkpoint, record
 from training.budget import Budget
 from training.checkpoint import State
+from training.config import Config
+from training.data import clean_share
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, update_average
 from training.precision import choose_precision
@@ -145,3 +148,13 @@ def test_a_mixed_run_is_credited_by_share(quick_args, tmp_path, mixer):
     assert shares.sum() == pytest.approx(summary["samples"], rel=1e-4)
     assert (summary["mixer"], summary["backend"]) == (mixer, "fused")
     assert not torch.equal(content["average"]["head.weight"], content["model"]["head.weight"])
+
+
+def test_mixing_follows_the_visits_per_sample():
+    """Ten epochs of 30 % are three visits: mixed throughout when three are asked for, half of the run when six are."""
+    config = Config(budget=0.3, epochs=10, mixer="ricap")
+    shares = {v: clean_share(dataclasses.replace(config, mixer_visits=v)) for v in (0, 2, 3, 6, 30)}
+    assert shares == pytest.approx({0: 0, 2: 0, 3: 0, 6: 0.5, 30: 0.9})
+    assert clean_share(dataclasses.replace(config, mixer_visits=6, clean_share=0.7)) == 0.7
+    with pytest.raises(ValueError, match="seconds"):
+        clean_share(dataclasses.replace(config, mixer_visits=6, budget_unit="seconds", budget=60))
