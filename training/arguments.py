@@ -112,7 +112,12 @@ def _files_first(argv: list[str]) -> tuple[list[str], list[str]]:
             files.append(value if equals else next(rest, ""))
         else:
             others.append(argument)
-    return files, others
+    return files, underscored(others)
+
+
+def underscored(argv: list[str]) -> list[str]:
+    """Options written with dashes, --budget-unit, by their names, --budget_unit; values are left alone."""
+    return [re.sub(r"^--[\w-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), item) for item in argv]
 
 
 def _config(values) -> Config:

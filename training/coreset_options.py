@@ -3,6 +3,7 @@
 Knows names, types and limits; must not know how a method scores or chooses.
 """
 
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 from loaders.rng import CORESET, mix
-from training.arguments import parser_sentence
+from training.arguments import parser_sentence, underscored
 from training.config import Config
 
 # method -> proxies and epochs of each where the command line does not say
@@ -125,7 +126,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
     parser.add_class_arguments(Options, as_group=False, skip={"balanced"})
     parser.add_argument("--balanced", action="store_true", help="choose the share of each class, not of all together")
     try:
-        values = parser.parse_args(argv)
+        values = parser.parse_args(underscored(sys.argv[1:] if argv is None else argv))
     except ArgumentError as error:
         raise ValueError(parser_sentence(str(error))) from None
     return Options(**{field.name: getattr(values, field.name) for field in fields(Options)})

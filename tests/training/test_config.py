@@ -125,3 +125,9 @@ def test_resume_takes_the_settings_of_the_run(tmp_path, monkeypatch):
     assert parse_args(["--budget", "0.3", "--resume"])[0].epochs == 7, "a finished run is not continued"
     with pytest.raises(ValueError, match="leave --out out"):
         parse_args(["--resume", str(first), "--out", "elsewhere"])
+
+
+def test_options_may_be_written_with_dashes(tmp_path):
+    config, _ = parse_args(["--budget-unit", "flops", "--batch-size=50", f"--out={tmp_path}/a-b", "--method", "p-sgd"])
+    assert (config.budget_unit, config.batch_size, config.method) == ("flops", 50, "p-sgd")
+    assert config.out == f"{tmp_path}/a-b"
