@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from training.mirror import MirrorConv2d, side_by_side, stacked
 from training.models import NAMES, build_model, parameter_groups
-from training.whitening import whitening_filters
+from training.whitening import random_filters, whitening_filters
 
 
 def seeded(seed=0):
@@ -54,23 +55,60 @@ def test_resnet_starts_from_pytorchs_default_distribution():
 def test_whitened_patches_have_the_identity_as_second_moment():
     images = smooth_images()
     filters = whitening_filters(images, eps=0.0)
-    responses = torch.nn.functional.conv2d(images.double(), filters.double()).transpose(0, 1).flatten(1)
+    both = torch.cat([images, images.flip(3)])
+    responses = torch.nn.functional.conv2d(both.double(), filters.double()).transpose(0, 1).flatten(1)
     second_moment = responses @ responses.T / responses.shape[1]
     torch.testing.assert_close(second_moment, torch.eye(12).double(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("filters", [whitening_filters(smooth_images()), random_filters(seeded())])
+def test_filters_are_even_and_then_odd(filters):
+    torch.testing.assert_close(filters.flip(3), torch.cat([filters[:6], -filters[6:]]))
 
 
 def test_whitening_is_frozen_and_both_signs_are_kept():
     images = smooth_images()
     model = build_model("rebarnet", 10, generator=seeded(), whitening_images=images)
-    filters = whitening_filters(images)
-    assert torch.equal(model.stem.weight, torch.cat([filters, -filters]))
+    even, odd = whitening_filters(images).chunk(2)
+    assert torch.equal(model.stem.weight, torch.cat([even, -even, odd, -odd]))
     assert not model.stem.weight.requires_grad
 
 
 def test_first_channels_of_a_new_group_pass_through():
-    group = build_model("rebarnet", 10, generator=seeded()).groups[0]
-    x = torch.randn(2, 24, 8, 8, generator=seeded())
-    torch.testing.assert_close(group.conv1(x)[:, :24], x)
+    first, second, _ = build_model("rebarnet", 10, generator=seeded()).groups
+    for conv, channels, count in ((first.conv1, 24, 18), (first.conv2, 64, 32), (second.conv1, 64, 32)):
+        x = torch.randn(2, channels, 8, 8, generator=seeded())
+        torch.testing.assert_close(conv(x)[:, :count], x[:, :count])
+
+
+def test_a_mirror_convolution_commutes_with_mirroring():
+    conv = MirrorConv2d(10, 8, fixed=4)
+    swap = [0, 1, 2, 3, 7, 8, 9, 4, 5, 6]
+    x = torch.randn(2, 10, 6, 7, generator=seeded())
+    ahead, behind = conv(x), conv(x.flip(3)[:, swap])
+    torch.testing.assert_close(behind, ahead.flip(3).roll(4, 1))
+    assert not torch.allclose(behind[:, :4], ahead[:, :4].flip(3)), "the halves must not be the same channels"
+
+
+def test_halves_side_by_side_and_back():
+    x = torch.arange(2 * 6 * 2 * 3.0).reshape(2, 6, 2, 3).contiguous(memory_format=torch.channels_last)
+    wide = side_by_side(x)
+    assert wide.shape == (2, 3, 2, 6)
+    assert wide.data_ptr() == x.data_ptr()
+    values = {c: {*x[0, c].flatten().tolist(), *x[0, 3 + c].flatten().tolist()} for c in range(3)}
+    assert all({*wide[0, c].flatten().tolist()} == values[c] for c in range(3))
+    assert torch.equal(stacked(wide), x)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 24), (32, 32), (20, 40)])
+def test_rebarnet_does_not_tell_a_picture_from_its_mirror_image(height, width):
+    images = smooth_images()
+    model = build_model("rebarnet", 10, generator=seeded(), width=0.25, whitening_images=images)
+    x = torch.randn(4, 3, height, width, generator=seeded()).to(memory_format=torch.channels_last)
+    model(x)  # statistics that are not those of the beginning
+    for mode in (model.train(), model.eval()):
+        torch.testing.assert_close(mode(x.flip(3)), mode(x), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(mode(x.flip(2)), mode(x), rtol=1e-2)
 
 
 def test_every_trainable_parameter_is_in_one_group():
@@ -78,7 +116,7 @@ def test_every_trainable_parameter_is_in_one_group():
     groups = parameter_groups(model)
     listed = [id(p) for group in groups.values() for p in group]
     assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-    assert [len(groups[kind]) for kind in ("filters", "stem_bias", "biases", "head")] == [6, 1, 6, 1]
+    assert [len(groups[kind]) for kind in ("filters", "biases", "head")] == [6, 6, 1]
     assert all(p.ndim == 1 for p in groups["biases"])
 
 

@@ -55,7 +55,6 @@ class Config:
         lr: rate of SGD at the first step
         head_lr: rate of SGD beside Muon for the last layer's matrix
         final_lr: rate behind the last step
-        stem_span: share of the run in which the bias behind the whitening filters learns, beside Muon
         momentum: momentum of SGD
         nesterov: Nesterov's form of the momentum
         weight_decay: L2 term on all parameters of SGD
@@ -115,7 +114,6 @@ class Config:
     lr: float = 1.25
     head_lr: float = 1.0
     final_lr: float = 0.0
-    stem_span: float = 0.375
     momentum: float = 0.85
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -156,8 +154,6 @@ class Config:
         for name in ("momentum", "label_smoothing", "clean_share", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name):g}")
-        if not 0 < self.stem_span <= 1:
-            raise ValueError(f"stem_span must be above 0 and at most 1, got {self.stem_span:g}")
         if self.sides and min(self.sides) < 8:
             raise ValueError(f"sides are at least 8 pixels, got {min(self.sides)}")
 

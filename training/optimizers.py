@@ -13,8 +13,7 @@ def build_optimizers(model: nn.Module, config: Config) -> list[torch.optim.Optim
     """SGD alone, or Muon for the convolution filters and SGD for the rest.
 
     Returns:
-        optimisers whose groups each have `base_lr`, the rate at the first step, and `span`, the share of the run in
-        which the rate falls to its end.
+        optimisers whose groups each have `base_lr`, the rate at the first step.
     """
     groups = parameter_groups(model)
     if config.optimizer == "sgd":
@@ -23,16 +22,11 @@ def build_optimizers(model: nn.Module, config: Config) -> list[torch.optim.Optim
     in_bf16 = config.precision in ("auto", "bf16") and has_native_bf16(filters[0].device)
     dtype = torch.bfloat16 if in_bf16 else torch.float32
     muon = Muon([_group(filters, config.muon_lr)], lr=config.muon_lr, dtype=dtype)
-    rest = [
-        _group(groups["stem_bias"], config.lr, config.stem_span),
-        _group(groups["biases"], config.lr),
-        _group(groups["head"], config.head_lr),
-    ]
-    return [muon, _sgd([group for group in rest if group["params"]], config)]
+    return [muon, _sgd([_group(groups["biases"], config.lr), _group(groups["head"], config.head_lr)], config)]
 
 
-def _group(params: list[nn.Parameter], base_lr: float, span: float = 1.0) -> dict:
-    return {"params": params, "lr": base_lr, "base_lr": base_lr, "span": span}
+def _group(params: list[nn.Parameter], base_lr: float) -> dict:
+    return {"params": params, "lr": base_lr, "base_lr": base_lr}
 
 
 def _sgd(groups: list[dict], config: Config) -> torch.optim.SGD:

@@ -44,16 +44,16 @@ class StepRule:
     scoring_flops: dict[int | None, float] = field(default_factory=dict)
 
     def set_rates(self, optimizers: list[torch.optim.Optimizer], progress: float) -> float:
-        """Set each parameter group's rate by its `base_lr` and `span`; returns the first's."""
+        """Set each parameter group's rate by its `base_lr`; returns the first's."""
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate(progress, group["base_lr"], group["span"])
+                group["lr"] = self.rate(progress, group["base_lr"])
         return optimizers[0].param_groups[0]["lr"]
 
-    def rate(self, progress: float, base_lr: float, span: float = 1.0) -> float:
-        """Learning rate: from `base_lr` to `final_lr` in the share `span` of the budget."""
+    def rate(self, progress: float, base_lr: float) -> float:
+        """Learning rate: from `base_lr` to `final_lr`."""
         steps = self.budget.total_steps
-        return linear(progress, base_lr, self.final_lr, span * (steps - 1) / steps if self.arazo and steps else span)
+        return linear(progress, base_lr, self.final_lr, (steps - 1) / steps if self.arazo and steps else 1.0)
 
     def side(self, progress: float) -> int | None:
         """Height and width of the pictures; None is their own."""

@@ -1,35 +1,54 @@
-"""Filters that whiten the patches of pictures: RebarNet's frozen first layer. Knows tensors only."""
+"""Filters that whiten the patches of pictures: RebarNet's frozen first layer. Knows tensors only.
+
+Half of the filters are even under mirroring left to right, half are odd: over pictures and their mirror images, sum
+and difference of a patch's two columns are uncorrelated, so each is whitened by itself.
+"""
 
 import torch
 from torch import Generator, Tensor
 
+COMPONENTS = 12
+"""Of a 2x2 patch of RGB: first 6 even ones, then 6 odd ones."""
 
-def whitening_filters(images: Tensor, size: int = 2, eps: float = 5e-4) -> Tensor:
-    """Filters whose responses to the images' patches have the identity as second-moment matrix.
 
-    The eigenvectors of the patches' second moments, each over the root of its eigenvalue plus `eps`, which keeps
-    nearly empty directions from becoming amplified noise. Computed in float64; the sign of each is fixed.
+def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
+    """Filters whose responses to 2x2 patches of the images and of their mirror images have the identity as
+    second-moment matrix.
+
+    The eigenvectors of the second moments, each over the root of its eigenvalue plus `eps`, which keeps nearly empty
+    directions from becoming amplified noise. Computed in float64; the sign of each is fixed.
 
     Args:
         images: [B, 3, H, W] float32, normalised.
-        size: side of the patches, in pixels.
         eps: added to the eigenvalues.
 
     Returns:
-        [3 * size * size, 3, size, size] float32, the largest eigenvalue first.
+        [12, 3, 2, 2] float32, even ones and then odd ones, in each half the largest eigenvalue first.
 
     Raises:
         ValueError: images of another rank or number of channels.
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"whitening_filters got shape {tuple(images.shape)}: needs [B, 3, H, W]")
-    patches = images.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2).double()
-    values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-    filters = (vectors / (values.clamp_min(0) + eps).sqrt()).T.flip(0)
-    strongest = filters.gather(1, filters.abs().argmax(1, keepdim=True))
-    return (filters * strongest.sign()).reshape(-1, 3, size, size).float()
+    columns = images.double().unfold(2, 2, 1).permute(0, 2, 3, 1, 4).flatten(3)  # [B, H - 1, W, 6]
+    left, right = (part.flatten(0, 2) for part in (columns[:, :, :-1], columns[:, :, 1:]))
+    return _filters(_whitening(left + right, eps), _whitening(left - right, eps)).float()
+
+
+def _whitening(values_NK: Tensor, eps: float) -> Tensor:
+    """[K, K] rows whose products with values / sqrt(2) are white."""
+    values, vectors = torch.linalg.eigh(values_NK.T @ values_NK / (2 * len(values_NK)))
+    rows = (vectors / (values.clamp_min(0) + eps).sqrt()).T.flip(0)
+    strongest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
+    return rows * strongest.sign()
 
 
 def random_filters(generator: Generator) -> Tensor:
-    """[12, 3, 2, 2] orthonormal filters."""
-    return torch.linalg.qr(torch.randn(12, 12, generator=generator)).Q.reshape(12, 3, 2, 2)
+    """[12, 3, 2, 2] orthonormal filters, even ones and then odd ones."""
+    return _filters(*(torch.linalg.qr(torch.randn(6, 6, generator=generator)).Q for _ in range(2)))
+
+
+def _filters(even: Tensor, odd: Tensor) -> Tensor:
+    """[6, 6] rows over channel and height, for sum and difference of the columns over sqrt(2) -> [12, 3, 2, 2]."""
+    both = torch.stack((torch.cat((even, odd)), torch.cat((even, -odd))), -1)
+    return both.reshape(COMPONENTS, 3, 2, 2) / 2**0.5

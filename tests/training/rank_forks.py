@@ -67,7 +67,7 @@ def train_plainly(data: Path, folder: Path) -> int:
         with torch.no_grad():
             for p in network.parameters():
                 p.copy_(torch.linspace(-0.5, 0.5, p.numel()).reshape(p.shape).sin())
-        optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.1, "span": 1.0}], momentum=0.9)
+        optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.1}], momentum=0.9)
         state = State(network, [optimizer], ImportanceTable(NUM_SAMPLES), Ledger(NUM_SAMPLES))
         state.network = ranks.distribute(network, CPU)
         augment = Augment(crop_padding=2, flip=True, mean=(0.5,) * 3, std=(0.25,) * 3)

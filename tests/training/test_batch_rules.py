@@ -65,7 +65,7 @@ class Spy(nn.Module):
 
 
 def sgd(model: nn.Module, lr: float) -> list:
-    return [torch.optim.SGD([{"params": list(model.parameters()), "base_lr": lr, "span": 1.0}], lr=lr)]
+    return [torch.optim.SGD([{"params": list(model.parameters()), "base_lr": lr}], lr=lr)]
 
 
 def make(name: str, steps: int = 10_000, lr: float = 0.02, unit="steps", cost=0.0, **options) -> tuple[State, StepRule]:

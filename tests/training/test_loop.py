@@ -36,7 +36,7 @@ def make_model() -> torch.nn.Module:
 
 
 def sgd(model, lr=0.1):
-    return [torch.optim.SGD([{"params": list(model.parameters()), "base_lr": lr, "span": 1.0}], lr=lr)]
+    return [torch.optim.SGD([{"params": list(model.parameters()), "base_lr": lr}], lr=lr)]
 
 
 class Replay:
@@ -136,12 +136,12 @@ def test_rates_of_the_reference():
 
 def test_every_group_falls_from_its_own_rate():
     a, b = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
-    groups = [{"params": [a], "base_lr": 1.0, "span": 1.0}, {"params": [b], "base_lr": 0.2, "span": 0.5}]
+    groups = [{"params": [a], "base_lr": 1.0}, {"params": [b], "base_lr": 0.2}]
     optimizer, rule = torch.optim.SGD(groups, lr=1), make_rule(4)
     assert rule.set_rates([optimizer], 0.25) == 0.75
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 0.1])
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 0.15])
     rule.set_rates([optimizer], 0.5)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5, 0.0])
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5, 0.1])
 
 
 def test_evaluation_counts_every_sample_and_leaves_the_model_as_it_was():

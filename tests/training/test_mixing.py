@@ -56,7 +56,7 @@ def scores_of_a_perfect_network(mixer, arazo: bool) -> tuple[np.ndarray, np.ndar
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(CLASSES, CLASSES, bias=False))
     with torch.no_grad():
         network[1].weight.copy_(20 * torch.eye(CLASSES))
-    optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.0, "span": 1.0}], lr=0.0)
+    optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.0}], lr=0.0)
     state = State(network, [optimizer], ImportanceTable(NUM), Ledger(NUM))
     rule = StepRule(Budget("steps", 10_000, 8), 50, FP32, {None: 1.0}, arazo=arazo)
     for epoch in range(20):
@@ -89,7 +89,7 @@ def test_the_references_mixup_credits_the_first_picture_wholly():
         network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(CLASSES, CLASSES, bias=False))
         with torch.no_grad():
             network[1].weight.copy_(torch.eye(CLASSES))
-        optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.0, "span": 1.0}], lr=0.0)
+        optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.0}], lr=0.0)
         state = State(network, [optimizer], ImportanceTable(NUM), Ledger(NUM), plan=EpochPlan(np.arange(50), key=7))
         rule = StepRule(Budget("steps", 100, 8), 50, FP32, {None: 1.0}, arazo=arazo)
         list(train_epoch(state, Painted(Mixup(), labels, seen), rule))
@@ -117,7 +117,7 @@ def test_the_last_share_of_the_budget_is_clean():
                 yield batch
 
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(CLASSES, CLASSES))
-    optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.1, "span": 1.0}], lr=0.1)
+    optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.1}], lr=0.1)
     state = State(network, [optimizer], ImportanceTable(NUM), Ledger(NUM), plan=EpochPlan(np.arange(NUM)))
     rule = StepRule(Budget("steps", 8, 8), 50, FP32, {None: 1.0}, clean_share=0.25)
     loaders = Named(RICAP(), labels, labels), Named(None, labels, labels)

@@ -18,14 +18,13 @@ def test_every_trainable_parameter_is_stepped_once(name, optimizer):
     assert sorted(stepped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
-def test_muon_takes_the_filters_and_the_stem_stops_early():
+def test_muon_takes_the_filters_and_each_kind_has_its_rate():
     model = build_model("rebarnet", 10, generator=torch.Generator().manual_seed(0), width=0.25)
     config = Config()
     muon, sgd = build_optimizers(model, config)
     assert isinstance(muon, Muon)
     assert {p.ndim for p in muon.param_groups[0]["params"]} == {4}
-    rates = [(group["base_lr"], group["span"]) for group in sgd.param_groups]
-    assert rates == [(config.lr, config.stem_span), (config.lr, 1.0), (config.head_lr, 1.0)]
+    assert [group["base_lr"] for group in sgd.param_groups] == [config.lr, config.head_lr]
 
 
 def test_the_reference_is_one_group_of_plain_momentum():
