@@ -35,9 +35,11 @@ class RebarNet(nn.Module):
         self.stem = nn.Conv2d(3, 2 * COMPONENTS, 2, bias=False)
         self.stem.weight.requires_grad_(False)
         self.act = nn.GELU()
-        first = _Group(2 * COMPONENTS, widths[0], fixed=COMPONENTS)
-        others = (_Group(a, b) for a, b in pairwise(widths))
-        self.groups = nn.ModuleList([first, *others])
+        last = len(widths) - 1
+        self.groups = nn.ModuleList(
+            _Group(a, b, fixed=0 if k else COMPONENTS, third=k == last)
+            for k, (a, b) in enumerate(pairwise((2 * COMPONENTS, *widths)))
+        )
         self.head = nn.Linear(widths[-1] // 2, num_classes, bias=False)
 
     def initialise(self, generator: Generator, images: Tensor | None) -> None:
@@ -46,9 +48,9 @@ class RebarNet(nn.Module):
             filters = random_filters(generator) if images is None else whitening_filters(images)
             even, odd = filters.chunk(2)
             self.stem.weight.copy_(torch.cat([even, -even, odd, -odd]))
-            for group in self.groups:
-                group.conv1.pass_through()
-                group.conv2.pass_through()
+            for module in self.modules():
+                if isinstance(module, MirrorConv2d):
+                    module.pass_through()
             self.head.weight.mul_(0.1 / self.head.weight.std(correction=0))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -59,21 +61,23 @@ class RebarNet(nn.Module):
 
 
 class _Group(nn.Module):
-    """Two 3x3 convolutions, the resolution halved after the first: [B, in, H, W] -> [B, out, (H - 1) // 2, ...]."""
+    """Two 3x3 convolutions, the resolution halved after the first, and perhaps a third beside an identity:
+    [B, in, H, W] -> [B, out, (H - 1) // 2, (W - 1) // 2]."""
 
-    def __init__(self, in_channels: int, out_channels: int, fixed: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, fixed: int = 0, third: bool = False) -> None:
         super().__init__()
         self.conv1 = MirrorConv2d(in_channels, out_channels, fixed)
         self.conv2 = MirrorConv2d(out_channels, out_channels)
-        self.norm1, self.norm2 = _shift_norm(out_channels // 2), _shift_norm(out_channels // 2)
+        self.conv3 = MirrorConv2d(out_channels, out_channels) if third else None
+        self.norms = nn.ModuleList(_shift_norm(out_channels // 2) for _ in range(3 if third else 2))
         self.act = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._normalise(self.norm1, F.max_pool2d(self.conv1(x), 3, 2))
-        return self._normalise(self.norm2, self.conv2(x))
-
-    def _normalise(self, norm: nn.Module, x: Tensor) -> Tensor:
-        return stacked(self.act(norm(side_by_side(x))))
+        start = self.act(self.norms[0](side_by_side(F.max_pool2d(self.conv1(x), 3, 2))))
+        x = self.act(self.norms[1](side_by_side(self.conv2(stacked(start)))))
+        if self.conv3 is not None:
+            x = self.act(self.norms[2](side_by_side(self.conv3(stacked(x)))) + start)
+        return stacked(x)
 
 
 def _shift_norm(channels: int) -> nn.BatchNorm2d:
