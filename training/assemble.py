@@ -36,7 +36,7 @@ from training.ledger import Ledger, count_flops
 from training.methods import MethodScheduler, make_scheduler
 from training.models import build_model
 from training.optimizers import build_optimizers
-from training.precision import Precision, choose_device, choose_precision, default_epochs
+from training.precision import Precision, choose_device, choose_precision, default_size
 from training.ranks import Ranks
 from training.step_rule import StepRule
 
@@ -86,11 +86,13 @@ def assemble(
     if device.index is not None:
         torch.cuda.set_device(device)
     precision = choose_precision(config.precision, device)
+    epochs, width = default_size(device)
     config = dataclasses.replace(
         config,
         device=str(device) if ranks.is_alone else device.type,
         precision=precision.name,
-        epochs=config.epochs or default_epochs(device),
+        epochs=config.epochs or epochs,
+        width=config.width or (width if config.model == "rebarnet" else 1.0),
         mean=config.mean or manifest.mean,
         std=config.std or manifest.std,
     )

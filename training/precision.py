@@ -44,9 +44,9 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     raise ValueError(f"unknown precision {name!r}: allowed are auto, bf16, fp16, fp32")
 
 
-def default_epochs(device: torch.device) -> int:
-    """Epochs of the default recipe's full budget: what two cores train in a quarter of an hour."""
-    return 17 if has_native_bf16(device) else 8
+def default_size(device: torch.device) -> tuple[int, float]:
+    """Epochs of the default full budget and width of RebarNet: what two cores train in a quarter of an hour."""
+    return (11, 1.0) if has_native_bf16(device) else (8, 0.625)
 
 
 def has_native_bf16(device: torch.device) -> bool:
