@@ -116,7 +116,7 @@ def test_every_trainable_parameter_is_in_one_group():
     groups = parameter_groups(model)
     listed = [id(p) for group in groups.values() for p in group]
     assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-    assert [len(groups[kind]) for kind in ("filters", "biases", "head")] == [6, 6, 1]
+    assert [len(groups[kind]) for kind in ("filters", "biases", "head")] == [7, 7, 1]
     assert all(p.ndim == 1 for p in groups["biases"])
 
 
