@@ -21,7 +21,7 @@ class Config:
     Args:
         data: folder made by a script of convert/ (train.beton, test.beton, manifest.json)
         out: folder for the results; a new runs/<name>/ when not given
-        method: how samples are chosen (docs/methods.md): uniform, scan, fixed, p-sgd, c-sgd, active-bias, rank, loss,
+        method: how samples are chosen (docs/methods.md): scan, uniform, fixed, p-sgd, c-sgd, active-bias, rank, loss,
             el2n, infobatch, orderdp, selective-backprop, ordered-sgd, grad-norm, random-batch; or FILE.py:FUNCTION
         coreset: file of `python -m training.coreset`; only its samples are trained on, and the run is charged with
             its cost
@@ -85,7 +85,7 @@ class Config:
 
     data: str = "data/cifar10"
     out: str | None = None
-    method: str = "uniform"
+    method: str = "scan"
     coreset: str | None = None
     keep: float | None = None
     presample: int = 3

@@ -9,6 +9,7 @@ NUM_TRAIN, NUM_TEST = 600, 200
 QUICK = {
     "model": "resnet8",
     "width": 0.5,
+    "method": "uniform",
     "optimizer": "sgd",
     "lr": 0.05,
     "label_smoothing": 0.1,

@@ -21,7 +21,14 @@ from training.loop import train_epoch
 from training.stop import StopRequest
 
 NAMES = ("disc", "cross", "bar")
-TINY = {"model": "rebarnet", "width": 0.25, "sides": (24,), "batch_size": 50, "label_smoothing": 0.0}
+TINY = {
+    "method": "uniform",
+    "model": "rebarnet",
+    "width": 0.25,
+    "sides": (24,),
+    "batch_size": 50,
+    "label_smoothing": 0.0,
+}
 PLAIN = {"precision": "fp32", "backend": "fused"}
 SHARP = {"method": "p-sgd", "smoothing": 0.1, "score": "latest"}
 

@@ -82,7 +82,7 @@ def test_a_budget_below_one_step_is_refused():
 
 
 def test_the_unit_is_in_the_name():
-    assert run_name(Config(budget=0.3, budget_unit="epochs")) == "cifar10-uniform-b0.3epochs-s0"
+    assert run_name(Config(budget=0.3, budget_unit="epochs")) == "cifar10-scan-b0.3epochs-s0"
 
 
 @pytest.mark.parametrize(("unit", "steps"), [("epochs", 13), ("flops", 13), ("seconds", None)])

@@ -51,7 +51,7 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--budgt", "0.3"], "unrecognized arguments: --budgt 0.3"),
         (["--config", "nowhere.yaml"], "cannot read the configuration nowhere.yaml: No such file"),
         (["--resume", "nowhere"], "--resume nowhere: there is no such file or folder"),
-        (["--resume"], "--resume: there is no unfinished run runs/cifar10-uniform-b1-s0"),
+        (["--resume"], "--resume: there is no unfinished run runs/cifar10-scan-b1-s0"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(tmp_path, monkeypatch, arguments, sentence):
