@@ -24,9 +24,10 @@ def draw_budget_curve(result: dict, path: str | os.PathLike) -> None:
     axes.set(
         xlabel="budget: share of the training set drawn in each epoch",
         ylabel="test accuracy at the last epoch (%)",
-        title=f"CIFAR-10, default configuration, uniform draws; {len(result['runs'])} runs, a point each",
-        xlim=(0, 1.05),
+        title=f"CIFAR-10, default configuration; {len(result['runs'])} runs, a point each",
+        xlim=(0, 1.1),
     )
+    axes.margins(y=0.1)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
