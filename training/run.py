@@ -97,7 +97,9 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     where = f"continuing {folder} behind step {state.ledger.steps:,}" if content else f"results go to {folder}"
     feed = [job.train_loader.residence] if job.device.type == "cuda" else []
     chosen = [f"core-set: {coreset_text(job.coreset.summary(config.coreset))}, {payer(config)}"] if job.coreset else []
-    for line in (job.precision.reason, *feed, *chosen, where):
+    length = "" if config.budget_unit == "seconds" else f", {job.config.epochs} epochs at the full budget"
+    size = f"{job.config.model} at width {job.config.width:g}{length}"
+    for line in (job.precision.reason, size, *feed, *chosen, where):
         console.print(line, highlight=False, soft_wrap=True)
     try:
         train(job, state, folder, console, stop)
