@@ -136,7 +136,7 @@ class IndexScheduler:
         passes = 0 if design in ("replacement", "scan") else (k - 1) // n  # whole ones, ahead of the last or only one
         k -= passes * n
         weights = sampling.check_weights(wanted, n, {"replacement": 1, "pool": 0}.get(design, k))
-        if importance is None and not known.visits.any() and _is_constant(weights):
+        if importance is None and (scores is None or not known.visits.any()) and _is_constant(weights):
             weights = None  # nothing is known: the draw of "uniform"
         key = mix(self.seed, DRAW, epoch)
         if design == "credit":

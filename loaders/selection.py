@@ -6,14 +6,15 @@ bytes together); only the latter, a few per cent, are compared exactly.
 This module imports neither torch nor a backend.
 """
 
+import math
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from loaders.parallel import for_blocks
-from loaders.rng import hash64, hash_array, mix
-from loaders.simd import trailing_zeros
+from loaders.rng import hash64, mix
+from loaders.simd import count_ones, trailing_zeros
 
 BLOCK = 4096  # ids per block: its keys stay in the L1 cache
 _WORDS = BLOCK // 64
@@ -108,10 +109,14 @@ def _extract(first, last, bits, offsets, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def set_bits(bits, ids):
-    """Set the bits of these ids (int64) in the uint64 array `bits`."""
-    for i in ids:
-        bits[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
+def _offsets(bits, offsets):
+    """How many bits are set ahead of each block; returns how many there are."""
+    total = 0
+    for block in range(len(offsets)):
+        offsets[block] = total
+        for word in range(block * _WORDS, (block + 1) * _WORDS):
+            total += np.int64(count_ones(bits[word]))
+    return total
 
 
 def bit_array(n: int) -> np.ndarray:
@@ -121,11 +126,45 @@ def bit_array(n: int) -> np.ndarray:
 
 def ids_of_bits(bits: np.ndarray, threads: int | None = None) -> np.ndarray:
     """The set bits as ascending ids, int64."""
-    counts = np.bitwise_count(bits.reshape(-1, _WORDS)).sum(axis=1, dtype=np.int64)
-    offsets = np.concatenate(([0], np.cumsum(counts)))
-    out = np.empty(offsets[-1], np.int64)
-    for_blocks(_extract, len(counts), bits, offsets, out, threads=threads, grain=_GRAIN * 4)
+    offsets = np.empty(len(bits) // _WORDS, np.int64)
+    out = np.empty(_offsets(bits, offsets), np.int64)
+    for_blocks(_extract, len(offsets), bits, offsets, out, threads=threads, grain=_GRAIN * 4)
     return out
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _sample(race, key, weights, n, places_key, ids, out):
+    """Keys of ids drawn with repeats."""
+    for j in range(len(ids)):
+        ids[j] = np.int64(np.float64(hash64(places_key, np.uint64(j)) >> np.uint64(11)) * 2.0**-53 * n)
+    _exact_keys(0, (len(ids) + BLOCK - 1) // BLOCK, race, key, weights, ids, out)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _split(race, key, weights, n, low, high, surely, perhaps, offsets):
+    """All that threads do for many ids, in one call for few: how many are surely chosen; those perhaps, and their keys."""
+    blocks = len(offsets)
+    if race:
+        _mark_race(0, blocks, key, weights, n, low, high, surely, perhaps)
+    else:
+        _mark_plain(0, blocks, key, weights, n, low, high, surely, perhaps)
+    num_sure = _offsets(surely, offsets)
+    ids = np.empty(_offsets(perhaps, offsets), np.int64)
+    _extract(0, blocks, perhaps, offsets, ids)
+    keys = np.empty(len(ids))
+    _exact_keys(0, (len(ids) + BLOCK - 1) // BLOCK, race, key, weights, ids, keys)
+    return num_sure, ids, keys
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_smallest(bits, ids, keys, count, threshold):
+    """Set the bits of `count` ids: those with keys below the threshold, and the first of those that are equal to it."""
+    for j in range(len(ids)):
+        count -= keys[j] < threshold
+    for j in range(len(ids)):
+        is_tie = keys[j] == threshold and count > 0
+        count -= is_tie
+        bits[ids[j] >> 6] |= np.uint64(keys[j] < threshold or is_tie) << np.uint64(ids[j] & 63)
 
 
 class Smallest(NamedTuple):
@@ -145,48 +184,46 @@ def k_smallest(weights: np.ndarray | None, n: int, k: int, key: int, race: bool 
         race: keys Exp(1) / weight, where weight zero is never chosen; otherwise uniform(0, 1) - weight.
     """
     weights = np.empty(0, np.float32) if weights is None else weights
-    key, mark = np.uint64(key), _mark_race if race else _mark_plain
-
-    def exact_keys(ids):
-        keys = np.empty(len(ids))
-        blocks = -(-len(ids) // BLOCK)
-        for_blocks(_exact_keys, blocks, race, key, weights, ids, keys, threads=threads, grain=_GRAIN)
-        return keys
-
-    sample = np.empty(0)
+    key, blocks = np.uint64(key), -(-n // BLOCK)
+    surely, perhaps, sample = bit_array(n), bit_array(n), np.empty(0)
     if n > 2 * BLOCK:
         size = int(n ** (2 / 3))
-        places = (hash_array(mix(int(key), size), np.arange(size)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        sample = exact_keys((places * n).astype(np.int64))
-        sample.sort()
-    surely, perhaps = bit_array(n), bit_array(n)
-    for sigmas in (3.0, 12.0, np.inf):
+        sample = np.empty(size)
+        _sample(race, key, weights, n, np.uint64(mix(int(key), size)), np.empty(size, np.int64), sample)
+    for sigmas in (3.0, 12.0, math.inf):
         low, high = _bracket(sample, k / n, sigmas)
-        blocks = -(-n // BLOCK)
-        for_blocks(mark, blocks, key, weights, n, low, high, surely, perhaps, threads=threads, grain=_GRAIN)
-        need = k - int(np.bitwise_count(surely).sum(dtype=np.int64))
-        ids = ids_of_bits(perhaps, threads)
+        if blocks < 2 * _GRAIN:
+            offsets = np.empty(blocks, np.int64)
+            num_sure, ids, keys = _split(race, key, weights, n, low, high, surely, perhaps, offsets)
+        else:
+            mark = _mark_race if race else _mark_plain
+            for_blocks(mark, blocks, key, weights, n, low, high, surely, perhaps, threads=threads, grain=_GRAIN)
+            num_sure = int(np.bitwise_count(surely).sum(dtype=np.int64))
+            ids = ids_of_bits(perhaps, threads)
+            keys = np.empty(len(ids))
+            batches = -(-len(ids) // BLOCK)
+            for_blocks(_exact_keys, batches, race, key, weights, ids, keys, threads=threads, grain=_GRAIN)
+        need = k - num_sure
         if not 0 <= need <= len(ids):
             continue
-        keys = exact_keys(ids)
-        threshold = float(np.partition(keys, need)[need]) if need < len(ids) else np.inf
-        if low <= threshold <= high or np.isinf(sigmas):
+        threshold = float(np.partition(keys, need)[need]) if need < len(ids) else math.inf
+        if low <= threshold <= high or math.isinf(sigmas):
             break
-    chosen = ids[keys < threshold]
-    ties = ids[keys == threshold][: need - len(chosen)]
-    set_bits(surely, chosen)
-    set_bits(surely, ties)
+    _add_smallest(surely, ids, keys, need, threshold)
     return Smallest(surely, threshold)
 
 
 def _bracket(sample: np.ndarray, share: float, sigmas: float) -> tuple[float, float]:
-    """Two keys of the sorted sample around the quantile `share`, `sigmas` standard deviations of its rank to each side.
+    """Two keys of the sample, which is put in another order, around the quantile `share`, `sigmas` standard deviations
+    of its rank to each side.
 
     A side that falls outside the sample is unbounded.
     """
-    if len(sample) == 0 or np.isinf(sigmas):
-        return -np.inf, np.inf
-    rank, spread = share * len(sample), sigmas * np.sqrt(share * (1 - share) * len(sample)) + sigmas
+    size = len(sample)
+    if not size or math.isinf(sigmas):
+        return -math.inf, math.inf
+    rank, spread = share * size, sigmas * math.sqrt(share * (1 - share) * size) + sigmas
     low, high = int(rank - spread), int(rank + spread) + 1
-    bounded = high < len(sample) and sample[high] < _HUGE
-    return (sample[low] if low >= 0 else -np.inf), (sample[high] if bounded else np.inf)
+    sample.partition([place for place in (low, high) if 0 <= place < size] or 0)
+    bounded = high < size and sample[high] < _HUGE
+    return float(sample[low]) if low >= 0 else -math.inf, float(sample[high]) if bounded else math.inf

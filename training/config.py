@@ -68,7 +68,8 @@ class Config:
         mixer_alpha: parameter of the mixer's Beta distribution; the method's own when not given
         clean_share: last share of the budget, without mixer and RandAugment
         mixer_visits: visits per sample that pay for a mixed run; of one with fewer the rest is clean. 0 mixes all
-        ema: decay per step of the averaged weights that are evaluated, such as 0.99; 0 evaluates the trained ones
+        ema: decay per step of the averaged weights that are evaluated, in the first steps less (step / (step + 9)); 0
+            evaluates the trained ones
         sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
@@ -110,7 +111,7 @@ class Config:
     model: str = "rebarnet"
     width: float | None = None
     optimizer: Literal["muon", "sgd"] = "muon"
-    muon_lr: float = 0.1
+    muon_lr: float = 0.14
     lr: float = 1.25
     head_lr: float = 1.0
     final_lr: float = 0.0
@@ -127,7 +128,7 @@ class Config:
     mixer_alpha: float | None = None
     clean_share: float = 0.0
     mixer_visits: float = 0.0
-    ema: float = 0.0
+    ema: float = 0.99
     sides: tuple[int, ...] = (24, 24, 32)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None

@@ -160,7 +160,7 @@ def _step(state: State, batch: Batch, rule: StepRule, ranks: Ranks) -> None:
         state.table.record_mixed(batch.ids, batch.mix, scores)
         state.loss_sum += (scores.loss * batch.mix.shares).sum()
     if state.average is not None:
-        update_average(state.average, state.model, rule.ema)
+        update_average(state.average, state.model, rule.decay(ledger.steps))
     before = ledger.samples
     if rule.choice is None:
         ledger.add_step(state.plan.ids[state.batch * size :][:size], rule.flops[side])

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from training.mirror import MirrorConv2d, side_by_side, stacked
 from training.whitening import COMPONENTS, random_filters, whitening_filters
 
-WIDTHS = (64, 256, 256)
+WIDTHS = (64, 192, 256)
 """Channels of the three groups at width 1."""
 
 
@@ -17,11 +17,11 @@ class RebarNet(nn.Module):
     """Frozen whitening, then three groups of convolutions, all of which commute with mirroring the picture.
 
     Stem 2x2, to +/- the 12 whitened components of a patch; each group halves the resolution right after its first
-    convolution; batch norms learn no scale; the maximum over the remaining positions and both halves of the channels
-    feeds a linear head. So a picture and its mirror image have the same logits, exactly where W is a multiple of 8. The
-    net of K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single A100" (arXiv:2404.00498), with filters in mirrored
-    pairs and a third convolution, beside an identity, in the last group: some 120 million multiplications per 32x32
-    image.
+    convolution and has an identity beside its last; batch norms learn no scale; the maximum over the remaining positions
+    and both halves of the channels feeds a linear head. So a picture and its mirror image have the same logits, exactly
+    where W is a multiple of 8. The net of K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single A100"
+    (arXiv:2404.00498), with filters in mirrored pairs and three convolutions a group in place of two: some 120 million
+    multiplications per 32x32 image.
 
     Args:
         num_classes: number of logits.
@@ -36,10 +36,8 @@ class RebarNet(nn.Module):
         self.stem = nn.Conv2d(3, 2 * COMPONENTS, 2, bias=False)
         self.stem.weight.requires_grad_(False)
         self.act = nn.GELU()
-        last = len(widths) - 1
         self.groups = nn.ModuleList(
-            _Group(a, b, fixed=0 if k else COMPONENTS, third=k == last)
-            for k, (a, b) in enumerate(pairwise((2 * COMPONENTS, *widths)))
+            _Group(a, b, fixed=0 if k else COMPONENTS) for k, (a, b) in enumerate(pairwise((2 * COMPONENTS, *widths)))
         )
         self.head = nn.Linear(widths[-1] // 2, num_classes, bias=False)
 
@@ -58,27 +56,28 @@ class RebarNet(nn.Module):
         x = self.act(self.stem(images))
         for group in self.groups:
             x = group(x)
+        if torch.compiler.is_compiling():  # a compiled backward pass would find no maximum in an x computed anew
+            torch._dynamo.graph_break()
         return self.head(side_by_side(x).amax((2, 3))) * self.logit_scale
 
 
 class _Group(nn.Module):
-    """Two 3x3 convolutions, the resolution halved after the first, and perhaps a third beside an identity:
+    """Three 3x3 convolutions, the resolution halved after the first, an identity beside the last:
     [B, in, H, W] -> [B, out, (H - 1) // 2, (W - 1) // 2]."""
 
-    def __init__(self, in_channels: int, out_channels: int, fixed: int = 0, third: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int, fixed: int = 0) -> None:
         super().__init__()
         self.conv1 = MirrorConv2d(in_channels, out_channels, fixed)
         self.conv2 = MirrorConv2d(out_channels, out_channels)
-        self.conv3 = MirrorConv2d(out_channels, out_channels) if third else None
-        self.norms = nn.ModuleList(_shift_norm(out_channels // 2) for _ in range(3 if third else 2))
+        self.conv3 = MirrorConv2d(out_channels, out_channels)
+        self.norms = nn.ModuleList(_shift_norm(out_channels // 2) for _ in range(3))
         self.act = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
         start = self.act(self.norms[0](side_by_side(F.max_pool2d(self.conv1(x), 3, 2))))
         x = self.act(self.norms[1](side_by_side(self.conv2(stacked(start)))))
-        if self.conv3 is not None:
-            x = self.act(self.norms[2](side_by_side(self.conv3(stacked(x)))) + start)
-        return stacked(x)
+        x = self.act(self.norms[2](side_by_side(self.conv3(stacked(x)))))
+        return stacked(x + start)
 
 
 def _shift_norm(channels: int) -> nn.BatchNorm2d:

@@ -25,7 +25,7 @@ class StepRule:
         final_lr: rate at the end.
         sides: height and width of the pictures in equal parts of the budget; empty is their own throughout.
         clean_share: last share of the budget, which is for the clean loader.
-        ema: decay of the averaged weights.
+        ema: decay per step of the averaged weights, once many steps are made.
         choice: the method that chooses within a batch; None trains on each batch as it comes.
         scoring_flops: per sample of a forward pass, by the pictures' side, for a choice that makes such passes.
     """
@@ -58,6 +58,11 @@ class StepRule:
     def side(self, progress: float) -> int | None:
         """Height and width of the pictures; None is their own."""
         return self.sides[min(int(progress * len(self.sides) + 1e-9), len(self.sides) - 1)] if self.sides else None
+
+    def decay(self, steps: int) -> float:
+        """Of the averaged weights behind so many steps: less than `ema` at first, that a short run can forget where it
+        began (the rule of TensorFlow's moving averages)."""
+        return min(self.ema, (1 + steps) / (10 + steps))
 
     def is_clean(self, progress: float) -> bool:
         """Whether pictures are no longer mixed."""

@@ -18,6 +18,7 @@ QUICK = {
     "batch_size": 50,
     "backend": "reference",
     "sides": "[]",
+    "ema": 0,
 }
 
 
