@@ -98,6 +98,9 @@ def current_rss() -> int:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
+FIRST = "from benchmarks.scheduler import first_call; print(first_call())"
+
+
 def first_call() -> float:
     """Seconds of the first weighted plan in a new process whose kernels are cached on disk, imports excluded."""
     scheduler = IndexScheduler(50_000, lambda _: np.linspace(1, 2, 50_000, dtype=np.float32), budget=BUDGET)
@@ -142,21 +145,17 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--skip-billion", action="store_true", help="leave out 10^7 of 10^9 (needs 6 GB of memory)")
     parser.add_argument("--peak", nargs=2, metavar=("NAME", "N"), help=argparse.SUPPRESS)
-    parser.add_argument("--first", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--billion", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
         print(peak(args.peak[0], int(args.peak[1])))
         return
-    if args.first:
-        print(first_call())
-        return
     if args.billion:
         print(*billion())
         return
     where = environment()
-    in_child("--first")  # fills the cache on disk
-    first = min(in_child("--first") for _ in range(5))
+    calls = [float(subprocess.check_output([sys.executable, "-c", FIRST])) for _ in range(6)]
+    first = min(calls[1:])  # the very first fills the cache on disk
     times = {n: time_all(n) for n in args.sizes}
     result = {"budget": BUDGET, "environment": where, "first_call_s": first, "times": times, "ratios": ratios(times)}
     if not args.skip_billion:

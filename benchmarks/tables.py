@@ -61,6 +61,13 @@ def training() -> str:
     return table(header, rows)
 
 
+def gpu() -> str:
+    """Images per second on the card that the result names."""
+    result = json.loads((RESULTS / "gpu.json").read_text())
+    name = f"CIFAR-10, batch {result['batch']}, {result['environment']['gpu']}"
+    return table([name, "images/s"], [[n, f"{row['images_per_s']:,.0f}"] for n, row in result["images_per_s"].items()])
+
+
 if __name__ == "__main__":
-    for each in (scheduler, loaders, training):
+    for each in (scheduler, loaders, gpu, training):
         print(each(), end="\n\n")

@@ -142,7 +142,7 @@ def _sample(race, key, weights, n, places_key, ids, out):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _split(race, key, weights, n, low, high, surely, perhaps, offsets):
-    """All that threads do for many ids, in one call for few: how many are surely chosen; those perhaps, and their keys."""
+    """All that threads do for many ids, in one call: how many are surely chosen; the ids perhaps, and their keys."""
     blocks = len(offsets)
     if race:
         _mark_race(0, blocks, key, weights, n, low, high, surely, perhaps)

@@ -17,7 +17,7 @@ class EpochPlan:
 
     Attributes:
         ids: int64 [K], read-only; repeats are allowed and come back repeated.
-        weights: float32 [K] or None, importance weights whose expected mean is one.
+        weights: float32 [K] or None, importance weights whose expected mean is one (of InfoBatch, as published, N / K).
         epoch: the epoch that this plan is for.
         key: 64-bit key for the epoch's augmentation.
         rank, world_size: this plan holds the global positions rank, rank + world_size, ...

@@ -17,9 +17,9 @@ class RebarNet(nn.Module):
     """Frozen whitening, then three groups of convolutions, all of which commute with mirroring the picture.
 
     Stem 2x2, to +/- the 12 whitened components of a patch; each group halves the resolution right after its first
-    convolution and has an identity beside its last; batch norms learn no scale; the maximum over the remaining positions
-    and both halves of the channels feeds a linear head. So a picture and its mirror image have the same logits, exactly
-    where W is a multiple of 8. The net of K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single A100"
+    convolution and has an identity beside its last; batch norms learn no scale; the maximum over the remaining
+    positions and both halves of the channels feeds a linear head. So a picture and its mirror image have the same
+    logits, exactly where W is a multiple of 8. The net of K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single A100"
     (arXiv:2404.00498), with filters in mirrored pairs and three convolutions a group in place of two: some 120 million
     multiplications per 32x32 image.
 

@@ -281,7 +281,7 @@ def test_only_selective_backprop_waits_for_the_device(name):
         [next(steps) for _ in range(9)]
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert state.ledger.steps > 3
+    assert state.ledger.steps >= 3
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -137,6 +138,12 @@ def test_the_average_is_exponential_and_counts_are_copied():
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.running_mean.tolist() == [2.0, 2.0]
     assert average.num_batches_tracked == 5
+
+
+def test_a_short_run_forgets_its_first_weights():
+    rule = StepRule(Budget("steps", 8, 8), 50, FP32, {None: 1.0}, ema=0.99)
+    assert [rule.decay(steps) for steps in (0, 8, 890, 10_000)] == [0.1, 0.5, 0.99, 0.99]
+    assert math.prod(rule.decay(steps) for steps in range(50)) < 1e-8
 
 
 @pytest.mark.parametrize("mixer", ["mixup", "cutmix", "ricap"])
