@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from training.mirror import MirrorConv2d, side_by_side, stacked
+from training.norm_gelu import can_fuse, norm_gelu
+from training.pool import max_pool
 from training.whitening import COMPONENTS, random_filters, whitening_filters
 
 WIDTHS = (64, 192, 256)
@@ -35,7 +37,6 @@ class RebarNet(nn.Module):
         self.logit_scale = logit_scale
         self.stem = nn.Conv2d(3, 2 * COMPONENTS, 2, bias=False)
         self.stem.weight.requires_grad_(False)
-        self.act = nn.GELU()
         self.groups = nn.ModuleList(
             _Group(a, b, fixed=0 if k else COMPONENTS) for k, (a, b) in enumerate(pairwise((2 * COMPONENTS, *widths)))
         )
@@ -53,7 +54,7 @@ class RebarNet(nn.Module):
             self.head.weight.mul_(0.1 / self.head.weight.std(correction=0))
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.act(self.stem(images))
+        x = F.gelu(self.stem(images))
         for group in self.groups:
             x = group(x)
         if torch.compiler.is_compiling():  # a compiled backward pass would find no maximum in an x computed anew
@@ -71,13 +72,16 @@ class _Group(nn.Module):
         self.conv2 = MirrorConv2d(out_channels, out_channels)
         self.conv3 = MirrorConv2d(out_channels, out_channels)
         self.norms = nn.ModuleList(_shift_norm(out_channels // 2) for _ in range(3))
-        self.act = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
-        start = self.act(self.norms[0](side_by_side(F.max_pool2d(self.conv1(x), 3, 2))))
-        x = self.act(self.norms[1](side_by_side(self.conv2(stacked(start)))))
-        x = self.act(self.norms[2](side_by_side(self.conv3(stacked(x)))))
-        return stacked(x + start)
+        start = _norm_gelu(max_pool(self.conv1(x)), self.norms[0])
+        x = _norm_gelu(self.conv2(start), self.norms[1])
+        return _norm_gelu(self.conv3(x), self.norms[2]) + start
+
+
+def _norm_gelu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """The norm, over both halves together, and GELU."""
+    return norm_gelu(x, norm) if can_fuse(x, norm) else stacked(F.gelu(norm(side_by_side(x))))
 
 
 def _shift_norm(channels: int) -> nn.BatchNorm2d:
