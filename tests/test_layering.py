@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted(path for package in ("convert", "loaders", "training") for path in (ROOT / package).glob("*.py"))
+FILES = sorted(path for package in ("convert", "loaders", "training") for path in (ROOT / package).rglob("*.py"))
 PURE_NAMES = "rng sampling uniform_order policy policy_parts scheduler permutation cumulative"
 PURE = {f"loaders/{name}.py" for name in PURE_NAMES.split()}
 BACKENDS = {f"loaders.{name}" for name in ("fused", "fused_gpu", "ffcv_backend", "dali_backend", "reference")}
@@ -48,6 +48,8 @@ def test_layers(path):
         assert not within(modules, "nvidia")
     if name != "loaders/triton_kernels.py":
         assert not within(modules, "triton")
+    if name.startswith("training/cpu/"):
+        assert within(modules, "training") == within(modules, "training.cpu")
     assert path.name not in ("ffcv.py", "dali.py")
 
 

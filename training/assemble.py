@@ -33,6 +33,7 @@ from training.data import (
 )
 from training.events import require_tensorboard
 from training.ledger import Ledger, count_flops
+from training.loop import warm_up as warm_up_network
 from training.methods import MethodScheduler, make_scheduler
 from training.models import build_model
 from training.optimizers import build_optimizers
@@ -122,6 +123,8 @@ def assemble(
         config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
     )
     height, width, channels = manifest.image_shape
+    if device.type == "cpu":
+        warm_up_network(model, (channels, height, width), precision)
     sides = {None, *config.sides}
     counted = {side: count_flops(model, (channels, side or height, side or width)) for side in sides}
     scoring_flops, flops = ({side: counts[k] for side, counts in counted.items()} for k in (0, 1))

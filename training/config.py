@@ -49,7 +49,7 @@ class Config:
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
-        width: factor on the network's channels; when not given 1, but of rebarnet 2 on a GPU and 0.625 where bf16 is
+        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU and 0.5 where bf16 is
             not native
         optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
         muon_lr: rate of Muon at the first step; all rates fall linearly over the steps that the budget buys

@@ -1,5 +1,6 @@
 """The ring: plan, batches, steps, scores. Knows how steps are made; knows nothing of files, terminals or settings."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,6 +26,13 @@ def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, side: i
         images_BCHW = F.interpolate(images_BCHW, size=(side, side), mode="area")
     with precision.autocast(images_BCHW.device):
         return model(images_BCHW)
+
+
+def warm_up(model: nn.Module, shape_CHW: tuple[int, int, int], precision: Precision) -> None:
+    """Pass two empty pictures through a copy, forward and backward: what its layers compile on their first use is then
+    not on the training clock."""
+    images = torch.zeros(2, *shape_CHW).to(memory_format=torch.channels_last)
+    forward(copy.deepcopy(model).train(), images, precision).float().sum().backward()
 
 
 def train_step(

@@ -1,13 +1,12 @@
-"""Sixteen numbers at once in Numba kernels, and the inner loop of a matrix product of bfloat16.
+"""Sixteen float32 at once in Numba kernels, where the compiler would search loops for vectors and give up, since arrays
+might overlap.
 
-All take addresses and check nothing: the caller answers for every byte. What is narrowed to bfloat16 or multiplied in it
-needs a processor with AVX-512 BF16 (`has_bfloat16_products`).
+All take addresses and check nothing: the caller answers for every byte. `narrow` needs AVX-512 BF16.
 """
 
 import math
 import operator
 
-import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -15,34 +14,27 @@ from numba.core.datamodel import models, register_default
 from numba.extending import intrinsic, overload
 
 LANES = 16
-TILE_ROWS, TILE_COLUMNS = 12, 32
-"""What one call of `multiply` computes: 24 of the 32 vector registers."""
 
 
-class _BFloat(ir.Type):
-    intrinsic_name = "bf16"
+class BFloat(ir.Type):
+    """LLVM's bfloat16, which llvmlite has no word for."""
 
     def _to_string(self):
         return "bfloat"
 
     def __eq__(self, other):
-        return isinstance(other, _BFloat)
+        return isinstance(other, BFloat)
 
     def __hash__(self):
-        return hash(_BFloat)
+        return hash(BFloat)
 
 
 _EXP2 = tuple(math.log(2) ** k / math.factorial(k) for k in range(6, -1, -1))
-_WORD, _LONG = ir.IntType(32), ir.IntType(64)
+_WORD = ir.IntType(32)
 _FLOATS, _WORDS, _SHORTS, _BYTES = (
     ir.VectorType(kind, LANES) for kind in (ir.FloatType(), _WORD, ir.IntType(16), ir.IntType(8))
 )
-_BFLOATS, _PAIRS = (ir.VectorType(_BFloat(), n) for n in (LANES, 2 * LANES))
-
-
-def has_bfloat16_products() -> bool:
-    """True where this processor has the instructions of `narrow` and `multiply`."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
+_BFLOATS = ir.VectorType(BFloat(), LANES)
 
 
 class _Floats(types.Type):
@@ -249,77 +241,3 @@ def copy_word(typingctx, target, source):
         return context.get_dummy_value()
 
     return types.void(types.uintp, types.uintp), generate
-
-
-@intrinsic
-def read(typingctx, address, index):
-    """The int64 with this index."""
-
-    def generate(context, builder, signature, args):
-        return builder.load(builder.gep(_at(builder, args[0], _LONG), [args[1]]))
-
-    return types.intp(types.uintp, types.intp), generate
-
-
-@intrinsic
-def take_next(typingctx, address):
-    """The int64 there, which is then one more: each thread that asks gets another."""
-
-    def generate(context, builder, signature, args):
-        return builder.atomic_rmw("add", _at(builder, args[0], _LONG), _LONG(1), "monotonic")
-
-    return types.intp(types.uintp), generate
-
-
-@intrinsic
-def multiply(typingctx, a, a_row, a_step, b, steps, start, c, c_row):
-    """c = start + a b: [12, 2 * steps] times [2 * steps, 32], bfloat16, summed in float32.
-
-    Args:
-        a: address; the pair of numbers k of row i lies i * a_row + k * a_step bytes behind it.
-        b: address of [steps, 32, 2].
-        steps: pairs, at least one.
-        start, c: addresses of float32 [12, 32], rows c_row bytes apart.
-    """
-
-    def generate(context, builder, signature, args):
-        a, a_row, a_step, b, steps, start, c, c_row = args
-        kind = ir.FunctionType(_FLOATS, [_FLOATS, _PAIRS, _PAIRS])
-        dot = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.dpbf16ps.512")
-        places = [(i, 4 * j) for i in range(TILE_ROWS) for j in range(0, TILE_COLUMNS, LANES)]
-
-        def sums(address):
-            for i, j in places:
-                row = builder.add(address, builder.mul(c_row, _LONG(i)))
-                yield _at(builder, builder.add(row, _LONG(j)), _FLOATS)
-
-        first = [builder.load(pointer, align=4) for pointer in sums(start)]
-        before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        step, a_now, b_now = (builder.phi(_LONG) for _ in range(3))
-        totals = [builder.phi(_FLOATS) for _ in places]
-        columns = {}
-        for j in sorted({j for _, j in places}):
-            columns[j] = builder.load(_at(builder, builder.add(b_now, _LONG(j)), _WORDS), align=4)
-        results = []
-        for (i, j), total in zip(places, totals, strict=True):
-            if j == 0:
-                pointer = _at(builder, builder.add(a_now, builder.mul(a_row, _LONG(i))), _WORD)
-                one = builder.insert_element(ir.Constant(_WORDS, ir.Undefined), builder.load(pointer, align=2), _WORD(0))
-                pair = builder.shuffle_vector(one, ir.Constant(_WORDS, ir.Undefined), ir.Constant(_WORDS, [0] * LANES))
-            values = (total, builder.bitcast(pair, _PAIRS), builder.bitcast(columns[j], _PAIRS))
-            results.append(builder.call(dot, values))
-        nexts = [builder.add(step, _LONG(1)), builder.add(a_now, a_step), builder.add(b_now, _LONG(4 * TILE_COLUMNS))]
-        starts = [_LONG(0), a, b, *first]
-        for phi, old, new in zip((step, a_now, b_now, *totals), starts, nexts + results, strict=True):
-            phi.add_incoming(old, before)
-            phi.add_incoming(new, loop)
-        builder.cbranch(builder.icmp_signed("<", nexts[0], steps), loop, after)
-        builder.position_at_end(after)
-        for pointer, result in zip(sums(c), results, strict=True):
-            builder.store(result, pointer, align=4)
-        return context.get_dummy_value()
-
-    integers = (types.uintp, types.intp, types.intp, types.uintp, types.intp, types.uintp, types.uintp, types.intp)
-    return types.void(*integers), generate

@@ -1,5 +1,4 @@
-"""Batch norm with a learned shift, then GELU, and their gradient, as compiled tasks on the CPU. Knows tensors and torch's
-batch norm.
+"""Batch norm with a learned shift, then GELU, and their gradient, as compiled tasks. Knows tensors and torch's norms.
 
 torch's two layers pass four times over what three tasks here read twice: the statistics are one pass, normalising and
 GELU one more, and the gradient computes both anew from the layer's input in place of storing what is between them.
@@ -8,39 +7,34 @@ GELU one more, and the gradient computes both anew from the layer's input in pla
 import math
 
 import torch
-import torch.nn.functional as F
-from numba import njit
 from torch import Tensor, nn
 
-from training import team
-from training.lanes import (
+from training.cpu.lanes import (
     LANES,
     choose_larger,
     every,
     exp2,
-    has_bfloat16_products,
     load,
     load_bfloat16,
     narrow,
-    read,
     store,
     store_bfloat16,
-    take_next,
 )
+from training.cpu.team import block_of_work, has_bfloat16_products, run, unpack
 
 BLOCK = 128
 """Rows whose sums are formed together, however many threads there are."""
 
 
-def can_fuse(x: Tensor, norm: nn.BatchNorm2d) -> bool:
-    """Whether `norm_gelu` takes these: a norm without a learned scale, bfloat16 on a processor that has its products."""
+def can_norm(x: Tensor, norm: nn.BatchNorm2d) -> bool:
+    """Whether `norm_gelu` takes these: a norm that learns no scale, bfloat16 on a processor that has its products."""
     return (
-        has_bfloat16_products()
+        not torch.compiler.is_compiling()
+        and has_bfloat16_products()
         and x.device.type == "cpu"
         and x.dtype == torch.bfloat16
         and norm.num_features % LANES == 0
         and not norm.weight.requires_grad
-        and not torch.compiler.is_compiling()
     )
 
 
@@ -66,7 +60,7 @@ class _NormGELU(torch.autograd.Function):
         factors = torch.stack((scale, bias - mean * scale))
         y = torch.empty_like(x)
         rows = x.numel() // len(bias)
-        team.run(_apply, -(-rows // BLOCK), *(t.data_ptr() for t in (x, y, factors)), rows, len(bias))
+        run(_apply_to_block, -(-rows // BLOCK), *(t.data_ptr() for t in (x, y, factors)), rows, len(bias))
         ctx.save_for_backward(x, bias, factors)
         ctx.is_training = is_training
         return y
@@ -83,7 +77,7 @@ class _NormGELU(torch.autograd.Function):
         back = torch.stack((-scale * inner, scale * (inner * bias - outer))).float()
         grad_x = torch.empty_like(x)
         addresses = (t.data_ptr() for t in (x, grad, factors, back, grad_x))
-        team.run(_backward, -(-rows // BLOCK), *addresses, rows, channels)
+        run(_backward_of_block, -(-rows // BLOCK), *addresses, rows, channels)
         return grad_x, grad_bias, None, None, None
 
 
@@ -92,16 +86,15 @@ def _sums(task, x: Tensor, channels: int, *others: Tensor) -> Tensor:
     rows = x.numel() // channels
     blocks = -(-rows // BLOCK)
     parts = torch.empty(blocks, 2, channels)
-    team.run(task, blocks, *(t.data_ptr() for t in (x, *others, parts)), rows, channels)
+    run(task, blocks, *(t.data_ptr() for t in (x, *others, parts)), rows, channels)
     return parts.sum(0, dtype=torch.float64)
 
 
-_options = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 _HALF_LOG2E = -0.5 / math.log(2)
 _ROOT = 0.3275911 / math.sqrt(2)
 
 
-@njit(**_options)
+@block_of_work
 def _normal(u):
     """Of a standard normal variable: the density times sqrt(2 pi), and the share below u, within 1e-7 (Abramowitz and
     Stegun, 7.1.26)."""
@@ -116,49 +109,34 @@ def _normal(u):
     return density, choose_larger(u, every(0.0), every(1.0) - tail, tail)
 
 
-@njit(**_options)
-def _moments_of_block(x, sums, first, last, channels):
+@block_of_work
+def _add_moments(block, scratch, numbers):
+    """Sums of x and of its squares."""
+    x, parts, rows, channels = unpack(numbers, 4)
+    parts += 8 * block * channels
     for c in range(0, channels, LANES):
         total = square = every(0.0)
-        for row in range(first, last):
+        for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
             value = load_bfloat16(x + 2 * (row * channels + c))
             total, square = total + value, square + value * value
-        store(sums + 4 * c, total)
-        store(sums + 4 * (channels + c), square)
+        store(parts + 4 * c, total)
+        store(parts + 4 * (channels + c), square)
 
 
-def _add_moments(task):
-    """Sums of x and of its squares. Numbers: x, sums of each block, rows, C."""
-    rows, channels = read(task, 5), read(task, 6)
-    block = take_next(task)
-    while block < read(task, 2):
-        sums = read(task, 4) + 8 * block * channels
-        _moments_of_block(read(task, 3), sums, block * BLOCK, min((block + 1) * BLOCK, rows), channels)
-        block = take_next(task)
-
-
-@njit(**_options)
-def _apply_to_block(x, y, factors, first, last, channels):
+@block_of_work
+def _apply_to_block(block, scratch, numbers):
+    """y = gelu(scale x + shift)."""
+    x, y, factors, rows, channels = unpack(numbers, 5)
     for c in range(0, channels, LANES):
         scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
-        for row in range(first, last):
+        for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
             at = 2 * (row * channels + c)
             u = load_bfloat16(x + at) * scale + shift
             _, below = _normal(u)
             store_bfloat16(y + at, narrow(u * below))
 
 
-def _apply(task):
-    """y = gelu(scale x + shift). Numbers: x, y, scale and shift, rows, C."""
-    rows = read(task, 6)
-    block = take_next(task)
-    while block < read(task, 2):
-        last = min((block + 1) * BLOCK, rows)
-        _apply_to_block(read(task, 3), read(task, 4), read(task, 5), block * BLOCK, last, read(task, 7))
-        block = take_next(task)
-
-
-@njit(**_options)
+@block_of_work
 def _gradient(x, grad, at, scale, shift):
     """u = scale x + shift, and the gradient there."""
     u = load_bfloat16(x + at) * scale + shift
@@ -166,48 +144,29 @@ def _gradient(x, grad, at, scale, shift):
     return u, load_bfloat16(grad + at) * (below + u * density * every(0.3989422804))
 
 
-@njit(**_options)
-def _gradients_of_block(x, grad, factors, sums, first, last, channels):
+@block_of_work
+def _add_gradients(block, scratch, numbers):
+    """Sums of the gradient at u = scale x + shift, and of it times u."""
+    x, grad, factors, parts, rows, channels = unpack(numbers, 6)
+    parts += 8 * block * channels
     for c in range(0, channels, LANES):
         scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
         total = product = every(0.0)
-        for row in range(first, last):
+        for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
             u, value = _gradient(x, grad, 2 * (row * channels + c), scale, shift)
             total, product = total + value, product + value * u
-        store(sums + 4 * c, total)
-        store(sums + 4 * (channels + c), product)
+        store(parts + 4 * c, total)
+        store(parts + 4 * (channels + c), product)
 
 
-def _add_gradients(task):
-    """Sums of the gradient at u = scale x + shift, and of it times u. Numbers: x, gradient of y, scale and shift, sums of
-    each block, rows, C."""
-    rows, channels = read(task, 7), read(task, 8)
-    block = take_next(task)
-    while block < read(task, 2):
-        sums, last = read(task, 6) + 8 * block * channels, min((block + 1) * BLOCK, rows)
-        _gradients_of_block(read(task, 3), read(task, 4), read(task, 5), sums, block * BLOCK, last, channels)
-        block = take_next(task)
-
-
-@njit(**_options)
-def _backward_of_block(x, grad, factors, back, grad_x, first, last, channels):
+@block_of_work
+def _backward_of_block(block, scratch, numbers):
+    """The gradient of x: that at u times scale, plus what the statistics take back, a multiple of u and a constant."""
+    x, grad, factors, back, grad_x, rows, channels = unpack(numbers, 7)
     for c in range(0, channels, LANES):
         scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
         slope, constant = load(back + 4 * c), load(back + 4 * (channels + c))
-        for row in range(first, last):
+        for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
             at = 2 * (row * channels + c)
             u, value = _gradient(x, grad, at, scale, shift)
             store_bfloat16(grad_x + at, narrow(value * scale + u * slope + constant))
-
-
-def _backward(task):
-    """Gradient of x: that at u times scale, plus what the statistics take back, a multiple of u and a constant. Numbers: x,
-    gradient of y, scale and shift, that multiple and constant, gradient of x, rows, C."""
-    rows = read(task, 8)
-    block = take_next(task)
-    while block < read(task, 2):
-        first, last = block * BLOCK, min((block + 1) * BLOCK, rows)
-        _backward_of_block(
-            read(task, 3), read(task, 4), read(task, 5), read(task, 6), read(task, 7), first, last, read(task, 9)
-        )
-        block = take_next(task)

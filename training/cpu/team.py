@@ -1,0 +1,129 @@
+"""Run compiled blocks of work on torch's own threads. Knows the OpenMP library; knows no work.
+
+torch's threads wait for their next work in a busy loop of some milliseconds: on cores that they hold, threads of
+another pool get half of the time. GCC's OpenMP library, which torch's Linux wheels bring, starts a function on them by
+`GOMP_parallel`; where it is not to be found, plain threads do the work.
+"""
+
+import ctypes
+import functools
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+import torch
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba import cfunc, njit, types
+from numba.extending import intrinsic
+
+from loaders.parallel import for_blocks
+
+block_of_work = njit(nogil=True, boundscheck=False, error_model="numpy")
+"""Decorates what `run` runs, and what that calls: functions of addresses, which check nothing. `run` keeps the compiled
+code on disk."""
+
+
+@functools.cache
+def has_bfloat16_products() -> bool:
+    """True where the processor, and the compiler for it, has the instructions that all of this package needs."""
+    return bool(get_host_cpu_features().get("avx512bf16"))
+
+
+@functools.cache
+def has_matrix_unit() -> bool:
+    """True where the processor has AMX, with which torch's own convolutions are ahead of vector instructions."""
+    return bool(get_host_cpu_features().get("amx-bf16"))
+
+
+def run(work: Callable, num_blocks: int, *numbers: int, scratch: int = 0) -> None:
+    """Call `work(block, scratch, numbers)` for each block once, on all of torch's threads; returns when all are done.
+
+    What is done for a block must not depend on the thread that does it: then no result depends on their number.
+
+    Args:
+        work: decorated with `block_of_work`; takes the block's index, the address of its thread's scratch memory, and
+            the address of the numbers, for `unpack`.
+        numbers: addresses and sizes, kept as int64.
+        scratch: bytes of scratch memory for each thread.
+    """
+    threads = min(torch.get_num_threads(), num_blocks)
+    scratch = -(-scratch // 64) * 64  # whole cache lines: no two threads write to one
+    memory = torch.empty(threads * scratch, dtype=torch.uint8)
+    words = np.array((0, 0, num_blocks, memory.data_ptr(), scratch, *numbers), np.int64)
+    task, address = _task(work), words.ctypes.data
+    parallel = _parallel()
+    if threads == 1:
+        task.ctypes(address)
+    elif parallel is None:
+        for_blocks(lambda *_: task.ctypes(address), threads, threads=threads)
+    else:
+        parallel(task.address, address, threads, 0)
+
+
+@intrinsic(prefer_literal=True)
+def unpack(typingctx, numbers, count):
+    """The first so many numbers, as a tuple."""
+    kind = types.UniTuple(types.intp, count.literal_value)
+
+    def generate(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        values = [builder.load(builder.gep(pointer, [ir.IntType(64)(k)])) for k in range(kind.count)]
+        return context.make_tuple(builder, kind, values)
+
+    return kind(types.uintp, count), generate
+
+
+@intrinsic
+def _take_next(typingctx, address):
+    """The int64 there, which is then one more: each thread that asks gets another."""
+
+    def generate(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, ir.IntType(64)(1), "monotonic")
+
+    return types.intp(types.uintp), generate
+
+
+@functools.cache
+def _task(work: Callable):
+    """`work` for all blocks that a thread gets, as a C function of the words' address; compiled once, kept on disk."""
+    task = _all_blocks(_version())
+    name = f"{work.py_func.__module__}.{work.py_func.__name__}"  # of the file that keeps it
+    scope = {**task.__globals__, "work": work}  # no closure: Numba's key for one is new in each process
+    task = FunctionType(task.__code__, scope, name, None, task.__closure__)
+    task.__qualname__ = name
+    return cfunc("void(uintp)", cache=True)(task)
+
+
+def _all_blocks(version: int) -> Callable:
+    def task(words):
+        _, _, num_blocks, memory, size = unpack(words, 5)
+        scratch = memory + _take_next(words + 8) * size
+        block = _take_next(words)
+        while block < num_blocks and version >= 0:
+            work(block, scratch, words + 40)  # noqa: F821 (see _task)
+            block = _take_next(words)
+
+    return task
+
+
+@functools.cache
+def _version() -> int:
+    """Of the sources: Numba keys what it keeps by the numbers that a function closes over, but looks at one file."""
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+
+
+@functools.cache
+def _parallel():
+    """void GOMP_parallel(void (*function)(void *), void *data, unsigned threads, unsigned flags), or None."""
+    try:
+        function = ctypes.CDLL("libgomp.so.1", os.RTLD_NOW | os.RTLD_NOLOAD).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    function.restype = None
+    return function
