@@ -33,6 +33,8 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     Returns:
         A tensor of the same shape and dtype. A zero input gives zeros.
     """
+    if matrix.ndim == 4 and matrix.is_contiguous(memory_format=torch.channels_last):  # columns in any order: no copy
+        return orthogonalise(matrix.permute(0, 2, 3, 1), steps).permute(0, 3, 1, 2)
     a, b, c = QUINTIC
     flat = matrix.flatten(1)
     tall = flat.shape[0] > flat.shape[1]

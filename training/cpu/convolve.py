@@ -6,115 +6,172 @@ the rows d0 to d3 around a pair, whose two are d1 and d2, the products at four p
     (d0 - d2) g0    (d1 + d2) (g0 + g1 + g2) / 2    (d2 - d1) (g0 - g1 + g2) / 2    (d1 - d3) g2
 
 and the outputs m0 + m1 + m2 and m1 - m2 - m3 (A. Lavin and S. Gray, "Fast algorithms for convolutional neural
-networks", arXiv:1509.09308, section 4.1). With the fold a third of the multiplications is left.
+networks", arXiv:1509.09308, section 4.1). With the fold a third of the multiplications is left. The last of an odd
+number of rows is d0 g0 + d1 g1, since there is nothing below it.
 """
 
 import torch
 from torch import Tensor
 
-from training.cpu.fold import folded
-from training.cpu.lanes import LANES, every, load, narrow, store, store_bfloat16
-from training.cpu.team import block_of_work, run, unpack
+from training.cpu.fold import folded_at, place_of
+from training.cpu.lanes import LANES, every, load, size_of, store, store_number
+from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
 
-BLOCK = 96
-"""Pairs that a thread works on at a time: what they are expanded to stays in its cache."""
+CHUNK = 192
+"""Steps of a product at a time: the filters of a tile's columns stay in the first cache."""
 
 
 def convolve(x: Tensor, packed: Tensor, half_out: int) -> Tensor:
-    """bfloat16 [B, 2 C, H, W], channels last -> [B, 2 D, H, W].
+    """[B, 2 C, H, W], channels last -> [B, 2 D, H, W].
 
     Args:
-        packed: bfloat16 [2 (e, o), ceil(D / 32), 4 points, 3 kinds, C / 2, 32, 2], of `packing`.
+        packed: the filters by `packing`, of the type of x.
         half_out: D.
     """
     batch, channels, height, width = x.shape
     y = torch.empty((batch, 2 * half_out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    pairs, half_in = batch * ((height + 1) // 2) * width, channels // 2
-    scratch = BLOCK * 2 * 4 * 3 * half_in * 2 + 9 * TILE_ROWS * TILE_COLUMNS * 4
-    addresses = x.data_ptr(), y.data_ptr(), packed.data_ptr()
-    run(_convolve_block, -(-pairs // BLOCK), *addresses, pairs, height, width, half_in, half_out, scratch=scratch)
+    kinds_bytes, tile_bytes = 3 * channels // 2 * x.itemsize, TILE_ROWS * TILE_COLUMNS * 4
+    tasks = (_convolve_pairs, height // 2, 8), (_convolve_last_row, height % 2, 4)
+    for task, lines, points in tasks:
+        if lines:
+            places, block = batch * lines * width, rows_in_cache(points * kinds_bytes, TILE_ROWS)
+            numbers = x.data_ptr(), y.data_ptr(), packed.data_ptr(), places, block, height, width, channels // 2
+            scratch = block * points * kinds_bytes + 9 * tile_bytes
+            run(task, x.dtype, -(-places // block), *numbers, half_out, scratch=scratch)
     return y
 
 
 @block_of_work
-def _convolve_block(block, z, numbers):
-    x, y, packed, pairs, height, width, half_in, half_out = unpack(numbers, 8)
-    first = block * BLOCK
-    count = min(BLOCK, pairs - first)
-    _expand(x, z, first, count, height, width, half_in)
-    point_bytes, steps, row_bytes = 3 * half_in * 2, 3 * half_in // 2, TILE_COLUMNS * 4
-    pair_bytes, tile_bytes, filter_bytes = 8 * point_bytes, TILE_ROWS * row_bytes, steps * TILE_COLUMNS * 4
-    zero = z + BLOCK * pair_bytes
-    sums = zero + tile_bytes
-    for k in range(0, tile_bytes, 4 * LANES):
-        store(zero + k, every(0.0))
+def _convolve_pairs(dtype, block, z, numbers):
+    x, y, packed, pairs, size, height, width, half_in, half_out = unpack(numbers, 9)
+    first = block * size
+    count = min(size, pairs - first)
+    _expand_pairs(dtype, x, z, first, count, height, width, half_in)
+    point_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    zero = z + size * 8 * point_bytes
+    _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
     for panel in range(panels):
         for tile in range(0, count, TILE_ROWS):
             for point in range(8):  # four of e, then four of o
-                a = z + tile * pair_bytes + point * point_bytes
-                b = packed + ((point // 4 * panels + panel) * 4 + point % 4) * filter_bytes
-                multiply(a, pair_bytes, 4, b, steps, zero, sums + point * tile_bytes, row_bytes)
-            rows = min(TILE_ROWS, count - tile)
-            _collect(sums, tile_bytes, y, first + tile, rows, height, width, half_out, panel * TILE_COLUMNS)
+                a, which = z + (tile * 8 + point) * point_bytes, point % 4 + (point % 4 > 0)
+                b = packed + ((point // 4 * panels + panel) * 5 + which) * point_bytes * TILE_COLUMNS
+                _multiply(dtype, a, 8 * point_bytes, b, point_bytes // 4, zero, zero + (point + 1) * tile_bytes)
+            rows, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
+            _collect_pairs(dtype, zero + tile_bytes, y, first + tile, rows, height, width, half_out, column)
 
 
 @block_of_work
-def _expand(x, z, first, count, height, width, half):
-    """Writes what the four products of pairs of rows are made with: bfloat16 [count, 2 (e, o), 4, 3 kinds, half]."""
-    point = 3 * half * 2
-    per_picture = (height + 1) // 2 * width
+def _expand_pairs(dtype, x, z, first, count, height, width, half):
+    """Writes what the four products of pairs of rows are made with: [count, 2 (e, o), 4, 3 kinds, half]."""
+    line = half * size_of(dtype)
+    point = 3 * line
     for pair in range(first, first + count):
-        picture, row, column = pair // per_picture, pair % per_picture // width * 2, pair % width
+        picture, row, column = place_of(pair, height // 2, width)
         for c in range(0, half, LANES):
-            d0 = _row(x, picture, row - 1, column, height, width, half, c)
-            d1 = _row(x, picture, row, column, height, width, half, c)
-            d2 = _row(x, picture, row + 1, column, height, width, half, c)
-            d3 = _row(x, picture, row + 2, column, height, width, half, c)
-            to = z + (pair - first) * 8 * point + 2 * c
-            _store_points(to, point, d0[0], d1[0], d2[0], d3[0])
-            _store_points(to + 2 * half, point, d0[1], d1[1], d2[1], d3[1])
-            _store_points(to + 4 * half, point, d0[2], d1[2], d2[2], d3[2])
+            d0 = folded_at(dtype, x, picture, row - 1, column, height, width, half, c)
+            d1 = folded_at(dtype, x, picture, row, column, height, width, half, c)
+            d2 = folded_at(dtype, x, picture, row + 1, column, height, width, half, c)
+            d3 = folded_at(dtype, x, picture, row + 2, column, height, width, half, c)
+            to = z + (pair - first) * 8 * point + c * size_of(dtype)
+            _store_points(dtype, to, point, d0[0], d1[0], d2[0], d3[0])
+            _store_points(dtype, to + line, point, d0[1], d1[1], d2[1], d3[1])
+            _store_points(dtype, to + 2 * line, point, d0[2], d1[2], d2[2], d3[2])
             to += 4 * point
-            _store_points(to, point, d0[3], d1[3], d2[3], d3[3])
-            _store_points(to + 2 * half, point, d0[4], d1[4], d2[4], d3[4])
-            _store_points(to + 4 * half, point, d0[5], d1[5], d2[5], d3[5])
+            _store_points(dtype, to, point, d0[3], d1[3], d2[3], d3[3])
+            _store_points(dtype, to + line, point, d0[4], d1[4], d2[4], d3[4])
+            _store_points(dtype, to + 2 * line, point, d0[5], d1[5], d2[5], d3[5])
 
 
 @block_of_work
-def _row(x, picture, row, column, height, width, half, c):
-    z = every(0.0), every(0.0), every(0.0), every(0.0), every(0.0), every(0.0)
-    if 0 <= row < height:
-        z = folded(x, (picture * height + row) * width + column, column, width, half, c)
-    return z
+def _store_points(dtype, to, point, d0, d1, d2, d3):
+    store_number(dtype, to, d0 - d2)
+    store_number(dtype, to + point, d1 + d2)
+    store_number(dtype, to + 2 * point, d2 - d1)
+    store_number(dtype, to + 3 * point, d1 - d3)
 
 
 @block_of_work
-def _store_points(to, point, d0, d1, d2, d3):
-    store_bfloat16(to, narrow(d0 - d2))
-    store_bfloat16(to + point, narrow(d1 + d2))
-    store_bfloat16(to + 2 * point, narrow(d2 - d1))
-    store_bfloat16(to + 3 * point, narrow(d1 - d3))
-
-
-@block_of_work
-def _collect(sums, point, y, first, count, height, width, half, panel):
-    """Writes both rows of some pairs from their products, float32 [2 (e, o), 4, 12, 32], for a panel of channels."""
-    per_picture = (height + 1) // 2 * width
+def _collect_pairs(dtype, sums, y, first, count, height, width, half, panel):
+    """Writes both rows of some pairs from their products, float32 [2 (e, o), 4, TILE_ROWS, TILE_COLUMNS], for a panel
+    of channels."""
+    size, point = size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
     for i in range(count):
-        pair = first + i
-        picture, row, column = pair // per_picture, pair % per_picture // width * 2, pair % width
-        pixel = (picture * height + row) * width + column
+        picture, row, column = place_of(first + i, height // 2, width)
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
-            to = y + 2 * (pixel * 2 * half + panel + c)
             e1, e2, o1, o2 = load(at + point), load(at + 2 * point), load(at + 5 * point), load(at + 6 * point)
             e, o = load(at) + e1 + e2, load(at + 4 * point) + o1 + o2
-            store_bfloat16(to, narrow(e + o))
-            store_bfloat16(to + 2 * half, narrow(e - o))
-            if row + 1 < height:
-                to += 4 * width * half
-                e, o = e1 - e2 - load(at + 3 * point), o1 - o2 - load(at + 7 * point)
-                store_bfloat16(to, narrow(e + o))
-                store_bfloat16(to + 2 * half, narrow(e - o))
+            to = y + size * (((picture * height + row) * width + column) * 2 * half + panel + c)
+            store_number(dtype, to, e + o)
+            store_number(dtype, to + size * half, e - o)
+            e, o = e1 - e2 - load(at + 3 * point), o1 - o2 - load(at + 7 * point)
+            to += size * 2 * width * half
+            store_number(dtype, to, e + o)
+            store_number(dtype, to + size * half, e - o)
+
+
+@block_of_work
+def _convolve_last_row(dtype, block, z, numbers):
+    x, y, packed, places, size, height, width, half_in, half_out = unpack(numbers, 9)
+    first = block * size
+    count = min(size, places - first)
+    _expand_last_row(dtype, x, z, first, count, height, width, half_in)
+    kinds_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    zero = z + size * 4 * kinds_bytes
+    _clear_tile(zero)
+    panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
+    for panel in range(panels):
+        for tile in range(0, count, TILE_ROWS):
+            for group in range(2):  # e, then o
+                a = z + (tile * 4 + group * 2) * kinds_bytes
+                b = packed + (group * panels + panel) * 5 * kinds_bytes * TILE_COLUMNS
+                _multiply(dtype, a, 4 * kinds_bytes, b, 2 * kinds_bytes // 4, zero, zero + (group + 1) * tile_bytes)
+            rows, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
+            _collect_last_row(dtype, zero + tile_bytes, y, first + tile, rows, height, width, half_out, column)
+
+
+@block_of_work
+def _expand_last_row(dtype, x, z, first, count, height, width, half):
+    """Writes what the last row's product is made with: [count, 2 (e, o), 2 rows, 3 kinds, half]."""
+    line = half * size_of(dtype)
+    for place in range(first, first + count):
+        for i in range(2):
+            for c in range(0, half, LANES):
+                d = folded_at(dtype, x, place // width, height - 2 + i, place % width, height, width, half, c)
+                to = z + ((place - first) * 4 + i) * 3 * line + c * size_of(dtype)
+                for kind in range(3):
+                    store_number(dtype, to + kind * line, d[kind])
+                    store_number(dtype, to + (6 + kind) * line, d[3 + kind])
+
+
+@block_of_work
+def _collect_last_row(dtype, sums, y, first, count, height, width, half, panel):
+    """Writes some places of the last row from the products, float32 [2 (e, o), TILE_ROWS, TILE_COLUMNS], for a panel of
+    channels."""
+    size = size_of(dtype)
+    for i in range(count):
+        picture, column = (first + i) // width, (first + i) % width
+        for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
+            at = sums + 4 * (i * TILE_COLUMNS + c)
+            e, o = load(at), load(at + TILE_ROWS * TILE_COLUMNS * 4)
+            to = y + size * (((picture * height + height - 1) * width + column) * 2 * half + panel + c)
+            store_number(dtype, to, e + o)
+            store_number(dtype, to + size * half, e - o)
+
+
+@block_of_work
+def _multiply(dtype, a, a_row, b, steps, zero, to):
+    """A tile at `to`."""
+    start = zero
+    for k in range(0, steps, CHUNK):
+        b_k = b + 4 * k * TILE_COLUMNS
+        multiply(dtype, a + 4 * k, a_row, 4, b_k, min(CHUNK, steps - k), start, to, 4 * TILE_COLUMNS)
+        start = to
+
+
+@block_of_work
+def _clear_tile(to):
+    for k in range(0, TILE_ROWS * TILE_COLUMNS, LANES):
+        store(to + 4 * k, every(0.0))

@@ -1,138 +1,179 @@
-"""The gradient of a mirrored convolution's filters, with half of the multiplications. Knows tensors' memory.
+"""The gradient of a mirrored convolution's filters, with a third of the multiplications. Knows tensors' memory.
 
-By the identity of `fold`, applied to the gradient of the output, it is a matrix product between that, folded, and the
-sums and differences e and o of the input in the rows above, of and below each pixel.
+It is a matrix product of what the filters are multiplied with in `convolve` and of the gradients of sum and difference
+of the output. For the rows y0 and y1 of a pair in these, and rows d0 to d3 of the folded input around it, the products
+at the four points are
+
+    m0 = (d0 - d2) y0    m1 = (d1 + d2) (y0 + y1)    m2 = (d2 - d1) (y0 - y1)    m3 = (d3 - d1) y1
+
+and the three rows of the filters m0 + (m1 + m2) / 2, (m1 - m2) / 2 and (m1 + m2) / 2 + m3.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from training.cpu.fold import folded, halves
-from training.cpu.lanes import LANES, every, load, narrow, store, store_pairs
-from training.cpu.team import block_of_work, run, unpack
+from training.cpu.fold import folded_at, halves, place_of
+from training.cpu.lanes import LANES, every, load, scatter, size_of, store, store_two
+from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
-
-BLOCK = 192
-"""Pixels that a thread works on at a time: what they are rearranged to stays in its cache."""
-PARTS = 8
-"""Parts of the batch, each a block of work with sums of its own, however many threads there are."""
 
 
 def filter_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """Input bfloat16 [B, 2 C, H, W] and gradient of the output bfloat16 [B, 2 D, H, W], both channels last -> float32
+    """Input [B, 2 C, H, W] and gradient of the output [B, 2 D, H, W], channels last, of one type -> float32
     [D, 2 C, 3, 3], channels last."""
     batch, _, height, width = x.shape
     half_in, half_out = x.shape[1] // 2, grad.shape[1] // 2
-    columns = -(-3 * half_in // TILE_COLUMNS) * TILE_COLUMNS
-    products = torch.empty(PARTS, 2, 3 * half_out, columns)
-    numbers = batch * height * width, height, width, half_in, half_out
-    scratch = BLOCK * (3 * half_out + columns) * 4
-    run(_multiply_part, PARTS, x.data_ptr(), grad.data_ptr(), products.data_ptr(), *numbers, scratch=scratch)
+    pairs, columns = batch * ((height + 1) // 2) * width, -(-half_out // TILE_COLUMNS) * TILE_COLUMNS
+    parts = min(max(pairs // 1024, 1), 8)  # of the batch, with sums of their own, however many threads there are
+    products = torch.empty(4, parts, 2, 3 * half_in, columns)
+    pair_bytes = 2 * (3 * half_in + columns) * x.itemsize
+    block = rows_in_cache(pair_bytes, 2)
+    addresses, sizes = (x.data_ptr(), grad.data_ptr(), products.data_ptr()), (height, width, half_in, half_out)
+    run(_multiply_part, x.dtype, 4 * parts, *addresses, parts, pairs, block, *sizes, scratch=block * pair_bytes)
     result = torch.empty(half_out, 2 * half_in, 3, 3).to(memory_format=torch.channels_last)
-    run(_collect_channel, half_out, products.data_ptr(), result.data_ptr(), half_in, half_out)
+    numbers = products.data_ptr(), result.data_ptr(), parts, half_in, half_out
+    run(_collect_channels, x.dtype, half_out // LANES, *numbers)
     return result
 
 
 @block_of_work
-def _multiply_part(part, z, numbers):
-    """Sums over a part of the batch: float32 [2 (e, o), 3 kinds, D, 3 rows, C], rows padded to whole tiles."""
-    x, grad, products, pixels, height, width, half_in, half_out = unpack(numbers, 8)
-    columns = (3 * half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
-    r = z + BLOCK * 3 * half_out * 4
-    size = 3 * half_out * columns
-    products += part * 2 * size * 4
+def _multiply_part(dtype, item, z, numbers):
+    """Sums at one point over a part of the batch: float32 [2 (e, o), 3 kinds, C, D], rows padded to whole tiles."""
+    x, grad, products, parts, pairs, block, height, width, half_in, half_out = unpack(numbers, 10)
+    point, part = item // parts, item % parts
+    columns = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
+    y = z + block * 6 * half_in * size_of(dtype)
+    size = 3 * half_in * columns
+    products += item * 2 * size * 4
     for k in range(0, 2 * size, LANES):
         store(products + 4 * k, every(0.0))
-    end = pixels * (part + 1) // PARTS
-    for first in range(pixels * part // PARTS, end, BLOCK):
-        count = min(BLOCK, end - first)
-        pairs = (count + 1) // 2
-        _fold_pairs(z, grad, first, count, width, half_out)
-        _row_pairs(r, x, first, count, height, width, half_in, columns)
+    end = pairs * (part + 1) // parts
+    for first in range(pairs * part // parts, end, block):
+        count = min(block, end - first)
+        steps = (count + 1) // 2 * size_of(dtype) // 2
+        _fold_input(dtype, point, z, x, first, count, height, width, half_in)
+        _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns)
         for group in range(2):
-            a, b, c = z + group * pairs * 12 * half_out, r + group * pairs * columns * 4, products + 4 * group * size
+            a, b, c = z + group * steps * 12 * half_in, y + group * steps * 4 * columns, products + 4 * group * size
             for column in range(0, columns, TILE_COLUMNS):
-                for row in range(0, 3 * half_out, TILE_ROWS):
+                panel = b + column * steps * 4
+                for row in range(0, 3 * half_in, TILE_ROWS):
                     to = c + 4 * (row * columns + column)
-                    multiply(a + 4 * row, 4, 12 * half_out, b + column * pairs * 4, pairs, to, to, 4 * columns)
+                    multiply(dtype, a + 4 * row, 4, 12 * half_in, panel, steps, to, to, 4 * columns)
 
 
 @block_of_work
-def _fold_pairs(z, grad, first, count, width, half):
-    """Writes z_e and z_o of some pixels, two side by side: bfloat16 [2, count / 2, 3 half, 2]; zeros beyond an odd
-    end."""
-    other = (count + 1) // 2 * 3 * half * 4
-    for pixel in range(first, first + count, 2):
-        to = z + (pixel - first) // 2 * 3 * half * 4
-        column, column2 = pixel % width, (pixel + 1) % width
+def _fold_input(dtype, point, z, x, first, count, height, width, half):
+    """Writes the folded input around some pairs at a point, [2 (e, o), steps, 3 kinds, half] in `tile`'s order; zeros
+    beyond an odd end."""
+    line, lines = 4 * half, (height + 1) // 2
+    other = (count + 1) // 2 * size_of(dtype) // 2 * 3 * line
+    for pair in range(0, count, 2):
+        to = z + pair * size_of(dtype) // 4 * 3 * line
+        place, place2 = place_of(first + pair, lines, width), place_of(first + pair + 1, lines, width)
         for c in range(0, half, LANES):
-            e, es, od, o, os, ed = folded(grad, pixel, column, width, half, c)
+            e, es, od, o, os, ed = _input_at(dtype, point, x, place, height, width, half, c)
             e2 = es2 = od2 = o2 = os2 = ed2 = every(0.0)
-            if pixel + 1 < first + count:
-                e2, es2, od2, o2, os2, ed2 = folded(grad, pixel + 1, column2, width, half, c)
+            if pair + 1 < count:
+                e2, es2, od2, o2, os2, ed2 = _input_at(dtype, point, x, place2, height, width, half, c)
             at = to + 4 * c
-            store_pairs(at, narrow(e), narrow(e2))
-            store_pairs(at + 4 * half, narrow(es), narrow(es2))
-            store_pairs(at + 8 * half, narrow(od), narrow(od2))
-            store_pairs(at + other, narrow(o), narrow(o2))
-            store_pairs(at + other + 4 * half, narrow(os), narrow(os2))
-            store_pairs(at + other + 8 * half, narrow(ed), narrow(ed2))
+            store_two(dtype, at, 3 * line, e, e2)
+            store_two(dtype, at + line, 3 * line, es, es2)
+            store_two(dtype, at + 2 * line, 3 * line, od, od2)
+            store_two(dtype, at + other, 3 * line, o, o2)
+            store_two(dtype, at + other + line, 3 * line, os, os2)
+            store_two(dtype, at + other + 2 * line, 3 * line, ed, ed2)
 
 
 @block_of_work
-def _row_pairs(r, x, first, count, height, width, half, columns):
-    """Writes e and o of the rows above, of and below some pixels, two side by side, in panels: bfloat16 [2,
-    columns / 32, count / 2, 32, 2]; zeros beyond an odd end, nothing into columns behind 3 half."""
-    pairs = (count + 1) // 2
-    other = columns * pairs * 4
-    for pixel in range(first, first + count, 2):
-        pair = (pixel - first) // 2
-        row, row2 = pixel // width % height, (pixel + 1) // width % height
-        for tap in range(3):
-            source = pixel + (tap - 1) * width
-            is_in = 0 <= row + tap - 1 < height
-            is_in2 = 0 <= row2 + tap - 1 < height and pixel + 1 < first + count
-            for c in range(0, half, LANES):
-                e = o = e2 = o2 = every(0.0)
-                if is_in:
-                    e, o = halves(x, source, half, c)
-                if is_in2:
-                    e2, o2 = halves(x, source + 1, half, c)
-                panel, inner = (tap * half + c) // TILE_COLUMNS, (tap * half + c) % TILE_COLUMNS
-                to = r + 4 * ((panel * pairs + pair) * TILE_COLUMNS + inner)
-                store_pairs(to, narrow(e), narrow(e2))
-                store_pairs(to + other, narrow(o), narrow(o2))
+def _input_at(dtype, point, x, place, height, width, half, c):
+    """d0 - d2, d1 + d2, d2 - d1 or d3 - d1."""
+    picture, row, column = place
+    plus, minus = (-1, 1) if point == 0 else (1, 0) if point < 3 else (2, 0)
+    a = folded_at(dtype, x, picture, row + plus, column, height, width, half, c)
+    b = folded_at(dtype, x, picture, row + minus, column, height, width, half, c)
+    if point == 1:
+        return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5]
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4], a[5] - b[5]
 
 
 @block_of_work
-def _collect_channel(d, scratch, numbers):
-    """The gradient of one output channel's filters, from the products of all parts."""
-    products, result, half_in, half_out = unpack(numbers, 4)
+def _combine_gradients(dtype, point, y, grad, first, count, height, width, half, columns):
+    """Writes the gradients of sums and differences of some pairs at a point, [2 (e, o), panels, steps, TILE_COLUMNS] in
+    `tile`'s order; zeros beyond an odd end, nothing into columns behind `half`."""
+    steps, line, lines = (count + 1) // 2 * size_of(dtype) // 2, 4 * TILE_COLUMNS, (height + 1) // 2
+    other = columns * steps * 4
+    for pair in range(0, count, 2):
+        place, place2 = place_of(first + pair, lines, width), place_of(first + pair + 1, lines, width)
+        for c in range(0, half, LANES):
+            e, o = _gradient_at(dtype, point, grad, place, height, width, half, c)
+            e2 = o2 = every(0.0)
+            if pair + 1 < count:
+                e2, o2 = _gradient_at(dtype, point, grad, place2, height, width, half, c)
+            to = y + (c // TILE_COLUMNS * steps + pair * size_of(dtype) // 4) * line + c % TILE_COLUMNS * 4
+            store_two(dtype, to, line, e, e2)
+            store_two(dtype, to + other, line, o, o2)
+
+
+@block_of_work
+def _gradient_at(dtype, point, grad, place, height, width, half, c):
+    """Of e and o: y0, y0 + y1, y0 - y1 or y1."""
+    picture, row, column = place
+    pixel = (picture * height + row) * width + column
+    e = o = e2 = o2 = every(0.0)
+    if point < 3:
+        e, o = halves(dtype, grad, pixel, half, c)
+    if point > 0 and row + 1 < height:
+        e2, o2 = halves(dtype, grad, pixel + width, half, c)
+    if point == 2:
+        return e - e2, o - o2
+    return e + e2, o + o2
+
+
+@block_of_work
+def _collect_channels(dtype, block, scratch, numbers):
+    """The gradient of the filters of sixteen output channels, from the products of all parts."""
+    products, result, parts, half_in, half_out = unpack(numbers, 5)
+    d, column, filter_bytes = block * LANES, 8 * half_in, 72 * half_in
     half, quarter = every(0.5), every(0.25)
-    for row in range(3):
-        for c in range(0, half_in, LANES):
-            e, o = _totals(products, 0, d, row, half_in, half_out, c)
-            es, os = _totals(products, 1, d, row, half_in, half_out, c)
-            ed, od = _totals(products, 2, d, row, half_in, half_out, c)
-            to = result + 4 * ((d * 3 + row) * 3 * 2 * half_in + c)
-            _store_columns(to, 8 * half_in, (e + o) * half, (es + os) * quarter, (ed + od) * quarter)
-            _store_columns(to + 4 * half_in, 8 * half_in, (e - o) * half, (es - os) * quarter, (ed - od) * quarter)
+    for c in range(half_in):
+        middle = _rows(products, parts, 0, c, d, half_in, half_out)
+        outer = _rows(products, parts, 1, c, d, half_in, half_out)
+        across = _rows(products, parts, 2, c, d, half_in, half_out)
+        for row in range(3):
+            (e0, o0), (e1, o1), (e2, o2) = middle[row], outer[row], across[row]
+            to = result + d * filter_bytes + 3 * row * column + 4 * c
+            even, odd = (e1 + o1) * quarter, (e2 + o2) * quarter
+            scatter(np.float32, to, filter_bytes, even + odd)
+            scatter(np.float32, to + column, filter_bytes, (e0 + o0) * half)
+            scatter(np.float32, to + 2 * column, filter_bytes, even - odd)
+            to += 4 * half_in
+            even, odd = (e1 - o1) * quarter, (o2 - e2) * quarter
+            scatter(np.float32, to, filter_bytes, even + odd)
+            scatter(np.float32, to + column, filter_bytes, (e0 - o0) * half)
+            scatter(np.float32, to + 2 * column, filter_bytes, even - odd)
 
 
 @block_of_work
-def _totals(products, kind, d, row, half_in, half_out, c):
-    """Sixteen products with z_e and with z_o, summed over all parts."""
-    columns = (3 * half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
-    size = 3 * half_out * columns
+def _rows(products, parts, kind, c, d, half_in, half_out):
+    """Of sum and difference: the gradient of the filters' three rows of a kind."""
+    e0, o0 = _totals(products, parts, 0, kind, c, d, half_in, half_out)
+    e1, o1 = _totals(products, parts, 1, kind, c, d, half_in, half_out)
+    e2, o2 = _totals(products, parts, 2, kind, c, d, half_in, half_out)
+    e3, o3 = _totals(products, parts, 3, kind, c, d, half_in, half_out)
+    half = every(0.5)
+    e, o = (e1 + e2) * half, (o1 + o2) * half
+    return (e0 + e, o0 + o), ((e1 - e2) * half, (o1 - o2) * half), (e + e3, o + o3)
+
+
+@block_of_work
+def _totals(products, parts, point, kind, c, d, half_in, half_out):
+    """Products with e and with o at a point, summed over all parts."""
+    columns = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
+    size = 3 * half_in * columns
     e = o = every(0.0)
-    for part in range(PARTS):
-        at = products + 4 * (2 * part * size + (kind * half_out + d) * columns + row * half_in + c)
+    for part in range(parts):
+        at = products + 4 * ((point * parts + part) * 2 * size + (kind * half_in + c) * columns + d)
         e, o = e + load(at), o + load(at + 4 * size)
     return e, o
-
-
-@block_of_work
-def _store_columns(to, column, middle, even, odd):
-    store(to, even - odd)
-    store(to + column, middle)
-    store(to + 2 * column, even + odd)

@@ -1,19 +1,23 @@
 """Sixteen float32 at once in Numba kernels, where the compiler would search loops for vectors and give up, since arrays
 might overlap.
 
-All take addresses and check nothing: the caller answers for every byte. `narrow` needs AVX-512 BF16.
+All take addresses and check nothing: the caller answers for every byte. Numbers in memory have a dtype: np.float32, or
+np.uint16 for the bits of bfloat16, which NumPy has no type for. Without AVX-512 BF16 that is computed too, slowly, so
+that it can be tested anywhere.
 """
 
 import math
 import operator
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models, register_default
 from numba.extending import intrinsic, overload
 
 LANES = 16
+HAS_BFLOAT16 = bool(get_host_cpu_features().get("avx512bf16"))
 
 
 class BFloat(ir.Type):
@@ -42,24 +46,13 @@ class _Floats(types.Type):
         super().__init__("float32x16")
 
 
-class _Shorts(types.Type):
-    def __init__(self):
-        super().__init__("bfloat16x16")
-
-
-_floats, _shorts = _Floats(), _Shorts()
+_floats = _Floats()
 
 
 @register_default(_Floats)
 class _FloatsModel(models.PrimitiveModel):
     def __init__(self, manager, kind):
         super().__init__(manager, kind, _FLOATS)
-
-
-@register_default(_Shorts)
-class _ShortsModel(models.PrimitiveModel):
-    def __init__(self, manager, kind):
-        super().__init__(manager, kind, _SHORTS)
 
 
 def _at(builder, address, kind):
@@ -87,51 +80,99 @@ def store(typingctx, address, value):
     return types.void(types.uintp, _floats), generate
 
 
-@intrinsic
-def load_bfloat16(typingctx, address):
-    """Sixteen bfloat16, as float32."""
-
-    def generate(context, builder, signature, args):
-        words = builder.zext(builder.load(_at(builder, args[0], _SHORTS), align=2), _WORDS)
-        return builder.bitcast(builder.shl(words, ir.Constant(_WORDS, [16] * LANES)), _FLOATS)
-
-    return _floats(types.uintp), generate
+def _is_bfloat16(dtype) -> bool:
+    return dtype.dtype == types.uint16
 
 
 @intrinsic
-def store_bfloat16(typingctx, address, value):
-    """Sixteen bfloat16."""
+def size_of(typingctx, dtype):
+    """Bytes of a number."""
 
     def generate(context, builder, signature, args):
-        builder.store(args[1], _at(builder, args[0], _SHORTS), align=2)
+        return context.get_constant(types.intp, 2 if _is_bfloat16(dtype) else 4)
+
+    return types.intp(dtype), generate
+
+
+@intrinsic
+def load_number(typingctx, dtype, address):
+    """Sixteen numbers of that type, as float32."""
+
+    def generate(context, builder, signature, args):
+        if not _is_bfloat16(dtype):
+            return builder.load(_at(builder, args[1], _FLOATS), align=4)
+        words = builder.zext(builder.load(_at(builder, args[1], _SHORTS), align=2), _WORDS)
+        return builder.bitcast(builder.shl(words, _each(16)), _FLOATS)
+
+    return _floats(dtype, types.uintp), generate
+
+
+@intrinsic
+def store_number(typingctx, dtype, address, value):
+    """Sixteen numbers of that type; to bfloat16 rounded to the nearest, ties to even."""
+
+    def generate(context, builder, signature, args):
+        _, address, value = args
+        if _is_bfloat16(dtype):
+            builder.store(_narrow(builder, value), _at(builder, address, _SHORTS), align=2)
+        else:
+            builder.store(value, _at(builder, address, _FLOATS), align=4)
         return context.get_dummy_value()
 
-    return types.void(types.uintp, _shorts), generate
+    return types.void(dtype, types.uintp, _floats), generate
 
 
 @intrinsic
-def narrow(typingctx, value):
-    """float32 -> bfloat16: to the nearest, ties to even."""
+def store_two(typingctx, dtype, address, row, first, second):
+    """Two lines of sixteen numbers, as `tile` takes them: of float32 one after the other, `row` bytes apart; of
+    bfloat16 in pairs first[0], second[0], first[1], ..."""
 
     def generate(context, builder, signature, args):
+        _, address, row, *values = args
+        if _is_bfloat16(dtype):
+            first, second = (builder.zext(_narrow(builder, value), _WORDS) for value in values)
+            pairs = builder.or_(first, builder.shl(second, _each(16)))
+            builder.store(pairs, _at(builder, address, _WORDS), align=4)
+        else:
+            builder.store(values[0], _at(builder, address, _FLOATS), align=4)
+            builder.store(values[1], _at(builder, builder.add(address, row), _FLOATS), align=4)
+        return context.get_dummy_value()
+
+    return types.void(dtype, types.uintp, types.intp, _floats, _floats), generate
+
+
+@intrinsic
+def scatter(typingctx, dtype, address, stride, value):
+    """Sixteen float32, or eight pairs of bfloat16, each four bytes, `stride` bytes apart."""
+
+    def generate(context, builder, signature, args):
+        _, address, stride, value = args
+        count = LANES // 2 if _is_bfloat16(dtype) else LANES
+        value = _narrow(builder, value) if _is_bfloat16(dtype) else value
+        words = builder.bitcast(value, ir.VectorType(_WORD, count))
+        for k in range(count):
+            place = builder.add(address, builder.mul(stride, ir.IntType(64)(k)))
+            builder.store(builder.extract_element(words, _WORD(k)), _at(builder, place, _WORD), align=4)
+        return context.get_dummy_value()
+
+    return types.void(dtype, types.uintp, types.intp, _floats), generate
+
+
+def _narrow(builder, value):
+    if HAS_BFLOAT16:
         kind = ir.FunctionType(_BFLOATS, [_FLOATS])
         convert = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.cvtneps2bf16.512")
-        return builder.bitcast(builder.call(convert, args), _SHORTS)
+        return builder.bitcast(builder.call(convert, [value]), _SHORTS)
+    bits = builder.bitcast(value, _WORDS)
+    is_odd = builder.and_(builder.lshr(bits, _each(16)), _each(1))
+    rounded = builder.add(bits, builder.add(is_odd, _each(0x7FFF)))
+    quiet = builder.or_(bits, _each(0x400000))
+    bits = builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded)
+    return builder.trunc(builder.lshr(bits, _each(16)), _SHORTS)
 
-    return _shorts(_floats), generate
 
-
-@intrinsic
-def store_pairs(typingctx, address, first, second):
-    """first[0], second[0], first[1], ...: 32 bfloat16."""
-
-    def generate(context, builder, signature, args):
-        first, second = (builder.zext(value, _WORDS) for value in args[1:])
-        second = builder.shl(second, ir.Constant(_WORDS, [16] * LANES))
-        builder.store(builder.or_(first, second), _at(builder, args[0], _WORDS), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.uintp, _shorts, _shorts), generate
+def _each(word: int):
+    return ir.Constant(_WORDS, [word] * LANES)
 
 
 @intrinsic
@@ -140,7 +181,7 @@ def every(typingctx, number):
 
     def generate(context, builder, signature, args):
         value = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), args[0], _WORD(0))
-        return builder.shuffle_vector(value, ir.Constant(_FLOATS, ir.Undefined), ir.Constant(_WORDS, [0] * LANES))
+        return builder.shuffle_vector(value, ir.Constant(_FLOATS, ir.Undefined), _each(0))
 
     return _floats(types.float32), generate
 
@@ -181,8 +222,8 @@ def exp2(typingctx, value):
         result = each(_EXP2[0])
         for coefficient in _EXP2[1:]:
             result = builder.call(fma, [result, rest, each(coefficient)])
-        exponent = builder.add(builder.fptosi(whole, _WORDS), ir.Constant(_WORDS, [127] * LANES))
-        factor = builder.bitcast(builder.shl(exponent, ir.Constant(_WORDS, [23] * LANES)), _FLOATS)
+        exponent = builder.add(builder.fptosi(whole, _WORDS), _each(127))
+        factor = builder.bitcast(builder.shl(exponent, _each(23)), _FLOATS)
         return builder.fmul(result, factor)
 
     return _floats(_floats), generate
@@ -230,14 +271,3 @@ def store_bytes(typingctx, address, value):
         return context.get_dummy_value()
 
     return types.void(types.uintp, _floats), generate
-
-
-@intrinsic
-def copy_word(typingctx, target, source):
-    """Copy four bytes."""
-
-    def generate(context, builder, signature, args):
-        builder.store(builder.load(_at(builder, args[1], _WORD), align=4), _at(builder, args[0], _WORD), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.uintp, types.uintp), generate

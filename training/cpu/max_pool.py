@@ -12,29 +12,28 @@ from training.cpu.lanes import (
     choose_equal,
     choose_larger,
     every,
-    load_bfloat16,
     load_bytes,
-    narrow,
-    store_bfloat16,
+    load_number,
+    size_of,
     store_bytes,
+    store_number,
 )
-from training.cpu.team import block_of_work, has_bfloat16_products, run, unpack
+from training.cpu.team import block_of_work, has_products, run, unpack
 
 
 def can_pool(x: Tensor) -> bool:
     """Whether `max_pool` takes this."""
     return (
         not torch.compiler.is_compiling()
-        and has_bfloat16_products()
+        and has_products(x.dtype)
         and x.device.type == "cpu"
-        and x.dtype == torch.bfloat16
         and x.shape[1] % LANES == 0
         and min(x.shape[2:]) >= 3
     )
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """bfloat16 [B, C, H, W] -> [B, C, (H - 1) // 2, (W - 1) // 2]; of equal maxima the first gets the gradient."""
+    """[B, C, H, W] -> [B, C, (H - 1) // 2, (W - 1) // 2]; of equal maxima the first gets the gradient."""
     return _MaxPool.apply(x)
 
 
@@ -47,7 +46,7 @@ class _MaxPool(torch.autograd.Function):
         y, taps = (
             torch.empty(shape, dtype=dtype, memory_format=torch.channels_last) for dtype in (x.dtype, torch.uint8)
         )
-        run(_pool_picture, batch, x.data_ptr(), y.data_ptr(), taps.data_ptr(), height, width, channels)
+        run(_pool_picture, x.dtype, batch, x.data_ptr(), y.data_ptr(), taps.data_ptr(), height, width, channels)
         ctx.save_for_backward(taps)
         return y
 
@@ -58,38 +57,38 @@ class _MaxPool(torch.autograd.Function):
         batch, channels, height, width = ctx.shape
         grad_x = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=torch.channels_last)
         addresses = grad.data_ptr(), taps.data_ptr(), grad_x.data_ptr()
-        run(_gather_picture, batch, *addresses, height, width, channels)
+        run(_gather_picture, grad.dtype, batch, *addresses, height, width, channels)
         return grad_x
 
 
 @block_of_work
-def _pool_picture(picture, scratch, numbers):
+def _pool_picture(dtype, picture, scratch, numbers):
     """Writes the maxima, and which of its window's nine places each is."""
     x, y, taps, height, width, channels = unpack(numbers, 6)
-    out_height, out_width = (height - 1) // 2, (width - 1) // 2
-    x += 2 * picture * height * width * channels
-    y += 2 * picture * out_height * out_width * channels
+    size, out_height, out_width = size_of(dtype), (height - 1) // 2, (width - 1) // 2
+    x += size * picture * height * width * channels
+    y += size * picture * out_height * out_width * channels
     taps += picture * out_height * out_width * channels
     for i in range(out_height):
         for j in range(out_width):
             corner, to = (2 * i * width + 2 * j) * channels, (i * out_width + j) * channels
             for c in range(0, channels, LANES):
-                best, tap = load_bfloat16(x + 2 * (corner + c)), every(0.0)
+                best, tap = load_number(dtype, x + size * (corner + c)), every(0.0)
                 for k in range(1, 9):
-                    value = load_bfloat16(x + 2 * (corner + (k // 3 * width + k % 3) * channels + c))
+                    value = load_number(dtype, x + size * (corner + (k // 3 * width + k % 3) * channels + c))
                     tap = choose_larger(value, best, every(float(k)), tap)
                     best = choose_larger(value, best, value, best)
-                store_bfloat16(y + 2 * (to + c), narrow(best))
+                store_number(dtype, y + size * (to + c), best)
                 store_bytes(taps + to + c, tap)
 
 
 @block_of_work
-def _gather_picture(picture, scratch, numbers):
+def _gather_picture(dtype, picture, scratch, numbers):
     grad, taps, grad_x, height, width, channels = unpack(numbers, 6)
-    out_height, out_width = (height - 1) // 2, (width - 1) // 2
-    grad += 2 * picture * out_height * out_width * channels
+    size, out_height, out_width = size_of(dtype), (height - 1) // 2, (width - 1) // 2
+    grad += size * picture * out_height * out_width * channels
     taps += picture * out_height * out_width * channels
-    grad_x += 2 * picture * height * width * channels
+    grad_x += size * picture * height * width * channels
     for h in range(height):
         for w in range(width):
             for c in range(0, channels, LANES):
@@ -98,6 +97,6 @@ def _gather_picture(picture, scratch, numbers):
                     for j in range(max((w - 1) // 2, 0), min(w // 2 + 1, out_width)):
                         at = (i * out_width + j) * channels + c
                         tap = every(float((h - 2 * i) * 3 + w - 2 * j))
-                        value = load_bfloat16(grad + 2 * at)
+                        value = load_number(dtype, grad + size * at)
                         total = total + choose_equal(load_bytes(taps + at), tap, value, every(0.0))
-                store_bfloat16(grad_x + 2 * ((h * width + w) * channels + c), narrow(total))
+                store_number(dtype, grad_x + size * ((h * width + w) * channels + c), total)

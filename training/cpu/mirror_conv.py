@@ -7,17 +7,16 @@ from training.cpu.convolve import convolve
 from training.cpu.filter_gradient import filter_gradient
 from training.cpu.lanes import LANES
 from training.cpu.packing import pack, pack_transposed
-from training.cpu.team import has_bfloat16_products, has_matrix_unit
+from training.cpu.team import has_matrix_unit, has_products
 
 
 def can_convolve(x: Tensor, weight: Tensor) -> bool:
     """Whether `mirror_conv` takes these, and is ahead of torch's convolution."""
     return (
         not torch.compiler.is_compiling()
-        and has_bfloat16_products()
-        and not has_matrix_unit()
+        and has_products(x.dtype)
+        and not (x.dtype == torch.bfloat16 and has_matrix_unit())
         and x.device.type == "cpu"
-        and x.dtype == torch.bfloat16
         and weight.dtype == torch.float32
         and x.shape[1] % (2 * LANES) == 0
         and weight.shape[0] % LANES == 0
@@ -25,7 +24,8 @@ def can_convolve(x: Tensor, weight: Tensor) -> bool:
 
 
 def mirror_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """bfloat16 [B, 2 C, H, W], filters float32 [D, 2 C, 3, 3] of the outputs' first half -> bfloat16 [B, 2 D, H, W]."""
+    """Pictures [B, 2 C, H, W], float32 or bfloat16, and filters float32 [D, 2 C, 3, 3] of the outputs' first half ->
+    [B, 2 D, H, W]."""
     return _MirrorConv.apply(x, weight)
 
 
@@ -34,11 +34,11 @@ class _MirrorConv(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
         x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
         ctx.save_for_backward(x, weight)
-        return convolve(x, pack(weight), len(weight))
+        return convolve(x, pack(weight, x.dtype), len(weight))
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        grad_x = convolve(grad, pack_transposed(weight), x.shape[1] // 2) if ctx.needs_input_grad[0] else None
+        grad_x = convolve(grad, pack_transposed(weight, x.dtype), x.shape[1] // 2) if ctx.needs_input_grad[0] else None
         return grad_x, filter_gradient(x, grad) if ctx.needs_input_grad[1] else None

@@ -15,31 +15,30 @@ from training.cpu.lanes import (
     every,
     exp2,
     load,
-    load_bfloat16,
-    narrow,
+    load_number,
+    size_of,
     store,
-    store_bfloat16,
+    store_number,
 )
-from training.cpu.team import block_of_work, has_bfloat16_products, run, unpack
+from training.cpu.team import block_of_work, has_products, run, unpack
 
 BLOCK = 128
 """Rows whose sums are formed together, however many threads there are."""
 
 
 def can_norm(x: Tensor, norm: nn.BatchNorm2d) -> bool:
-    """Whether `norm_gelu` takes these: a norm that learns no scale, bfloat16 on a processor that has its products."""
+    """Whether `norm_gelu` takes these: a norm that learns no scale, numbers that the processor multiplies."""
     return (
         not torch.compiler.is_compiling()
-        and has_bfloat16_products()
+        and has_products(x.dtype)
         and x.device.type == "cpu"
-        and x.dtype == torch.bfloat16
         and norm.num_features % LANES == 0
         and not norm.weight.requires_grad
     )
 
 
 def norm_gelu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    """gelu(norm(x)) of bfloat16 [B, k C, H, W], C the norm's features: its statistics are over all k parts."""
+    """gelu(norm(x)) of [B, k C, H, W], C the norm's features: its statistics are over all k parts."""
     x = x.contiguous(memory_format=torch.channels_last)
     if not norm.training:
         scale = (norm.running_var + norm.eps).rsqrt()
@@ -60,7 +59,7 @@ class _NormGELU(torch.autograd.Function):
         factors = torch.stack((scale, bias - mean * scale))
         y = torch.empty_like(x)
         rows = x.numel() // len(bias)
-        run(_apply_to_block, -(-rows // BLOCK), *(t.data_ptr() for t in (x, y, factors)), rows, len(bias))
+        run(_apply_to_block, x.dtype, -(-rows // BLOCK), *(t.data_ptr() for t in (x, y, factors)), rows, len(bias))
         ctx.save_for_backward(x, bias, factors)
         ctx.is_training = is_training
         return y
@@ -77,7 +76,7 @@ class _NormGELU(torch.autograd.Function):
         back = torch.stack((-scale * inner, scale * (inner * bias - outer))).float()
         grad_x = torch.empty_like(x)
         addresses = (t.data_ptr() for t in (x, grad, factors, back, grad_x))
-        run(_backward_of_block, -(-rows // BLOCK), *addresses, rows, channels)
+        run(_backward_of_block, x.dtype, -(-rows // BLOCK), *addresses, rows, channels)
         return grad_x, grad_bias, None, None, None
 
 
@@ -86,7 +85,7 @@ def _sums(task, x: Tensor, channels: int, *others: Tensor) -> Tensor:
     rows = x.numel() // channels
     blocks = -(-rows // BLOCK)
     parts = torch.empty(blocks, 2, channels)
-    run(task, blocks, *(t.data_ptr() for t in (x, *others, parts)), rows, channels)
+    run(task, x.dtype, blocks, *(t.data_ptr() for t in (x, *others, parts)), rows, channels)
     return parts.sum(0, dtype=torch.float64)
 
 
@@ -110,42 +109,42 @@ def _normal(u):
 
 
 @block_of_work
-def _add_moments(block, scratch, numbers):
+def _add_moments(dtype, block, scratch, numbers):
     """Sums of x and of its squares."""
     x, parts, rows, channels = unpack(numbers, 4)
     parts += 8 * block * channels
     for c in range(0, channels, LANES):
         total = square = every(0.0)
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
-            value = load_bfloat16(x + 2 * (row * channels + c))
+            value = load_number(dtype, x + size_of(dtype) * (row * channels + c))
             total, square = total + value, square + value * value
         store(parts + 4 * c, total)
         store(parts + 4 * (channels + c), square)
 
 
 @block_of_work
-def _apply_to_block(block, scratch, numbers):
+def _apply_to_block(dtype, block, scratch, numbers):
     """y = gelu(scale x + shift)."""
     x, y, factors, rows, channels = unpack(numbers, 5)
     for c in range(0, channels, LANES):
         scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
-            at = 2 * (row * channels + c)
-            u = load_bfloat16(x + at) * scale + shift
+            at = size_of(dtype) * (row * channels + c)
+            u = load_number(dtype, x + at) * scale + shift
             _, below = _normal(u)
-            store_bfloat16(y + at, narrow(u * below))
+            store_number(dtype, y + at, u * below)
 
 
 @block_of_work
-def _gradient(x, grad, at, scale, shift):
+def _gradient(dtype, x, grad, at, scale, shift):
     """u = scale x + shift, and the gradient there."""
-    u = load_bfloat16(x + at) * scale + shift
+    u = load_number(dtype, x + at) * scale + shift
     density, below = _normal(u)
-    return u, load_bfloat16(grad + at) * (below + u * density * every(0.3989422804))
+    return u, load_number(dtype, grad + at) * (below + u * density * every(0.3989422804))
 
 
 @block_of_work
-def _add_gradients(block, scratch, numbers):
+def _add_gradients(dtype, block, scratch, numbers):
     """Sums of the gradient at u = scale x + shift, and of it times u."""
     x, grad, factors, parts, rows, channels = unpack(numbers, 6)
     parts += 8 * block * channels
@@ -153,20 +152,20 @@ def _add_gradients(block, scratch, numbers):
         scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
         total = product = every(0.0)
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
-            u, value = _gradient(x, grad, 2 * (row * channels + c), scale, shift)
+            u, value = _gradient(dtype, x, grad, size_of(dtype) * (row * channels + c), scale, shift)
             total, product = total + value, product + value * u
         store(parts + 4 * c, total)
         store(parts + 4 * (channels + c), product)
 
 
 @block_of_work
-def _backward_of_block(block, scratch, numbers):
+def _backward_of_block(dtype, block, scratch, numbers):
     """The gradient of x: that at u times scale, plus what the statistics take back, a multiple of u and a constant."""
     x, grad, factors, back, grad_x, rows, channels = unpack(numbers, 7)
     for c in range(0, channels, LANES):
         scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
         slope, constant = load(back + 4 * c), load(back + 4 * (channels + c))
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
-            at = 2 * (row * channels + c)
-            u, value = _gradient(x, grad, at, scale, shift)
-            store_bfloat16(grad_x + at, narrow(value * scale + u * slope + constant))
+            at = size_of(dtype) * (row * channels + c)
+            u, value = _gradient(dtype, x, grad, at, scale, shift)
+            store_number(dtype, grad_x + at, value * scale + u * slope + constant)

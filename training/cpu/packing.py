@@ -1,88 +1,86 @@
 """Filters in the order in which `convolve` reads them. Knows tensors' memory.
 
-Filters are float32 [D, 2 C, 3, 3], those of the outputs' first half, channels last. Where D is no multiple of 32, the
-last panel's other columns are left as they are.
+Filters are float32 [D, 2 C, 3, 3], those of the outputs' first half, channels last; packed they have the pictures' type
+and the order [2 (e, o), panels of `tile`'s columns, 5 points, 3 kinds, C, columns], bfloat16 in pairs of C. Where D
+fills no whole panel, the last one's other columns are left as they are.
 """
 
 import torch
 from torch import Tensor
 
-from training.cpu.lanes import LANES, copy_word, every, load, narrow, store_bfloat16, store_pairs
+from training.cpu.lanes import LANES, every, load, scatter, size_of, store_two
 from training.cpu.team import block_of_work, run, unpack
 from training.cpu.tile import TILE_COLUMNS
 
 
-def pack(weight: Tensor) -> Tensor:
-    """The filters of the convolution; as `convolve` takes them."""
+def pack(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """The filters of the convolution."""
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
-    packed = _empty(half_out, half_in)
-    run(_pack_block, half_in // LANES, weight.data_ptr(), packed.data_ptr(), half_in, half_out, scratch=2 * LANES)
+    packed = _empty(half_out, half_in, dtype)
+    numbers = weight.data_ptr(), packed.data_ptr(), half_in, half_out
+    run(_pack_block, dtype, half_in // LANES, *numbers)
     return packed
 
 
-def pack_transposed(weight: Tensor) -> Tensor:
+def pack_transposed(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """The filters of its input's gradient, in which C and D change places."""
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
-    packed = _empty(half_in, half_out)
-    run(_pack_transposed_block, half_out // 2, weight.data_ptr(), packed.data_ptr(), half_in, half_out)
+    packed = _empty(half_in, half_out, dtype)
+    run(_pack_transposed_block, dtype, half_out // 2, weight.data_ptr(), packed.data_ptr(), half_in, half_out)
     return packed
 
 
-def _empty(half_out: int, half_in: int) -> Tensor:
+def _empty(half_out: int, half_in: int, dtype: torch.dtype) -> Tensor:
     panels = -(-half_out // TILE_COLUMNS)
-    return torch.empty(2, panels, 4, 3, half_in // 2, TILE_COLUMNS, 2, dtype=torch.bfloat16)
+    return torch.empty(2 * panels * 5 * 3 * half_in * TILE_COLUMNS, dtype=dtype)
 
 
 @block_of_work
-def _pack_block(block, line, numbers):
-    """Sixteen input channels."""
+def _pack_block(dtype, block, scratch, numbers):
+    """Sixteen input channels: neighbours, bfloat16 in pairs, come to neighbouring rows of a panel."""
     weight, packed, half_in, half_out = unpack(numbers, 4)
-    kind = TILE_COLUMNS * 2 * half_in  # bytes
-    other = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * 12 * kind
+    line = TILE_COLUMNS * 4
+    kind = TILE_COLUMNS * half_in * size_of(dtype)
+    other = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * 15 * kind
     for d in range(half_out):
-        to = packed + d // TILE_COLUMNS * 12 * kind + d % TILE_COLUMNS * 4 + block * LANES * TILE_COLUMNS * 2
+        to = packed + d // TILE_COLUMNS * 15 * kind + d % TILE_COLUMNS * 4
+        to += block * LANES * TILE_COLUMNS * size_of(dtype)
         for values in _points(weight, d, half_in, block * LANES):
-            _spread(to, values[0], line)
-            _spread(to + kind, values[1], line)
-            _spread(to + 2 * kind, values[2], line)
-            _spread(to + other, values[3], line)
-            _spread(to + other + kind, values[4], line)
-            _spread(to + other + 2 * kind, values[5], line)
+            scatter(dtype, to, line, values[0])
+            scatter(dtype, to + kind, line, values[1])
+            scatter(dtype, to + 2 * kind, line, values[2])
+            scatter(dtype, to + other, line, values[3])
+            scatter(dtype, to + other + kind, line, values[4])
+            scatter(dtype, to + other + 2 * kind, line, values[5])
             to += 3 * kind
 
 
 @block_of_work
-def _spread(to, value, line):
-    """Writes pairs of neighbouring channels into neighbouring rows of a panel."""
-    store_bfloat16(line, narrow(value))
-    for k in range(LANES // 2):
-        copy_word(to + 4 * TILE_COLUMNS * k, line + 4 * k)
-
-
-@block_of_work
-def _pack_transposed_block(block, scratch, numbers):
+def _pack_transposed_block(dtype, block, scratch, numbers):
     """Two output channels."""
     weight, packed, half_in, half_out = unpack(numbers, 4)
-    kind = TILE_COLUMNS * 2 * half_out  # bytes
-    other = (half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * 12 * kind
+    line = TILE_COLUMNS * 4
+    kind = TILE_COLUMNS * half_out * size_of(dtype)
+    other = (half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * 15 * kind
     none = every(0.0)
     for c in range(0, half_in, LANES):
-        to = packed + c // TILE_COLUMNS * 12 * kind + c % TILE_COLUMNS * 4 + block * TILE_COLUMNS * 4
-        top, plus, minus, bottom = _points(weight, 2 * block, half_in, c)
-        top2, plus2, minus2, bottom2 = _points(weight, 2 * block + 1, half_in, c)
-        for a, b in ((bottom, bottom2), (plus, plus2), (minus, minus2), (top, top2)):  # upside down
-            store_pairs(to, narrow(a[0]), narrow(b[0]))
-            store_pairs(to + kind, narrow(a[1]), narrow(b[1]))
-            store_pairs(to + 2 * kind, narrow(none - a[5]), narrow(none - b[5]))
-            store_pairs(to + other, narrow(a[3]), narrow(b[3]))
-            store_pairs(to + other + kind, narrow(a[4]), narrow(b[4]))
-            store_pairs(to + other + 2 * kind, narrow(none - a[2]), narrow(none - b[2]))
+        to = packed + c // TILE_COLUMNS * 15 * kind + c % TILE_COLUMNS * 4 + 2 * block * TILE_COLUMNS * size_of(dtype)
+        top, middle, plus, minus, bottom = _points(weight, 2 * block, half_in, c)
+        top2, middle2, plus2, minus2, bottom2 = _points(weight, 2 * block + 1, half_in, c)
+        upside_down = (bottom, bottom2), (middle, middle2), (plus, plus2), (minus, minus2), (top, top2)
+        for a, b in upside_down:
+            store_two(dtype, to, line, a[0], b[0])
+            store_two(dtype, to + kind, line, a[1], b[1])
+            store_two(dtype, to + 2 * kind, line, none - a[5], none - b[5])
+            store_two(dtype, to + other, line, a[3], b[3])
+            store_two(dtype, to + other + kind, line, a[4], b[4])
+            store_two(dtype, to + other + 2 * kind, line, none - a[2], none - b[2])
             to += 3 * kind
 
 
 @block_of_work
 def _points(weight, d, half_in, c):
-    """Of output d and sixteen input channels, the six kinds at each of the four points of `convolve`."""
+    """Of output d and sixteen input channels, the six kinds at each of the five points of `convolve`."""
     top, middle, bottom = (
         _kinds(weight, d, 0, half_in, c), _kinds(weight, d, 1, half_in, c), _kinds(weight, d, 2, half_in, c)
     )  # fmt: skip
@@ -90,7 +88,7 @@ def _points(weight, d, half_in, c):
     b0, b1, b2, b3, b4, b5 = _half_of_sum(middle, _zeros())
     plus = a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4, a5 + b5
     minus = a0 - b0, a1 - b1, a2 - b2, a3 - b3, a4 - b4, a5 - b5
-    return top, plus, minus, bottom
+    return top, middle, plus, minus, bottom
 
 
 @block_of_work

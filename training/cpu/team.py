@@ -25,12 +25,14 @@ from loaders.parallel import for_blocks
 block_of_work = njit(nogil=True, boundscheck=False, error_model="numpy")
 """Decorates what `run` runs, and what that calls: functions of addresses, which check nothing. `run` keeps the compiled
 code on disk."""
+_NUMPY_DTYPES = {torch.float32: np.float32, torch.bfloat16: np.uint16}
 
 
 @functools.cache
-def has_bfloat16_products() -> bool:
-    """True where the processor, and the compiler for it, has the instructions that all of this package needs."""
-    return bool(get_host_cpu_features().get("avx512bf16"))
+def has_products(dtype: torch.dtype) -> bool:
+    """True where the processor, and the compiler for it, has the instructions with which this package multiplies."""
+    needed = {torch.float32: ("avx2", "fma"), torch.bfloat16: ("avx512bf16",)}.get(dtype, ("none",))
+    return all(get_host_cpu_features().get(name) for name in needed)
 
 
 @functools.cache
@@ -39,14 +41,23 @@ def has_matrix_unit() -> bool:
     return bool(get_host_cpu_features().get("amx-bf16"))
 
 
-def run(work: Callable, num_blocks: int, *numbers: int, scratch: int = 0) -> None:
-    """Call `work(block, scratch, numbers)` for each block once, on all of torch's threads; returns when all are done.
+@functools.cache
+def rows_in_cache(row_bytes: int, multiple: int) -> int:
+    """How many rows of scratch memory, a multiple of some number, stay in a core's second cache beside what is read."""
+    size = os.sysconf("SC_LEVEL2_CACHE_SIZE") if "SC_LEVEL2_CACHE_SIZE" in os.sysconf_names else 0
+    return max((size or 2**19) * 3 // 4 // (row_bytes * multiple), 1) * multiple
+
+
+def run(work: Callable, dtype: torch.dtype, num_blocks: int, *numbers: int, scratch: int = 0) -> None:
+    """Call `work(dtype, block, scratch, numbers)` for each block once, on all of torch's threads; returns when all are
+    done.
 
     What is done for a block must not depend on the thread that does it: then no result depends on their number.
 
     Args:
-        work: decorated with `block_of_work`; takes the block's index, the address of its thread's scratch memory, and
-            the address of the numbers, for `unpack`.
+        work: decorated with `block_of_work`; takes the type of the numbers that it works on, as in `lanes`, the block's
+            index, the address of its thread's scratch memory, and the address of the numbers, for `unpack`.
+        dtype: float32 or bfloat16.
         numbers: addresses and sizes, kept as int64.
         scratch: bytes of scratch memory for each thread.
     """
@@ -54,7 +65,7 @@ def run(work: Callable, num_blocks: int, *numbers: int, scratch: int = 0) -> Non
     scratch = -(-scratch // 64) * 64  # whole cache lines: no two threads write to one
     memory = torch.empty(threads * scratch, dtype=torch.uint8)
     words = np.array((0, 0, num_blocks, memory.data_ptr(), scratch, *numbers), np.int64)
-    task, address = _task(work), words.ctypes.data
+    task, address = _task(work, dtype), words.ctypes.data
     parallel = _parallel()
     if threads == 1:
         task.ctypes(address)
@@ -89,11 +100,12 @@ def _take_next(typingctx, address):
 
 
 @functools.cache
-def _task(work: Callable):
+def _task(work: Callable, dtype: torch.dtype):
     """`work` for all blocks that a thread gets, as a C function of the words' address; compiled once, kept on disk."""
     task = _all_blocks(_version())
-    name = f"{work.py_func.__module__}.{work.py_func.__name__}"  # of the file that keeps it
-    scope = {**task.__globals__, "work": work}  # no closure: Numba's key for one is new in each process
+    name = f"{work.py_func.__module__}.{work.py_func.__name__}.{dtype}"  # of the file that keeps it
+    # No closure: Numba's key for one is new in each process.
+    scope = {**task.__globals__, "work": work, "dtype": _NUMPY_DTYPES[dtype]}
     task = FunctionType(task.__code__, scope, name, None, task.__closure__)
     task.__qualname__ = name
     return cfunc("void(uintp)", cache=True)(task)
@@ -105,7 +117,7 @@ def _all_blocks(version: int) -> Callable:
         scratch = memory + _take_next(words + 8) * size
         block = _take_next(words)
         while block < num_blocks and version >= 0:
-            work(block, scratch, words + 40)  # noqa: F821 (see _task)
+            work(dtype, block, scratch, words + 40)  # noqa: F821 (see _task)
             block = _take_next(words)
 
     return task

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from training.cpu import max_pool, norm_gelu
+from training.cpu import mirror_conv as module
 from training.cpu.mirror_conv import can_convolve, mirror_conv
-from training.cpu.team import has_matrix_unit
 from training.mirror import MirrorConv2d
 from training.models import build_model
 
@@ -16,8 +17,11 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def bfloat16(*shape, seed=0):
-    return torch.randn(shape, generator=seeded(seed)).bfloat16().to(memory_format=torch.channels_last)
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def normal(*shape, seed=0, dtype=torch.bfloat16):
+    return torch.randn(shape, generator=seeded(seed)).to(dtype).to(memory_format=torch.channels_last)
 
 
 def conv(channels_in, channels_out, seed=0):
@@ -48,36 +52,40 @@ SHAPES = [  # pictures, channels in and out, height and width
 ]
 
 
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 0.005)])
 @pytest.mark.parametrize(("batch", "channels_in", "channels_out", "height", "width"), SHAPES)
-def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, width):
-    """Within the rounding of inputs, filters and outputs to bfloat16, of 2^-9 each at most."""
+def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, width, dtype, rounding):
+    """Within the rounding of inputs, filters and outputs, to bfloat16 of 2^-9 each at most."""
     layer = conv(channels_in, channels_out)
-    x, grad = bfloat16(batch, channels_in, height, width), bfloat16(batch, channels_out, height, width, seed=1)
+    x = normal(batch, channels_in, height, width, dtype=dtype)
+    grad = normal(batch, channels_out, height, width, seed=1, dtype=dtype)
     exact, exact_x = copy.deepcopy(layer).double(), x.double().requires_grad_()
     expected = exact(exact_x)
     expected.backward(grad.double())
     x.requires_grad_()
     y = mirror_conv(x, layer.weight)
     y.backward(grad)
-    assert y.dtype == x.grad.dtype == torch.bfloat16
+    assert y.dtype == x.grad.dtype == dtype
     assert y.is_contiguous(memory_format=torch.channels_last)
-    assert relative(y, expected) < 0.005
-    assert relative(x.grad, exact_x.grad) < 0.005
-    assert relative(layer.weight.grad, exact.weight.grad) < 0.004
+    assert relative(y, expected) < rounding
+    assert relative(x.grad, exact_x.grad) < rounding
+    assert relative(layer.weight.grad, exact.weight.grad) < rounding
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", [5, 6])
-def test_commutes_with_mirroring_to_the_bit(width):
-    layer, x = conv(64, 96), bfloat16(5, 64, 7, width)
+def test_commutes_with_mirroring_to_the_bit(width, dtype):
+    layer, x = conv(64, 96), normal(5, 64, 7, width, dtype=dtype)
     assert torch.equal(mirror_conv(mirrored(x), layer.weight), mirrored(mirror_conv(x, layer.weight)))
 
 
-def test_whole_numbers_are_exact():
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_whole_numbers_are_exact(dtype):
     """Small whole numbers have no rounding, so every place of every channel is checked, edges too."""
     layer = conv(32, 64)
     with torch.no_grad():
         layer.weight.copy_(torch.randint(-1, 2, layer.weight.shape, generator=seeded()) * 8)
-    x = torch.randint(-1, 2, (6, 32, 5, 4), generator=seeded(1)).bfloat16()
+    x = torch.randint(-1, 2, (6, 32, 5, 4), generator=seeded(1)).to(dtype)
     x[:, :, :, 1:3] = 0  # so that sums stay below 256
     x[:, :, 1:4] = 0
     expected = layer(x.float())
@@ -85,8 +93,9 @@ def test_whole_numbers_are_exact():
     assert torch.equal(mirror_conv(x, layer.weight).float(), expected)
 
 
-def test_does_not_depend_on_the_number_of_threads():
-    layer, x = conv(64, 128), bfloat16(50, 64, 7, 7).requires_grad_()
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_does_not_depend_on_the_number_of_threads(dtype):
+    layer, x = conv(64, 128), normal(50, 64, 7, 7, dtype=dtype).requires_grad_()
     threads, results = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
@@ -101,7 +110,7 @@ def test_does_not_depend_on_the_number_of_threads():
 
 
 def test_memory_in_another_order_and_a_frozen_input():
-    layer, x, grad = conv(64, 64), bfloat16(3, 64, 5, 5), bfloat16(3, 64, 5, 5, seed=1)
+    layer, x, grad = conv(64, 64), normal(3, 64, 5, 5), normal(3, 64, 5, 5, seed=1)
     y = mirror_conv(x, layer.weight)
     (expected,) = torch.autograd.grad(y, layer.weight, grad)
     other = mirror_conv(x.contiguous(), layer.weight.contiguous())
@@ -111,35 +120,42 @@ def test_memory_in_another_order_and_a_frozen_input():
     assert torch.equal(result, expected)
 
 
-@pytest.mark.skipif(has_matrix_unit(), reason="with AMX torch's convolutions are taken")
-def test_is_taken_where_it_applies():
-    x, weight = bfloat16(2, 64, 4, 4), conv(64, 64).weight
+def test_is_taken_where_it_applies(monkeypatch):
+    monkeypatch.setattr(module, "has_products", lambda dtype: dtype == torch.bfloat16)
+    monkeypatch.setattr(module, "has_matrix_unit", lambda: False)
+    x, weight = normal(2, 64, 4, 4), conv(64, 64).weight
     assert can_convolve(x, weight)
     assert not can_convolve(x.float(), weight)
-    assert not can_convolve(bfloat16(2, 24, 4, 4), weight)
+    assert not can_convolve(normal(2, 24, 4, 4), weight)
     assert not can_convolve(x, conv(64, 40).weight)
     assert not can_convolve(x, weight.bfloat16())
+    monkeypatch.setattr(module, "has_matrix_unit", lambda: True)  # there torch's are ahead
+    assert not can_convolve(x, weight)
 
 
 def test_the_network_has_the_gradient_of_its_plain_layers(monkeypatch):
-    """RebarNet in bfloat16 by compiled layers is as near to itself in float32 as by torch's."""
-    images = torch.randn(32, 3, 32, 32, generator=seeded()).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (32,), generator=seeded(1))
+    """By compiled layers RebarNet is, in either type, as near to itself in double precision as by torch's."""
+    images = torch.randn(8, 3, 32, 32, generator=seeded()).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (8,), generator=seeded(1))
 
-    def gradient(bf16):
+    def gradient(dtype, is_compiled):
+        for other in (module, max_pool, norm_gelu):
+            monkeypatch.setattr(other, "has_products", lambda dtype: is_compiled)
+        monkeypatch.setattr(module, "has_matrix_unit", lambda: False)
         model = build_model("rebarnet", 10, generator=seeded(), whitening_images=images)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits = model(images)
-        F.cross_entropy(logits.float(), labels).backward()
+        for layer in model.modules():  # no identities: of maxima that are equal each rounding would choose another
+            if isinstance(layer, MirrorConv2d):
+                torch.nn.init.normal_(layer.weight, std=0.03, generator=seeded())
+        x = images
+        if dtype == torch.float64:
+            model, x = model.double(), images.double()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits = model(x)
+        F.cross_entropy(logits.to(x.dtype), labels).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
 
-    exact, compiled = gradient(False), gradient(True)
-    for module, name in (
-        ("training.mirror", "can_convolve"),
-        ("training.rebarnet", "can_pool"),
-        ("training.rebarnet", "can_norm"),
-    ):
-        monkeypatch.setattr(f"{module}.{name}", lambda *_: False)
-    plain = gradient(True)
-    assert not torch.equal(plain, compiled)
-    assert relative(compiled, exact.double()) < 1.5 * relative(plain, exact.double())
+    exact = gradient(torch.float64, False)
+    for dtype in DTYPES:
+        plain, compiled = gradient(dtype, False), gradient(dtype, True)
+        assert not torch.equal(plain, compiled)
+        assert relative(compiled, exact) < 1.5 * relative(plain, exact)

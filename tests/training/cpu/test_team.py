@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @team.block_of_work
-def count(block, scratch, numbers):
+def count(dtype, block, scratch, numbers):
     """Adds 1 to the sixteen numbers of a block, by way of the scratch memory."""
     (at,) = team.unpack(numbers, 1)
     store(scratch, load(at + 64 * block) + every(1.0))
@@ -35,7 +35,7 @@ def test_each_block_once(threads, has_openmp, monkeypatch):
         torch.set_num_threads(threads)
         for num_blocks in (1, 3, 1000):
             numbers = np.zeros((num_blocks, 16), np.float32)
-            team.run(count, num_blocks, numbers.ctypes.data, scratch=64)
+            team.run(count, torch.float32, num_blocks, numbers.ctypes.data, scratch=64)
             assert (numbers == 1).all()
     finally:
         torch.set_num_threads(before)
@@ -43,7 +43,7 @@ def test_each_block_once(threads, has_openmp, monkeypatch):
 
 @pytest.mark.slow
 def test_a_second_process_compiles_nothing(tmp_path):
-    code = "import torch; from training.cpu.max_pool import max_pool; max_pool(torch.ones(1, 16, 3, 3).bfloat16())"
+    code = "import torch; from training.cpu.max_pool import max_pool; max_pool(torch.ones(1, 16, 3, 3))"
     places = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1"}
     said = [
         subprocess.run(
