@@ -13,7 +13,7 @@ number of rows is d0 g0 + d1 g1, since there is nothing below it.
 import torch
 from torch import Tensor
 
-from training.cpu.fold import folded_at, place_of
+from training.cpu.fold import NO_ROW, fold_rows
 from training.cpu.lanes import LANES, every, load, size_of, store, store_number
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
@@ -47,8 +47,11 @@ def _convolve_pairs(dtype, block, z, numbers):
     x, y, packed, pairs, size, height, width, half_in, half_out = unpack(numbers, 9)
     first = block * size
     count = min(size, pairs - first)
-    _expand_pairs(dtype, x, z, first, count, height, width, half_in)
     point_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    for point in range(4):  # [count, 2 (e, o), 4, 3 kinds, C]
+        rows, to = rows_at(point), z + point * point_bytes
+        shape = height, width, half_in
+        fold_rows(dtype, x, shape, 0, rows, first, count, to, 8 * point_bytes, 4 * point_bytes, False)
     zero = z + size * 8 * point_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -63,33 +66,15 @@ def _convolve_pairs(dtype, block, z, numbers):
 
 
 @block_of_work
-def _expand_pairs(dtype, x, z, first, count, height, width, half):
-    """Writes what the four products of pairs of rows are made with: [count, 2 (e, o), 4, 3 kinds, half]."""
-    line = half * size_of(dtype)
-    point = 3 * line
-    for pair in range(first, first + count):
-        picture, row, column = place_of(pair, height // 2, width)
-        for c in range(0, half, LANES):
-            d0 = folded_at(dtype, x, picture, row - 1, column, height, width, half, c)
-            d1 = folded_at(dtype, x, picture, row, column, height, width, half, c)
-            d2 = folded_at(dtype, x, picture, row + 1, column, height, width, half, c)
-            d3 = folded_at(dtype, x, picture, row + 2, column, height, width, half, c)
-            to = z + (pair - first) * 8 * point + c * size_of(dtype)
-            _store_points(dtype, to, point, d0[0], d1[0], d2[0], d3[0])
-            _store_points(dtype, to + line, point, d0[1], d1[1], d2[1], d3[1])
-            _store_points(dtype, to + 2 * line, point, d0[2], d1[2], d2[2], d3[2])
-            to += 4 * point
-            _store_points(dtype, to, point, d0[3], d1[3], d2[3], d3[3])
-            _store_points(dtype, to + line, point, d0[4], d1[4], d2[4], d3[4])
-            _store_points(dtype, to + 2 * line, point, d0[5], d1[5], d2[5], d3[5])
-
-
-@block_of_work
-def _store_points(dtype, to, point, d0, d1, d2, d3):
-    store_number(dtype, to, d0 - d2)
-    store_number(dtype, to + point, d1 + d2)
-    store_number(dtype, to + 2 * point, d2 - d1)
-    store_number(dtype, to + 3 * point, d1 - d3)
+def rows_at(point):
+    """What is multiplied at a point, as `fold_rows` takes it: d0 - d2, d1 + d2, d2 - d1 or d1 - d3."""
+    if point == 0:
+        return -1, 1, -1
+    if point == 1:
+        return 0, 1, 1
+    if point == 2:
+        return 1, 0, -1
+    return 0, 2, -1
 
 
 @block_of_work
@@ -98,7 +83,8 @@ def _collect_pairs(dtype, sums, y, first, count, height, width, half, panel):
     of channels."""
     size, point = size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
     for i in range(count):
-        picture, row, column = place_of(first + i, height // 2, width)
+        pair, per_picture = first + i, height // 2 * width
+        picture, row, column = pair // per_picture, pair % per_picture // width * 2, pair % width
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
             e1, e2, o1, o2 = load(at + point), load(at + 2 * point), load(at + 5 * point), load(at + 6 * point)
@@ -117,8 +103,11 @@ def _convolve_last_row(dtype, block, z, numbers):
     x, y, packed, places, size, height, width, half_in, half_out = unpack(numbers, 9)
     first = block * size
     count = min(size, places - first)
-    _expand_last_row(dtype, x, z, first, count, height, width, half_in)
     kinds_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
+        rows, to = (i - 1, NO_ROW, 1), z + i * kinds_bytes
+        shape = height, width, half_in
+        fold_rows(dtype, x, shape, height - 1, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, False)
     zero = z + size * 4 * kinds_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -130,20 +119,6 @@ def _convolve_last_row(dtype, block, z, numbers):
                 _multiply(dtype, a, 4 * kinds_bytes, b, 2 * kinds_bytes // 4, zero, zero + (group + 1) * tile_bytes)
             rows, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
             _collect_last_row(dtype, zero + tile_bytes, y, first + tile, rows, height, width, half_out, column)
-
-
-@block_of_work
-def _expand_last_row(dtype, x, z, first, count, height, width, half):
-    """Writes what the last row's product is made with: [count, 2 (e, o), 2 rows, 3 kinds, half]."""
-    line = half * size_of(dtype)
-    for place in range(first, first + count):
-        for i in range(2):
-            for c in range(0, half, LANES):
-                d = folded_at(dtype, x, place // width, height - 2 + i, place % width, height, width, half, c)
-                to = z + ((place - first) * 4 + i) * 3 * line + c * size_of(dtype)
-                for kind in range(3):
-                    store_number(dtype, to + kind * line, d[kind])
-                    store_number(dtype, to + (6 + kind) * line, d[3 + kind])
 
 
 @block_of_work

@@ -4,17 +4,18 @@ It is a matrix product of what the filters are multiplied with in `convolve` and
 of the output. For the rows y0 and y1 of a pair in these, and rows d0 to d3 of the folded input around it, the products
 at the four points are
 
-    m0 = (d0 - d2) y0    m1 = (d1 + d2) (y0 + y1)    m2 = (d2 - d1) (y0 - y1)    m3 = (d3 - d1) y1
+    m0 = (d0 - d2) y0    m1 = (d1 + d2) (y0 + y1)    m2 = (d2 - d1) (y0 - y1)    m3 = (d1 - d3) y1
 
-and the three rows of the filters m0 + (m1 + m2) / 2, (m1 - m2) / 2 and (m1 + m2) / 2 + m3.
+and the three rows of the filters m0 + (m1 + m2) / 2, (m1 - m2) / 2 and (m1 + m2) / 2 - m3.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.cpu.fold import folded_at, halves, place_of
-from training.cpu.lanes import LANES, every, load, scatter, size_of, store, store_two
+from training.cpu.convolve import rows_at
+from training.cpu.fold import fold_rows, halves
+from training.cpu.lanes import LANES, every, load, scatter, size_of, store, store_word
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
 
@@ -51,8 +52,9 @@ def _multiply_part(dtype, item, z, numbers):
     end = pairs * (part + 1) // parts
     for first in range(pairs * part // parts, end, block):
         count = min(block, end - first)
-        steps = (count + 1) // 2 * size_of(dtype) // 2
-        _fold_input(dtype, point, z, x, first, count, height, width, half_in)
+        steps = (count * size_of(dtype) + 3) // 4
+        shape, step_bytes = (height, width, half_in), 12 * half_in  # [2 (e, o), steps, 3 kinds, C]
+        fold_rows(dtype, x, shape, 0, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True)
         _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns)
         for group in range(2):
             a, b, c = z + group * steps * 12 * half_in, y + group * steps * 4 * columns, products + 4 * group * size
@@ -64,56 +66,18 @@ def _multiply_part(dtype, item, z, numbers):
 
 
 @block_of_work
-def _fold_input(dtype, point, z, x, first, count, height, width, half):
-    """Writes the folded input around some pairs at a point, [2 (e, o), steps, 3 kinds, half] in `tile`'s order; zeros
-    beyond an odd end."""
-    line, lines = 4 * half, (height + 1) // 2
-    other = (count + 1) // 2 * size_of(dtype) // 2 * 3 * line
-    for pair in range(0, count, 2):
-        to = z + pair * size_of(dtype) // 4 * 3 * line
-        place, place2 = place_of(first + pair, lines, width), place_of(first + pair + 1, lines, width)
-        for c in range(0, half, LANES):
-            e, es, od, o, os, ed = _input_at(dtype, point, x, place, height, width, half, c)
-            e2 = es2 = od2 = o2 = os2 = ed2 = every(0.0)
-            if pair + 1 < count:
-                e2, es2, od2, o2, os2, ed2 = _input_at(dtype, point, x, place2, height, width, half, c)
-            at = to + 4 * c
-            store_two(dtype, at, 3 * line, e, e2)
-            store_two(dtype, at + line, 3 * line, es, es2)
-            store_two(dtype, at + 2 * line, 3 * line, od, od2)
-            store_two(dtype, at + other, 3 * line, o, o2)
-            store_two(dtype, at + other + line, 3 * line, os, os2)
-            store_two(dtype, at + other + 2 * line, 3 * line, ed, ed2)
-
-
-@block_of_work
-def _input_at(dtype, point, x, place, height, width, half, c):
-    """d0 - d2, d1 + d2, d2 - d1 or d3 - d1."""
-    picture, row, column = place
-    plus, minus = (-1, 1) if point == 0 else (1, 0) if point < 3 else (2, 0)
-    a = folded_at(dtype, x, picture, row + plus, column, height, width, half, c)
-    b = folded_at(dtype, x, picture, row + minus, column, height, width, half, c)
-    if point == 1:
-        return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5]
-    return a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4], a[5] - b[5]
-
-
-@block_of_work
 def _combine_gradients(dtype, point, y, grad, first, count, height, width, half, columns):
     """Writes the gradients of sums and differences of some pairs at a point, [2 (e, o), panels, steps, TILE_COLUMNS] in
-    `tile`'s order; zeros beyond an odd end, nothing into columns behind `half`."""
-    steps, line, lines = (count + 1) // 2 * size_of(dtype) // 2, 4 * TILE_COLUMNS, (height + 1) // 2
-    other = columns * steps * 4
-    for pair in range(0, count, 2):
-        place, place2 = place_of(first + pair, lines, width), place_of(first + pair + 1, lines, width)
+    `tile`'s order, nothing into columns behind `half`."""
+    steps, line, per_picture = (count * size_of(dtype) + 3) // 4, 4 * TILE_COLUMNS, (height + 1) // 2 * width
+    for k in range(count):
+        pair = first + k
+        place = pair // per_picture, pair % per_picture // width * 2, pair % width
         for c in range(0, half, LANES):
             e, o = _gradient_at(dtype, point, grad, place, height, width, half, c)
-            e2 = o2 = every(0.0)
-            if pair + 1 < count:
-                e2, o2 = _gradient_at(dtype, point, grad, place2, height, width, half, c)
-            to = y + (c // TILE_COLUMNS * steps + pair * size_of(dtype) // 4) * line + c % TILE_COLUMNS * 4
-            store_two(dtype, to, line, e, e2)
-            store_two(dtype, to + other, line, o, o2)
+            to = y + (c // TILE_COLUMNS * steps + k * size_of(dtype) // 4) * line + c % TILE_COLUMNS * 4
+            store_word(dtype, to, k, e)
+            store_word(dtype, to + columns * steps * 4, k, o)
 
 
 @block_of_work
@@ -164,7 +128,7 @@ def _rows(products, parts, kind, c, d, half_in, half_out):
     e3, o3 = _totals(products, parts, 3, kind, c, d, half_in, half_out)
     half = every(0.5)
     e, o = (e1 + e2) * half, (o1 + o2) * half
-    return (e0 + e, o0 + o), ((e1 - e2) * half, (o1 - o2) * half), (e + e3, o + o3)
+    return (e0 + e, o0 + o), ((e1 - e2) * half, (o1 - o2) * half), (e - e3, o - o3)
 
 
 @block_of_work

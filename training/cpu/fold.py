@@ -10,11 +10,14 @@ three columns needs two products, with the middle and with (left + right), an od
 the outputs' sum is a convolution of z_e along the rows, their difference one of z_o: 9 products where the filter has
 18. The gradient of the input has the same form, with filters transposed and the third kinds exchanged and negated.
 
-Pictures are float32 or bfloat16, channels last: [pixels, 2 C], C a multiple of 16.
+Pictures are float32 or bfloat16, channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the
+columns, then down the lines of a picture, which are two rows apart, then over pictures.
 """
 
-from training.cpu.lanes import every, load_number, size_of
+from training.cpu.lanes import LANES, every, load_number, size_of, store_number, store_word
 from training.cpu.team import block_of_work
+
+NO_ROW = -(2**31)
 
 
 @block_of_work
@@ -26,29 +29,70 @@ def halves(dtype, x, pixel, half, c):
 
 
 @block_of_work
-def folded(dtype, x, pixel, column, width, half, c):
-    """z_e and z_o of the sixteen channels from c on, six values; zeros beyond the edges."""
-    e, o = halves(dtype, x, pixel, half, c)
-    e_left = o_left = e_right = o_right = every(0.0)
-    if column > 0:
-        e_left, o_left = halves(dtype, x, pixel - 1, half, c)
-    if column < width - 1:
-        e_right, o_right = halves(dtype, x, pixel + 1, half, c)
-    return e, e_left + e_right, o_left - o_right, o, o_left + o_right, e_left - e_right
+def fold_rows(dtype, x, shape, top, rows, first, count, z, place_bytes, group_bytes, is_paired):
+    """Writes z_e and z_o of some places, [count, 2 (e, o), 3 kinds, C] with these distances; zeros beyond the edges.
+
+    Args:
+        shape: height and width of the pictures, and C.
+        top: the first row of a picture's first line.
+        rows: (a, b, sign): of each place what is folded is row a plus sign times row b, counted from the place's own;
+            beyond the edges, and NO_ROW, are zeros.
+        place_bytes, group_bytes: from place to place, or from pair to pair, and from e to o.
+        is_paired: whether bfloat16 goes in pairs of places, as `tile` takes steps, the last one's other half zero.
+    """
+    height, width, half = shape
+    line = half * (4 if is_paired else size_of(dtype))
+    lines = (height - top + 1) // 2 if is_paired else max((height - top) // 2, 1)
+    for c in range(0, half, LANES):
+        picture, row, column = first // (lines * width), top + first % (lines * width) // width * 2, first % width
+        e_left = o_left = e = o = every(0.0)
+        for place in range(count):
+            if place == 0 or column == 0:
+                e_left, o_left = _sum_of_rows(dtype, x, shape, rows, picture, row, column - 1, c)
+                e, o = _sum_of_rows(dtype, x, shape, rows, picture, row, column, c)
+            e_right, o_right = _sum_of_rows(dtype, x, shape, rows, picture, row, column + 1, c)
+            if is_paired:
+                to = z + place * size_of(dtype) // 4 * place_bytes + 4 * c
+                _store_words(dtype, to, line, place, e, e_left + e_right, o_left - o_right)
+                _store_words(dtype, to + group_bytes, line, place, o, o_left + o_right, e_left - e_right)
+            else:
+                to = z + place * place_bytes + size_of(dtype) * c
+                _store_numbers(dtype, to, line, e, e_left + e_right, o_left - o_right)
+                _store_numbers(dtype, to + group_bytes, line, o, o_left + o_right, e_left - e_right)
+            e_left, o_left, e, o = e, o, e_right, o_right
+            column += 1
+            if column == width:
+                column, row = 0, row + 2
+                if row >= top + 2 * lines:
+                    picture, row = picture + 1, top
 
 
 @block_of_work
-def folded_at(dtype, x, picture, row, column, height, width, half, c):
-    """`folded` at a place of a picture; zeros above and below it."""
-    z = every(0.0), every(0.0), every(0.0), every(0.0), every(0.0), every(0.0)
-    if 0 <= row < height:
-        z = folded(dtype, x, (picture * height + row) * width + column, column, width, half, c)
-    return z
+def _sum_of_rows(dtype, x, shape, rows, picture, row, column, c):
+    """e and o of row a plus sign times row b."""
+    height, width, half = shape
+    a, b, sign = rows
+    e = o = e2 = o2 = every(0.0)
+    if 0 <= column < width:
+        pixel = (picture * height + row) * width + column
+        if 0 <= row + a < height:
+            e, o = halves(dtype, x, pixel + a * width, half, c)
+        if 0 <= row + b < height:
+            e2, o2 = halves(dtype, x, pixel + b * width, half, c)
+    if sign < 0:
+        return e - e2, o - o2
+    return e + e2, o + o2
 
 
 @block_of_work
-def place_of(pair, pairs_of_rows, width):
-    """Picture, first row and column of a pair of places, one above the other; they are counted along the columns, then
-    down the pairs of rows, then over pictures."""
-    per_picture = pairs_of_rows * width
-    return pair // per_picture, pair % per_picture // width * 2, pair % width
+def _store_numbers(dtype, to, line, first, second, third):
+    store_number(dtype, to, first)
+    store_number(dtype, to + line, second)
+    store_number(dtype, to + 2 * line, third)
+
+
+@block_of_work
+def _store_words(dtype, to, line, place, first, second, third):
+    store_word(dtype, to, place, first)
+    store_word(dtype, to + line, place, second)
+    store_word(dtype, to + 2 * line, place, third)

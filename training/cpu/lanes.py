@@ -142,6 +142,25 @@ def store_two(typingctx, dtype, address, row, first, second):
 
 
 @intrinsic
+def store_word(typingctx, dtype, address, k, value):
+    """Sixteen words of four bytes: float32, or bfloat16 as the first number of a pair if k is even, else as its second;
+    the first clears the second."""
+
+    def generate(context, builder, signature, args):
+        _, address, k, value = args
+        if _is_bfloat16(dtype):
+            pointer = _at(builder, address, _WORDS)
+            number = builder.zext(_narrow(builder, value), _WORDS)
+            both = builder.or_(builder.load(pointer, align=4), builder.shl(number, _each(16)))
+            builder.store(builder.select(builder.trunc(k, ir.IntType(1)), both, number), pointer, align=4)
+        else:
+            builder.store(value, _at(builder, address, _FLOATS), align=4)
+        return context.get_dummy_value()
+
+    return types.void(dtype, types.uintp, types.intp, _floats), generate
+
+
+@intrinsic
 def scatter(typingctx, dtype, address, stride, value):
     """Sixteen float32, or eight pairs of bfloat16, each four bytes, `stride` bytes apart."""
 
