@@ -82,8 +82,9 @@ def _fixed_step(batch_size: int = 250):
 def multiplied_flops(model: nn.Module, images: Tensor) -> float:
     """Of a step, per image: what is left of the counted operations where training/cpu computes mirrored convolutions.
 
-    Two rows of two mirrored channels cost 24 multiplications in place of 72, forward and for the gradient of the input;
-    the gradient of the filters costs half of its products.
+    Sums and differences of two mirrored channels cost half of the products. Of the three that an output row takes, two
+    rows together need four in place of six, and the last of an odd number of rows two, but in the filters' gradient,
+    where it is half of a pair, four.
     """
     saved = 0.0
 
@@ -92,7 +93,9 @@ def multiplied_flops(model: nn.Module, images: Tensor) -> float:
         if not layer.fixed and can_convolve(inputs[0], layer.weight):
             height, width = y.shape[2:]
             full = 2 * 9 * inputs[0].shape[1] * y.shape[1] * height * width
-            saved += full * (3 - 2 * (2 * math.ceil(height / 2) / height) / 3 - 1 / 2)
+            forward_share = (4 * (height // 2) + 2 * (height % 2)) / (3 * height) / 2
+            filters_share = 4 * math.ceil(height / 2) / (3 * height) / 2
+            saved += full * (3 - 2 * forward_share - filters_share)
 
     hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, MirrorConv2d)]
     with torch.no_grad():

@@ -19,8 +19,8 @@ from training.cpu.mirror_conv import can_convolve, mirror_conv
 class MirrorConv2d(nn.Conv2d):
     """A 3x3 convolution, padded by one, without bias: [B, in_channels, H, W] -> [B, out_channels, H, W].
 
-    On a CPU that multiplies bfloat16, in that format, computed with a third of the multiplications where `fixed` is 0
-    and a half has a multiple of 16 channels (training/cpu).
+    On a CPU with vector instructions for its type computed with a third of the multiplications, where `fixed` is 0 and
+    a half has a multiple of 16 channels (training/cpu).
 
     Args:
         in_channels, out_channels: of both halves together; out_channels is even.

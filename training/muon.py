@@ -33,10 +33,10 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     Returns:
         A tensor of the same shape and dtype. A zero input gives zeros.
     """
-    if matrix.ndim == 4 and matrix.is_contiguous(memory_format=torch.channels_last):  # columns in any order: no copy
-        return orthogonalise(matrix.permute(0, 2, 3, 1), steps).permute(0, 3, 1, 2)
     a, b, c = QUINTIC
-    flat = matrix.flatten(1)
+    order = sorted(range(1, matrix.ndim), key=matrix.stride, reverse=True)  # columns as they lie: flat without a copy
+    ordered = matrix.movedim(order, list(range(1, matrix.ndim)))
+    flat = ordered.flatten(1)
     tall = flat.shape[0] > flat.shape[1]
     flat = flat / flat.norm().clamp_min(1e-7)
     gram = flat.T @ flat if tall else flat @ flat.T
@@ -47,7 +47,8 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
         gathered = factor @ gathered if step else factor
         if step < steps - 1:
             gram = factor @ gram @ factor
-    return (flat @ gathered if tall else gathered @ flat).reshape(matrix.shape)
+    flat = flat @ gathered if tall else gathered @ flat
+    return flat.reshape(ordered.shape).movedim(list(range(1, matrix.ndim)), order)
 
 
 class Muon(torch.optim.Optimizer):

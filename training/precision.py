@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import torch
 
+from training.cpu.team import has_products
+
 
 class Precision(NamedTuple):
     """What was chosen: `name` (bf16, fp16 or fp32), `dtype` for autocast or None for none, and why in one sentence."""
@@ -48,7 +50,7 @@ def default_size(device: torch.device) -> tuple[int, float]:
     """Epochs of the default full budget and width of RebarNet: what two cores train in a quarter of an hour, and a
     GPU, for which a wider network takes hardly longer, in half a minute."""
     if not has_native_bf16(device):
-        return 8, 0.5
+        return (9, 0.6) if has_products(torch.float32) else (8, 0.5)
     return (8, 1.5) if device.type == "cuda" else (11, 1.0)
 
 

@@ -1,4 +1,5 @@
-"""RebarNet's layers on processors that multiply bfloat16, as tasks which Numba compiles for torch's own threads.
+"""RebarNet's layers on processors with AVX2, or AVX-512 BF16 for bfloat16, as tasks that Numba compiles for torch's own
+threads.
 
 `mirror_conv`, `max_pool` and `norm_gelu` are the layers, each with the test that says when it applies; where it does
 not, the network takes torch's. What lies beneath: `team` runs tasks, `lanes` computes with sixteen numbers at once,

@@ -13,7 +13,7 @@ number of rows is d0 g0 + d1 g1, since there is nothing below it.
 import torch
 from torch import Tensor
 
-from training.cpu.fold import NO_ROW, fold_rows
+from training.cpu.fold import NO_ROW, fetch_places, fold_rows
 from training.cpu.lanes import LANES, every, load, size_of, store, store_number
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
@@ -48,6 +48,7 @@ def _convolve_pairs(dtype, block, z, numbers):
     first = block * size
     count = min(size, pairs - first)
     point_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    fetch_places(dtype, x, (height, width, half_in), height // 2, first, count)
     for point in range(4):  # [count, 2 (e, o), 4, 3 kinds, C]
         rows, to = rows_at(point), z + point * point_bytes
         shape = height, width, half_in

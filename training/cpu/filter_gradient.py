@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from training.cpu.convolve import rows_at
-from training.cpu.fold import fold_rows, halves
+from training.cpu.fold import fetch_places, fold_rows, halves
 from training.cpu.lanes import LANES, every, load, scatter, size_of, store, store_word
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
@@ -53,6 +53,8 @@ def _multiply_part(dtype, item, z, numbers):
     for first in range(pairs * part // parts, end, block):
         count = min(block, end - first)
         steps = (count * size_of(dtype) + 3) // 4
+        fetch_places(dtype, x, (height, width, half_in), (height + 1) // 2, first, count)
+        fetch_places(dtype, grad, (height, width, half_out), (height + 1) // 2, first, count)
         shape, step_bytes = (height, width, half_in), 12 * half_in  # [2 (e, o), steps, 3 kinds, C]
         fold_rows(dtype, x, shape, 0, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True)
         _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns)

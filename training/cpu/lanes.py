@@ -290,3 +290,16 @@ def store_bytes(typingctx, address, value):
         return context.get_dummy_value()
 
     return types.void(types.uintp, _floats), generate
+
+
+@intrinsic
+def fetch(typingctx, address):
+    """Ask for the cache line there, for the second cache."""
+
+    def generate(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _WORD, _WORD, _WORD])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(prefetch, [_at(builder, args[0], ir.IntType(8)), _WORD(0), _WORD(2), _WORD(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.uintp), generate
