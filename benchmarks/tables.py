@@ -37,7 +37,7 @@ def loaders() -> str:
     return table(["CIFAR-10, batch 512, images/s", *result], [[n, *(cell(work, n) for work in result)] for n in names])
 
 
-def training() -> str:
+def training(name: str = "training.json") -> str:
     """Accuracy against budget: means over the seeds, and the half width of the 95 % interval."""
 
     def accuracy(line: dict) -> str:
@@ -55,7 +55,7 @@ def training() -> str:
             f"{line['images_per_second']:,.0f}",
             f"{line['data_share']:.2%}",
         ]
-        for line in json.loads((RESULTS / "training.json").read_text())["budgets"]
+        for line in json.loads((RESULTS / name).read_text())["budgets"]
     ]
     header = ["budget", "seeds", "one view", "six views", "training", "compute", "images/s", "waiting for data"]
     return table(header, rows)
@@ -69,5 +69,5 @@ def gpu() -> str:
 
 
 if __name__ == "__main__":
-    for each in (scheduler, loaders, gpu, training):
+    for each in (scheduler, loaders, gpu, training, lambda: training("training_float32.json")):
         print(each(), end="\n\n")

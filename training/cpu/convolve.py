@@ -48,11 +48,11 @@ def _convolve_pairs(dtype, block, z, numbers):
     first = block * size
     count = min(size, pairs - first)
     point_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
-    fetch_places(dtype, x, (height, width, half_in), height // 2, first, count)
+    shape = height, width, half_in
+    fetch_places(dtype, x, shape, height // 2, first, count)
     for point in range(4):  # [count, 2 (e, o), 4, 3 kinds, C]
         rows, to = rows_at(point), z + point * point_bytes
-        shape = height, width, half_in
-        fold_rows(dtype, x, shape, 0, rows, first, count, to, 8 * point_bytes, 4 * point_bytes, False)
+        fold_rows(dtype, x, shape, height // 2, rows, first, count, to, 8 * point_bytes, 4 * point_bytes, False)
     zero = z + size * 8 * point_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -105,10 +105,10 @@ def _convolve_last_row(dtype, block, z, numbers):
     first = block * size
     count = min(size, places - first)
     kinds_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    shape = height, width, half_in
     for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
-        rows, to = (i - 1, NO_ROW, 1), z + i * kinds_bytes
-        shape = height, width, half_in
-        fold_rows(dtype, x, shape, height - 1, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, False)
+        rows, to = (height - 2 + i, NO_ROW, 1), z + i * kinds_bytes
+        fold_rows(dtype, x, shape, 1, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, False)
     zero = z + size * 4 * kinds_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS

@@ -53,10 +53,11 @@ def _multiply_part(dtype, item, z, numbers):
     for first in range(pairs * part // parts, end, block):
         count = min(block, end - first)
         steps = (count * size_of(dtype) + 3) // 4
-        fetch_places(dtype, x, (height, width, half_in), (height + 1) // 2, first, count)
-        fetch_places(dtype, grad, (height, width, half_out), (height + 1) // 2, first, count)
-        shape, step_bytes = (height, width, half_in), 12 * half_in  # [2 (e, o), steps, 3 kinds, C]
-        fold_rows(dtype, x, shape, 0, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True)
+        shape, lines, step_bytes = (height, width, half_in), (height + 1) // 2, 12 * half_in
+        fetch_places(dtype, x, shape, lines, first, count)
+        fetch_places(dtype, grad, (height, width, half_out), lines, first, count)
+        # [2 (e, o), steps, 3 kinds, C]
+        fold_rows(dtype, x, shape, lines, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True)
         _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns)
         for group in range(2):
             a, b, c = z + group * steps * 12 * half_in, y + group * steps * 4 * columns, products + 4 * group * size

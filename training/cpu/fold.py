@@ -11,7 +11,7 @@ the outputs' sum is a convolution of z_e along the rows, their difference one of
 18. The gradient of the input has the same form, with filters transposed and the third kinds exchanged and negated.
 
 Pictures are float32 or bfloat16, channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the
-columns, then down the lines of a picture, which are two rows apart, then over pictures.
+columns, then down the lines of a picture, of which line k starts at row 2 k, then over pictures.
 """
 
 from training.cpu.lanes import LANES, every, fetch, load_number, size_of, store_number, store_word
@@ -29,22 +29,21 @@ def halves(dtype, x, pixel, half, c):
 
 
 @block_of_work
-def fold_rows(dtype, x, shape, top, rows, first, count, z, place_bytes, group_bytes, is_paired):
+def fold_rows(dtype, x, shape, lines, rows, first, count, z, place_bytes, group_bytes, is_paired):
     """Writes z_e and z_o of some places, [count, 2 (e, o), 3 kinds, C] with these distances; zeros beyond the edges.
 
     Args:
         shape: height and width of the pictures, and C.
-        top: the first row of a picture's first line.
-        rows: (a, b, sign): of each place what is folded is row a plus sign times row b, counted from the place's own;
+        lines: of a picture.
+        rows: (a, b, sign): of each place what is folded is row a plus sign times row b, counted from its line's row;
             beyond the edges, and NO_ROW, are zeros.
         place_bytes, group_bytes: from place to place, or from pair to pair, and from e to o.
         is_paired: whether bfloat16 goes in pairs of places, as `tile` takes steps, the last one's other half zero.
     """
-    height, width, half = shape
+    _, width, half = shape
     line = half * (4 if is_paired else size_of(dtype))
-    lines = (height - top + 1) // 2 if is_paired else max((height - top) // 2, 1)
     for c in range(0, half, LANES):
-        picture, row, column = first // (lines * width), top + first % (lines * width) // width * 2, first % width
+        picture, row, column = first // (lines * width), first % (lines * width) // width * 2, first % width
         e_left = o_left = e = o = every(0.0)
         for place in range(count):
             if place == 0 or column == 0:
@@ -63,8 +62,8 @@ def fold_rows(dtype, x, shape, top, rows, first, count, z, place_bytes, group_by
             column += 1
             if column == width:
                 column, row = 0, row + 2
-                if row >= top + 2 * lines:
-                    picture, row = picture + 1, top
+                if row == 2 * lines:
+                    picture, row = picture + 1, 0
 
 
 @block_of_work

@@ -45,7 +45,8 @@ def has_matrix_unit() -> bool:
 def rows_in_cache(row_bytes: int, multiple: int) -> int:
     """How many rows of scratch memory, a multiple of some number, stay in a core's second cache beside what is read."""
     size = os.sysconf("SC_LEVEL2_CACHE_SIZE") if "SC_LEVEL2_CACHE_SIZE" in os.sysconf_names else 0
-    return max((size or 2**19) * 3 // 4 // (row_bytes * multiple), 1) * multiple
+    size = size if size > 0 else 2**19  # not all systems tell
+    return max(size * 3 // 4 // (row_bytes * multiple), 1) * multiple
 
 
 def run(work: Callable, dtype: torch.dtype, num_blocks: int, *numbers: int, scratch: int = 0) -> None:
