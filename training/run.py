@@ -83,7 +83,8 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     with ranks.together():
         if saved != b"none":
             content = checkpoint.load(resume, saved)
-        job, state = assemble(config, ranks, coreset_files)
+        with console.status("getting ready; a machine's first run compiles for some 20 seconds"):
+            job, state = assemble(config, ranks, coreset_files)
         if content:
             checkpoint.restore(content, state, job.config, data_digest(job.manifest, job.coreset), ranks.is_writer)
     state.network = ranks.distribute(state.model, job.device)
