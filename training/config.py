@@ -46,12 +46,12 @@ class Config:
             budget is a number of seconds, epochs means nothing, and a resumed run is not equal to the bit
         epoch_share: share of the training set that one epoch draws when budget_unit is not samples
         epochs: number of epochs of the full budget; when not given 11, or 9 where bf16 is not native, or 8 on a GPU and
-            where training/cpu cannot compute float32 either
+            where training/cpu cannot compute float32 either (`precision.default_size`)
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
-        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, 0.6 where bf16 is not
-            native, and 0.5 where training/cpu cannot compute float32 either
+        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.6 or 0.5 where a
+            processor is slower (likewise)
         optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
         muon_lr: rate of Muon at the first step; all rates fall linearly over the steps that the budget buys
         lr: rate of SGD at the first step

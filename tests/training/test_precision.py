@@ -58,3 +58,20 @@ def test_devices(monkeypatch):
         choose_device("cuda")
     with pytest.raises(ValueError, match="unknown device 'gpu0'"):
         choose_device("gpu0")
+
+
+@pytest.mark.parametrize(
+    ("native", "compiled", "has_amx", "expected"),
+    [
+        (True, (torch.bfloat16, torch.float32), False, (11, 1.0)),
+        (True, (torch.float32,), True, (11, 1.0)),
+        (True, (), False, (11, 0.6)),
+        (False, (torch.float32,), False, (9, 0.6)),
+        (False, (), False, (8, 0.5)),
+    ],
+)
+def test_the_default_size_follows_what_the_processor_multiplies(monkeypatch, native, compiled, has_amx, expected):
+    monkeypatch.setattr(precision, "has_native_bf16", lambda device: native)
+    monkeypatch.setattr(precision, "has_products", lambda dtype: dtype in compiled)
+    monkeypatch.setattr(precision, "has_matrix_unit", lambda: has_amx)
+    assert precision.default_size(torch.device("cpu")) == expected
