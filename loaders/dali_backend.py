@@ -14,6 +14,7 @@ import torch
 
 from loaders.batches import Settings, Span, delivered_shape
 from loaders.dali_decoder import Decoder
+from loaders.dali_forks import adopt
 from loaders.dataset import DatasetFile
 from loaders.device_feed import DeviceFeed
 from loaders.feed import Feed, Pictures
@@ -83,11 +84,13 @@ def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_
     """A pipeline that is ready to run: see `graph`. `device_id` None is the CPU."""
     from nvidia.dali import Pipeline
 
-    made = Pipeline(
-        batch_size=settings.batch_size,
-        num_threads=settings.num_threads or available_cores(),
-        device_id=device_id,
-        prefetch_queue_depth=AHEAD,
+    made = adopt(
+        Pipeline(
+            batch_size=settings.batch_size,
+            num_threads=settings.num_threads or available_cores(),
+            device_id=device_id,
+            prefetch_queue_depth=AHEAD,
+        )
     )
     with made:
         made.set_outputs(graph(source, dataset.kind == "raw", settings.augment.resize, device_id is not None))

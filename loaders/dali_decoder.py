@@ -6,7 +6,6 @@ Knows how a pipeline is run. Knows neither what it does with a picture nor where
 """
 
 import contextlib
-import os
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -15,13 +14,11 @@ import torch
 
 from loaders import device_feed, feed
 from loaders.batches import Settings, Span
+from loaders.dali_forks import check_process
 from loaders.dataset import DatasetFile
 from loaders.geometry import boxes
 from loaders.reference import decode
 from loaders.types import EpochPlan
-
-_ORPHANS = []  # pipelines of a parent process; taking one apart would wait for threads that a fork does not copy
-_owners = []  # the process that first built a pipeline: DALI's threads and locks do not survive a fork
 
 
 class Decoder:
@@ -112,21 +109,13 @@ class Decoder:
         Raises:
             RuntimeError: this process was forked off one that had decoded with DALI.
         """
-        if _owners and _owners[0] != os.getpid():
-            if self._pipeline is not None:
-                _ORPHANS.append(self._pipeline)
-                self._pipeline = None
-            raise RuntimeError(
-                "DALI does not survive a fork, and the process that this one was forked off had decoded with it: start "
-                "this process by multiprocessing's 'spawn', fork before the first epoch, or use backend='ffcv'"
-            )
+        check_process()
         if self._pipeline is not None:
             self._rewind()
         if self._pipeline is None:
             # A weak reference makes no circle: the pipeline's threads end with the loader.
             source = weakref.WeakMethod(self._source)
             self._pipeline = self._build(lambda batch: source()(batch))
-            _owners[:] = [os.getpid()]
         return self._pipeline
 
     def _rewind(self) -> None:
