@@ -163,6 +163,7 @@ def test_command_line(how, tmp_path):
 def test_ctrl_c_leaves_nothing_that_looks_finished(tmp_path):
     """A real signal to a process in the middle of a file."""
     code = """
+import signal
 import numpy as np
 from pathlib import Path
 from convert.command import run_command
@@ -172,6 +173,7 @@ def command(root: Path):
     images = np.zeros((1_000_000, 1, 1, 3), np.uint8)
     write_tar(root / "x.tar", images, np.zeros(len(images), int), lambda count: print(count, flush=True))
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what runs behind ignore it
 run_command(command)
 """
     command = [sys.executable, "-c", code, "--root", str(tmp_path)]
