@@ -72,7 +72,7 @@ def _fixed_step(batch_size: int = 250):
     keep_freed_memory()
     draw = torch.Generator().manual_seed(0)
     model = build_model("rebarnet", 10, generator=draw)
-    optimizers, precision = build_optimizers(model, Config(data="")), choose_precision("auto", CPU)
+    optimizers, precision = build_optimizers(model, Config(data="")), choose_precision("auto", CPU, True)
     images = torch.randn(batch_size, 3, 32, 32, generator=draw).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch_size,), generator=draw)
     batch = Batch(images, labels, torch.arange(batch_size), None, None)
@@ -90,16 +90,17 @@ def multiplied_flops(model: nn.Module, images: Tensor) -> float:
 
     def note(layer: MirrorConv2d, inputs: tuple[Tensor], y: Tensor) -> None:
         nonlocal saved
-        if not layer.fixed and can_convolve(inputs[0], layer.weight):
+        if can_convolve(inputs[0], layer.weight):
             height, width = y.shape[2:]
             full = 2 * 9 * inputs[0].shape[1] * y.shape[1] * height * width
             forward_share = (4 * (height // 2) + 2 * (height % 2)) / (3 * height) / 2
             filters_share = 4 * math.ceil(height / 2) / (3 * height) / 2
-            saved += full * (3 - 2 * forward_share - filters_share)
+            passes = 1 + inputs[0].requires_grad  # the first layer has no gradient to hand on
+            saved += full * (passes * (1 - forward_share) + 1 - filters_share)
 
     hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, MirrorConv2d)]
     with torch.no_grad():
-        forward(model, images[:1], choose_precision("auto", CPU))
+        forward(model, images[:1], choose_precision("auto", CPU, True))
     for hook in hooks:
         hook.remove()
     return count_flops(model, tuple(images.shape[1:]))[1] - saved
@@ -107,7 +108,7 @@ def multiplied_flops(model: nn.Module, images: Tensor) -> float:
 
 def peak_flops(seconds: float = 3.0) -> float:
     """Multiply-adds of a 2,048 x 2,048 matrix product in the training's number format, times two, per second."""
-    dtype = choose_precision("auto", CPU).dtype or torch.float32
+    dtype = choose_precision("auto", CPU, True).dtype or torch.float32
     a = torch.randn(2048, 2048, dtype=dtype)
     rates, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:

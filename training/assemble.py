@@ -86,8 +86,9 @@ def assemble(
     device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
     if device.index is not None:
         torch.cuda.set_device(device)
-    precision = choose_precision(config.precision, device)
-    epochs, width = default_size(device)
+    compiled_layers = config.model == "rebarnet" and not config.compile
+    precision = choose_precision(config.precision, device, compiled_layers)
+    epochs, width = default_size(device, precision)
     config = dataclasses.replace(
         config,
         device=str(device) if ranks.is_alone else device.type,

@@ -19,7 +19,7 @@ from training.config import NEUTRAL_KEYS, Config
 from training.ledger import Ledger
 from training.ranks import Ranks
 
-FORMAT, VERSION = "rebar checkpoint", 5
+FORMAT, VERSION = "rebar checkpoint", 6
 
 
 @dataclass

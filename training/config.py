@@ -45,13 +45,13 @@ class Config:
             allows that share of the FLOPs of all epochs, scoring passes included; seconds is training time, for which
             budget is a number of seconds, epochs means nothing, and a resumed run is not equal to the bit
         epoch_share: share of the training set that one epoch draws when budget_unit is not samples
-        epochs: number of epochs of the full budget; when not given 11, or 9 where bf16 is not native, or 8 on a GPU and
-            where training/cpu cannot compute float32 either (`precision.default_size`)
+        epochs: number of epochs of the full budget; when not given 11, or 10 in int16, 9 in fp32, 8 on a GPU and where
+            training/cpu cannot compute float32 either (`precision.default_size`)
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
-        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.6 or 0.5 where a
-            processor is slower (likewise)
+        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.7, 0.6 or 0.5
+            where a processor is slower (likewise)
         optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
         muon_lr: rate of Muon at the first step; all rates fall linearly over the steps that the budget buys
         lr: rate of SGD at the first step
@@ -75,7 +75,8 @@ class Config:
         sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
-        precision: auto takes bf16 where the processor computes it natively, and fp32 elsewhere; fp16 needs a GPU
+        precision: auto takes bf16 where the processor computes it natively, elsewhere int16 for rebarnet where that is
+            quicker than fp32, and fp32; fp16 needs a GPU. int16 is fp32 whose convolutions multiply whole numbers
         backend: what feeds the batches (auto, fused, reference, ffcv, ...)
         device: auto takes a GPU where there is one
         compile: compile the network with torch.compile, for GPUs
@@ -134,7 +135,7 @@ class Config:
     sides: tuple[int, ...] = (24, 24, 32)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32", "int16"] = "auto"
     backend: str = "auto"
     device: str = "auto"
     compile: bool = False

@@ -45,7 +45,7 @@ class Options:
         width: factor on the network's channels
         batch_size: samples per step
         seed: decides everything random
-        precision: auto, bf16, fp16 or fp32
+        precision: auto, bf16, fp16, fp32 or int16
         backend: how pictures are loaded (auto, fused, ffcv, dali, reference)
         device: auto takes a GPU where there is one
         out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<share>.npz when not given

@@ -19,32 +19,29 @@ from training.cpu.mirror_conv import can_convolve, mirror_conv
 class MirrorConv2d(nn.Conv2d):
     """A 3x3 convolution, padded by one, without bias: [B, in_channels, H, W] -> [B, out_channels, H, W].
 
-    On a CPU with vector instructions for its type computed with a third of the multiplications, where `fixed` is 0 and
-    a half has a multiple of 16 channels (training/cpu).
+    On a CPU with vector instructions for its type computed with a third of the multiplications, where a half has a
+    multiple of 16 channels (training/cpu).
 
     Args:
-        in_channels, out_channels: of both halves together; out_channels is even.
-        fixed: how many of the first input channels are their own mirror images; the rest comes in halves.
+        in_channels, out_channels: of both halves together.
 
     Attributes:
         weight: [out_channels // 2, in_channels, 3, 3], the filters of the first half, for which the base class counts
             its `out_channels`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, fixed: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels // 2, kernel_size=3, padding=1, bias=False)
-        self.fixed = fixed
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.fixed and can_convolve(x, self.weight):
+        if can_convolve(x, self.weight):
             return mirror_conv(x, self.weight)
-        same, halves = self.weight.flip(3).split((self.fixed, self.in_channels - self.fixed), 1)
-        mirrored = torch.cat((same, halves.roll(halves.shape[1] // 2, 1)), 1)
+        mirrored = self.weight.flip(3).roll(self.in_channels // 2, 1)
         return F.conv2d(x, torch.cat((self.weight, mirrored)), padding=1)
 
     def pass_through(self) -> None:
         """Makes the first output channels, as many as there are, the first input channels themselves."""
-        nn.init.dirac_(self.weight[: (self.in_channels + self.fixed) // 2])
+        nn.init.dirac_(self.weight[: self.in_channels // 2])
 
 
 def side_by_side(x: Tensor) -> Tensor:

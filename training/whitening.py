@@ -7,8 +7,9 @@ and difference of a patch's two columns are uncorrelated, so each is whitened by
 import torch
 from torch import Generator, Tensor
 
-COMPONENTS = 12
-"""Of a 2x2 patch of RGB: first 6 even ones, then 6 odd ones."""
+EVEN, ODD = 5, 6
+"""Components of a 2x2 patch of RGB. The last of the even ones, which carries least, is left out: with their negatives
+these are 16 in each half of mirrored channels."""
 
 
 def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
@@ -23,7 +24,7 @@ def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
         eps: added to the eigenvalues.
 
     Returns:
-        [12, 3, 2, 2] float32, even ones and then odd ones, in each half the largest eigenvalue first.
+        [EVEN + ODD, 3, 2, 2] float32, even ones and then odd ones, of each the largest eigenvalue first.
 
     Raises:
         ValueError: images of another rank or number of channels.
@@ -44,11 +45,12 @@ def _whitening(values_NK: Tensor, eps: float) -> Tensor:
 
 
 def random_filters(generator: Generator) -> Tensor:
-    """[12, 3, 2, 2] orthonormal filters, even ones and then odd ones."""
+    """[EVEN + ODD, 3, 2, 2] orthonormal filters, even ones and then odd ones."""
     return _filters(*(torch.linalg.qr(torch.randn(6, 6, generator=generator)).Q for _ in range(2)))
 
 
 def _filters(even: Tensor, odd: Tensor) -> Tensor:
-    """[6, 6] rows over channel and height, for sum and difference of the columns over sqrt(2) -> [12, 3, 2, 2]."""
+    """[6, 6] rows over channel and height, for sum and difference of the columns over sqrt(2)."""
+    even, odd = even[:EVEN], odd[:ODD]
     both = torch.stack((torch.cat((even, odd)), torch.cat((even, -odd))), -1)
-    return both.reshape(COMPONENTS, 3, 2, 2) / 2**0.5
+    return both.reshape(EVEN + ODD, 3, 2, 2) / 2**0.5

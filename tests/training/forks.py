@@ -93,9 +93,10 @@ def check_same(expected: Path, got: Path) -> None:
 
 
 def uninterrupted(arguments: list[str], work: Path) -> float:
-    """Makes work/whole; returns its seconds."""
-    began = time.perf_counter()
-    assert finish(start([*arguments, f"--out={work / 'whole'}"], work / "whole.log")) == 0
+    """Makes work/whole; returns the seconds of a run for which all that it compiles is on disk already."""
+    for name in ("first", "whole"):
+        began = time.perf_counter()
+        assert finish(start([*arguments, f"--out={work / name}"], work / f"{name}.log")) == 0
     return time.perf_counter() - began
 
 

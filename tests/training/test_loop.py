@@ -12,6 +12,7 @@ from training.evaluate import evaluate, tta_logits
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, train_step
 from training.losses import sample_scores
+from training.models import build_model
 from training.precision import choose_precision
 
 CPU = torch.device("cpu")
@@ -170,7 +171,7 @@ def test_tta_of_a_model_that_does_not_care_is_the_plain_answer():
     assert torch.allclose(tta_logits(constant, images), constant(images))
 
 
-def test_tta_sees_the_six_views():
+def test_tta_sees_nine_shifts_and_their_mirror_images():
     seen = []
     images = torch.arange(16.0).reshape(1, 1, 4, 4)
 
@@ -178,12 +179,24 @@ def test_tta_sees_the_six_views():
         seen.append(x[0, 0])
         return x.flatten(1)[:, :1]
 
-    tta_logits(spy, images)
-    assert torch.equal(seen[0], images[0, 0])
-    assert torch.equal(seen[1], images[0, 0].flip(1))
-    assert torch.equal(seen[2][:3, :3], images[0, 0][1:, 1:])
-    assert torch.equal(seen[4][1:, 1:], images[0, 0][:3, :3])
-    assert len(seen) == 6
+    logits = tta_logits(spy, images)
+    assert logits.item() == pytest.approx(sum(view[0, 0].item() for view in seen) / 18)
+    assert len({tuple(view.flatten().tolist()) for view in seen}) == 18
+    assert all(torch.equal(mirrored, view.flip(1)) for view, mirrored in zip(seen[::2], seen[1::2], strict=True))
+    down_right, itself, up_left = seen[0], seen[8], seen[16]
+    assert torch.equal(itself, images[0, 0])
+    assert torch.equal(down_right[1:, 1:], images[0, 0][:3, :3])
+    assert torch.equal(up_left[:3, :3], images[0, 0][1:, 1:])
+
+
+def test_tta_of_a_model_that_knows_mirror_images():
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    model = build_model("rebarnet", 10, generator=torch.Generator().manual_seed(0), width=0.25).eval()
+    assert model.knows_mirror_images
+    short = tta_logits(model, images)
+    assert torch.allclose(
+        short, tta_logits(lambda x: model(x), images), atol=1e-5
+    )  # a function tells nothing of itself
 
 
 @pytest.mark.gpu

@@ -13,8 +13,10 @@ number of rows is d0 g0 + d1 g1, since there is nothing below it.
 import torch
 from torch import Tensor
 
-from training.cpu.fold import NO_ROW, fetch_places, fold_rows
-from training.cpu.lanes import LANES, every, load, size_of, store, store_number
+from training.cpu.fold import NO_ROW, fetch_bytes, fetch_places, fold_rows
+from training.cpu.formats import factor_size, has_whole_factors, larger_size, size_of, store_number
+from training.cpu.lanes import LANES, every, load, store
+from training.cpu.packing import LARGEST, Packed
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
 
@@ -22,37 +24,39 @@ CHUNK = 192
 """Steps of a product at a time: the filters of a tile's columns stay in the first cache."""
 
 
-def convolve(x: Tensor, packed: Tensor, half_out: int) -> Tensor:
+def convolve(x: Tensor, packed: Packed, half_out: int) -> Tensor:
     """[B, 2 C, H, W], channels last -> [B, 2 D, H, W].
 
     Args:
-        packed: the filters by `packing`, of the type of x.
+        packed: the filters by `packing`.
         half_out: D.
     """
     batch, channels, height, width = x.shape
     y = torch.empty((batch, 2 * half_out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    kinds_bytes, tile_bytes = 3 * channels // 2 * x.itemsize, TILE_ROWS * TILE_COLUMNS * 4
+    filters, units = packed
+    kinds_bytes, tile_bytes = 3 * channels // 2 * filters.itemsize, TILE_ROWS * TILE_COLUMNS * 4
     tasks = (_convolve_pairs, height // 2, 8), (_convolve_last_row, height % 2, 4)
     for task, lines, points in tasks:
         if lines:
             places, block = batch * lines * width, rows_in_cache(points * kinds_bytes, TILE_ROWS)
-            numbers = x.data_ptr(), y.data_ptr(), packed.data_ptr(), places, block, height, width, channels // 2
+            addresses = (t.data_ptr() for t in (x, y, filters, units))
+            numbers = *addresses, places, block, height, width, channels // 2, half_out
             scratch = block * points * kinds_bytes + 9 * tile_bytes
-            run(task, x.dtype, -(-places // block), *numbers, half_out, scratch=scratch)
+            run(task, filters.dtype, -(-places // block), *numbers, scratch=scratch)
     return y
 
 
 @block_of_work
 def _convolve_pairs(dtype, block, z, numbers):
-    x, y, packed, pairs, size, height, width, half_in, half_out = unpack(numbers, 9)
+    x, y, packed, units, pairs, size, height, width, half_in, half_out = unpack(numbers, 10)
     first = block * size
     count = min(size, pairs - first)
-    point_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    point_bytes, tile_bytes = 3 * half_in * factor_size(dtype), TILE_ROWS * TILE_COLUMNS * 4
     shape = height, width, half_in
-    fetch_places(dtype, x, shape, height // 2, first, count)
+    scale = every(LARGEST / 16) / fetch_places(dtype, x, shape, height // 2, first, count)
     for point in range(4):  # [count, 2 (e, o), 4, 3 kinds, C]
         rows, to = rows_at(point), z + point * point_bytes
-        fold_rows(dtype, x, shape, height // 2, rows, first, count, to, 8 * point_bytes, 4 * point_bytes, False)
+        fold_rows(dtype, x, shape, height // 2, rows, first, count, to, 8 * point_bytes, 4 * point_bytes, False, scale)
     zero = z + size * 8 * point_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -61,9 +65,11 @@ def _convolve_pairs(dtype, block, z, numbers):
             for point in range(8):  # four of e, then four of o
                 a, which = z + (tile * 8 + point) * point_bytes, point % 4 + (point % 4 > 0)
                 b = packed + ((point // 4 * panels + panel) * 5 + which) * point_bytes * TILE_COLUMNS
-                _multiply(dtype, a, 8 * point_bytes, b, point_bytes // 4, zero, zero + (point + 1) * tile_bytes)
+                to = zero + (point + 1) * tile_bytes
+                _multiply(dtype, a, 8 * point_bytes, b, point_bytes // 4, zero, to, every(1.0) / scale)
             rows, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
-            _collect_pairs(dtype, zero + tile_bytes, y, first + tile, rows, height, width, half_out, column)
+            sums = zero + tile_bytes
+            _collect_pairs(dtype, sums, units, y, first + tile, rows, height, width, half_out, column)
 
 
 @block_of_work
@@ -79,7 +85,7 @@ def rows_at(point):
 
 
 @block_of_work
-def _collect_pairs(dtype, sums, y, first, count, height, width, half, panel):
+def _collect_pairs(dtype, sums, units, y, first, count, height, width, half, panel):
     """Writes both rows of some pairs from their products, float32 [2 (e, o), 4, TILE_ROWS, TILE_COLUMNS], for a panel
     of channels."""
     size, point = size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
@@ -89,26 +95,42 @@ def _collect_pairs(dtype, sums, y, first, count, height, width, half, panel):
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
             e1, e2, o1, o2 = load(at + point), load(at + 2 * point), load(at + 5 * point), load(at + 6 * point)
-            e, o = load(at) + e1 + e2, load(at + 4 * point) + o1 + o2
+            e, o = _scaled_back(dtype, load(at) + e1 + e2, load(at + 4 * point) + o1 + o2, units, half, panel + c)
             to = y + size * (((picture * height + row) * width + column) * 2 * half + panel + c)
             store_number(dtype, to, e + o)
             store_number(dtype, to + size * half, e - o)
             e, o = e1 - e2 - load(at + 3 * point), o1 - o2 - load(at + 7 * point)
+            e, o = _scaled_back(dtype, e, o, units, half, panel + c)
             to += size * 2 * width * half
             store_number(dtype, to, e + o)
             store_number(dtype, to + size * half, e - o)
 
 
 @block_of_work
+def _scaled_back(dtype, e, o, units, half, c):
+    """Sums and differences of sixteen channels in place of whole factors' products."""
+    columns = (half + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
+    at = units + 4 * c
+    if has_whole_factors(dtype):
+        return e * load(at), o * load(at + 4 * columns)
+    return e, o
+
+
+@block_of_work
 def _convolve_last_row(dtype, block, z, numbers):
-    x, y, packed, places, size, height, width, half_in, half_out = unpack(numbers, 9)
+    x, y, packed, units, places, size, height, width, half_in, half_out = unpack(numbers, 10)
     first = block * size
     count = min(size, places - first)
-    kinds_bytes, tile_bytes = 3 * half_in * size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    kinds_bytes, tile_bytes = 3 * half_in * factor_size(dtype), TILE_ROWS * TILE_COLUMNS * 4
     shape = height, width, half_in
+    power, row_bytes = every(0.0), width * 2 * half_in * size_of(dtype)
+    for picture in range(first // width, (first + count - 1) // width + 1):
+        end = x + (picture + 1) * height * row_bytes
+        power = larger_size(power, fetch_bytes(dtype, end - min(height, 2) * row_bytes, end))
+    scale = every(LARGEST / 16) / power
     for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
         rows, to = (height - 2 + i, NO_ROW, 1), z + i * kinds_bytes
-        fold_rows(dtype, x, shape, 1, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, False)
+        fold_rows(dtype, x, shape, 1, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, False, scale)
     zero = z + size * 4 * kinds_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -116,14 +138,18 @@ def _convolve_last_row(dtype, block, z, numbers):
         for tile in range(0, count, TILE_ROWS):
             for group in range(2):  # e, then o
                 a = z + (tile * 4 + group * 2) * kinds_bytes
-                b = packed + (group * panels + panel) * 5 * kinds_bytes * TILE_COLUMNS
-                _multiply(dtype, a, 4 * kinds_bytes, b, 2 * kinds_bytes // 4, zero, zero + (group + 1) * tile_bytes)
+                b, to = (
+                    packed + (group * panels + panel) * 5 * kinds_bytes * TILE_COLUMNS,
+                    zero + (group + 1) * tile_bytes,
+                )
+                _multiply(dtype, a, 4 * kinds_bytes, b, 2 * kinds_bytes // 4, zero, to, every(1.0) / scale)
             rows, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
-            _collect_last_row(dtype, zero + tile_bytes, y, first + tile, rows, height, width, half_out, column)
+            sums = zero + tile_bytes
+            _collect_last_row(dtype, sums, units, y, first + tile, rows, height, width, half_out, column)
 
 
 @block_of_work
-def _collect_last_row(dtype, sums, y, first, count, height, width, half, panel):
+def _collect_last_row(dtype, sums, units, y, first, count, height, width, half, panel):
     """Writes some places of the last row from the products, float32 [2 (e, o), TILE_ROWS, TILE_COLUMNS], for a panel of
     channels."""
     size = size_of(dtype)
@@ -132,18 +158,19 @@ def _collect_last_row(dtype, sums, y, first, count, height, width, half, panel):
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
             e, o = load(at), load(at + TILE_ROWS * TILE_COLUMNS * 4)
+            e, o = _scaled_back(dtype, e, o, units, half, panel + c)
             to = y + size * (((picture * height + height - 1) * width + column) * 2 * half + panel + c)
             store_number(dtype, to, e + o)
             store_number(dtype, to + size * half, e - o)
 
 
 @block_of_work
-def _multiply(dtype, a, a_row, b, steps, zero, to):
+def _multiply(dtype, a, a_row, b, steps, zero, to, unit):
     """A tile at `to`."""
     start = zero
     for k in range(0, steps, CHUNK):
         b_k = b + 4 * k * TILE_COLUMNS
-        multiply(dtype, a + 4 * k, a_row, 4, b_k, min(CHUNK, steps - k), start, to, 4 * TILE_COLUMNS)
+        multiply(dtype, a + 4 * k, a_row, 4, b_k, min(CHUNK, steps - k), start, to, 4 * TILE_COLUMNS, unit)
         start = to
 
 

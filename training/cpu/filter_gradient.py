@@ -15,12 +15,16 @@ from torch import Tensor
 
 from training.cpu.convolve import rows_at
 from training.cpu.fold import fetch_places, fold_rows, halves
-from training.cpu.lanes import LANES, every, load, scatter, size_of, store, store_word
+from training.cpu.formats import factor_size, has_whole_factors, scatter, store_word
+from training.cpu.lanes import LANES, every, load, store
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
 
+CHUNK = 60
+"""Steps of a product of whole factors, below 2^12, whose sum int32 can hold."""
 
-def filter_gradient(x: Tensor, grad: Tensor) -> Tensor:
+
+def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
     """Input [B, 2 C, H, W] and gradient of the output [B, 2 D, H, W], channels last, of one type -> float32
     [D, 2 C, 3, 3], channels last."""
     batch, _, height, width = x.shape
@@ -28,10 +32,10 @@ def filter_gradient(x: Tensor, grad: Tensor) -> Tensor:
     pairs, columns = batch * ((height + 1) // 2) * width, -(-half_out // TILE_COLUMNS) * TILE_COLUMNS
     parts = min(max(pairs // 1024, 1), 8)  # of the batch, with sums of their own, however many threads there are
     products = torch.empty(4, parts, 2, 3 * half_in, columns)
-    pair_bytes = 2 * (3 * half_in + columns) * x.itemsize
+    pair_bytes = 2 * (3 * half_in + columns) * factors.itemsize
     block = rows_in_cache(pair_bytes, 2)
     addresses, sizes = (x.data_ptr(), grad.data_ptr(), products.data_ptr()), (height, width, half_in, half_out)
-    run(_multiply_part, x.dtype, 4 * parts, *addresses, parts, pairs, block, *sizes, scratch=block * pair_bytes)
+    run(_multiply_part, factors, 4 * parts, *addresses, parts, pairs, block, *sizes, scratch=block * pair_bytes)
     result = torch.empty(half_out, 2 * half_in, 3, 3).to(memory_format=torch.channels_last)
     numbers = products.data_ptr(), result.data_ptr(), parts, half_in, half_out
     run(_collect_channels, x.dtype, half_out // LANES, *numbers)
@@ -42,45 +46,57 @@ def filter_gradient(x: Tensor, grad: Tensor) -> Tensor:
 def _multiply_part(dtype, item, z, numbers):
     """Sums at one point over a part of the batch: float32 [2 (e, o), 3 kinds, C, D], rows padded to whole tiles."""
     x, grad, products, parts, pairs, block, height, width, half_in, half_out = unpack(numbers, 10)
-    point, part = item // parts, item % parts
+    part, point = item // 4, item % 4  # so that points of a part, which read the same, are neighbours in time
     columns = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
-    y = z + block * 6 * half_in * size_of(dtype)
+    y = z + block * 6 * half_in * factor_size(dtype)
     size = 3 * half_in * columns
-    products += item * 2 * size * 4
+    products += (point * parts + part) * 2 * size * 4
     for k in range(0, 2 * size, LANES):
         store(products + 4 * k, every(0.0))
     end = pairs * (part + 1) // parts
     for first in range(pairs * part // parts, end, block):
         count = min(block, end - first)
-        steps = (count * size_of(dtype) + 3) // 4
+        steps = (count * factor_size(dtype) + 3) // 4
         shape, lines, step_bytes = (height, width, half_in), (height + 1) // 2, 12 * half_in
-        fetch_places(dtype, x, shape, lines, first, count)
-        fetch_places(dtype, grad, (height, width, half_out), lines, first, count)
+        scale = every(2.0**12 / 16) / fetch_places(dtype, x, shape, lines, first, count)
+        grad_scale = every(2.0**12 / 8) / fetch_places(dtype, grad, (height, width, half_out), lines, first, count)
         # [2 (e, o), steps, 3 kinds, C]
-        fold_rows(dtype, x, shape, lines, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True)
-        _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns)
+        fold_rows(dtype, x, shape, lines, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True, scale)
+        _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns, grad_scale)
+        unit = every(1.0) / (scale * grad_scale)
         for group in range(2):
             a, b, c = z + group * steps * 12 * half_in, y + group * steps * 4 * columns, products + 4 * group * size
             for column in range(0, columns, TILE_COLUMNS):
                 panel = b + column * steps * 4
                 for row in range(0, 3 * half_in, TILE_ROWS):
                     to = c + 4 * (row * columns + column)
-                    multiply(dtype, a + 4 * row, 4, 12 * half_in, panel, steps, to, to, 4 * columns)
+                    _multiply(dtype, a + 4 * row, 12 * half_in, panel, steps, to, 4 * columns, unit)
 
 
 @block_of_work
-def _combine_gradients(dtype, point, y, grad, first, count, height, width, half, columns):
+def _multiply(dtype, a, a_step, b, steps, to, to_row, unit):
+    """Adds a tile to what is there."""
+    if not has_whole_factors(dtype):
+        multiply(dtype, a, 4, a_step, b, steps, to, to, to_row, unit)
+        return
+    for k in range(0, steps, CHUNK):
+        b_k = b + 4 * k * TILE_COLUMNS
+        multiply(dtype, a + k * a_step, 4, a_step, b_k, min(CHUNK, steps - k), to, to, to_row, unit)
+
+
+@block_of_work
+def _combine_gradients(dtype, point, y, grad, first, count, height, width, half, columns, scale):
     """Writes the gradients of sums and differences of some pairs at a point, [2 (e, o), panels, steps, TILE_COLUMNS] in
     `tile`'s order, nothing into columns behind `half`."""
-    steps, line, per_picture = (count * size_of(dtype) + 3) // 4, 4 * TILE_COLUMNS, (height + 1) // 2 * width
+    steps, line, per_picture = (count * factor_size(dtype) + 3) // 4, 4 * TILE_COLUMNS, (height + 1) // 2 * width
     for k in range(count):
         pair = first + k
         place = pair // per_picture, pair % per_picture // width * 2, pair % width
         for c in range(0, half, LANES):
             e, o = _gradient_at(dtype, point, grad, place, height, width, half, c)
-            to = y + (c // TILE_COLUMNS * steps + k * size_of(dtype) // 4) * line + c % TILE_COLUMNS * 4
-            store_word(dtype, to, k, e)
-            store_word(dtype, to + columns * steps * 4, k, o)
+            to = y + (c // TILE_COLUMNS * steps + k * factor_size(dtype) // 4) * line + c % TILE_COLUMNS * 4
+            store_word(dtype, to, k, e, scale)
+            store_word(dtype, to + columns * steps * 4, k, o, scale)
 
 
 @block_of_work

@@ -10,11 +10,22 @@ three columns needs two products, with the middle and with (left + right), an od
 the outputs' sum is a convolution of z_e along the rows, their difference one of z_o: 9 products where the filter has
 18. The gradient of the input has the same form, with filters transposed and the third kinds exchanged and negated.
 
-Pictures are float32 or bfloat16, channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the
+Pictures are channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the
 columns, then down the lines of a picture, of which line k starts at row 2 k, then over pictures.
 """
 
-from training.cpu.lanes import LANES, every, fetch, load_number, size_of, store_number, store_word
+from training.cpu.formats import (
+    factor_size,
+    has_whole_factors,
+    larger_size,
+    largest_of_all,
+    load_number,
+    power_below,
+    size_of,
+    store_factor,
+    store_word,
+)
+from training.cpu.lanes import LANES, every, fetch, load
 from training.cpu.team import block_of_work
 
 NO_ROW = -(2**31)
@@ -29,7 +40,7 @@ def halves(dtype, x, pixel, half, c):
 
 
 @block_of_work
-def fold_rows(dtype, x, shape, lines, rows, first, count, z, place_bytes, group_bytes, is_paired):
+def fold_rows(dtype, x, shape, lines, rows, first, count, z, place_bytes, group_bytes, is_paired, scale):
     """Writes z_e and z_o of some places, [count, 2 (e, o), 3 kinds, C] with these distances; zeros beyond the edges.
 
     Args:
@@ -38,10 +49,12 @@ def fold_rows(dtype, x, shape, lines, rows, first, count, z, place_bytes, group_
         rows: (a, b, sign): of each place what is folded is row a plus sign times row b, counted from its line's row;
             beyond the edges, and NO_ROW, are zeros.
         place_bytes, group_bytes: from place to place, or from pair to pair, and from e to o.
-        is_paired: whether bfloat16 goes in pairs of places, as `tile` takes steps, the last one's other half zero.
+        is_paired: whether factors of two bytes go in pairs of places, as `tile` takes steps, the last one's other half
+            zero.
+        scale: of whole factors.
     """
     _, width, half = shape
-    line = half * (4 if is_paired else size_of(dtype))
+    line = half * (4 if is_paired else factor_size(dtype))
     for c in range(0, half, LANES):
         picture, row, column = first // (lines * width), first % (lines * width) // width * 2, first % width
         e_left = o_left = e = o = every(0.0)
@@ -51,13 +64,13 @@ def fold_rows(dtype, x, shape, lines, rows, first, count, z, place_bytes, group_
                 e, o = _sum_of_rows(dtype, x, shape, rows, picture, row, column, c)
             e_right, o_right = _sum_of_rows(dtype, x, shape, rows, picture, row, column + 1, c)
             if is_paired:
-                to = z + place * size_of(dtype) // 4 * place_bytes + 4 * c
-                _store_words(dtype, to, line, place, e, e_left + e_right, o_left - o_right)
-                _store_words(dtype, to + group_bytes, line, place, o, o_left + o_right, e_left - e_right)
+                to = z + place * factor_size(dtype) // 4 * place_bytes + 4 * c
+                _store_words(dtype, to, line, place, e, e_left + e_right, o_left - o_right, scale)
+                _store_words(dtype, to + group_bytes, line, place, o, o_left + o_right, e_left - e_right, scale)
             else:
-                to = z + place * place_bytes + size_of(dtype) * c
-                _store_numbers(dtype, to, line, e, e_left + e_right, o_left - o_right)
-                _store_numbers(dtype, to + group_bytes, line, o, o_left + o_right, e_left - e_right)
+                to = z + place * place_bytes + factor_size(dtype) * c
+                _store_factors(dtype, to, line, e, e_left + e_right, o_left - o_right, scale)
+                _store_factors(dtype, to + group_bytes, line, o, o_left + o_right, e_left - e_right, scale)
             e_left, o_left, e, o = e, o, e_right, o_right
             column += 1
             if column == width:
@@ -68,14 +81,31 @@ def fold_rows(dtype, x, shape, lines, rows, first, count, z, place_bytes, group_
 
 @block_of_work
 def fetch_places(dtype, x, shape, lines, first, count):
-    """Asks for what `fold_rows` reads of some places: in order, which memory answers quicker than its own order."""
+    """Asks for what `fold_rows` reads of some places: in order, which memory answers quicker than its own order.
+
+    Returns:
+        sixteen times the power of two that is at most the largest absolute value there, and over half of it, where
+        factors are whole; elsewhere 1.
+    """
     height, width, half = shape
     begin = first // (lines * width) * height + first % (lines * width) // width * 2
     last = first + count - 1
     end = last // (lines * width) * height + min(last % (lines * width) // width * 2 + 3, height)
     row_bytes = width * 2 * half * size_of(dtype)
-    for at in range(x + max(begin - 1, 0) * row_bytes, x + end * row_bytes, 64):
+    return fetch_bytes(dtype, x + max(begin - 1, 0) * row_bytes, x + end * row_bytes)
+
+
+@block_of_work
+def fetch_bytes(dtype, begin, end):
+    """The same of the addresses from begin to end."""
+    if has_whole_factors(dtype):
+        largest = every(0.0)
+        for at in range(begin, end, 64):
+            largest = larger_size(largest, load(at))
+        return power_below(largest_of_all(largest))
+    for at in range(begin, end, 64):
         fetch(at)
+    return every(1.0)
 
 
 @block_of_work
@@ -96,14 +126,14 @@ def _sum_of_rows(dtype, x, shape, rows, picture, row, column, c):
 
 
 @block_of_work
-def _store_numbers(dtype, to, line, first, second, third):
-    store_number(dtype, to, first)
-    store_number(dtype, to + line, second)
-    store_number(dtype, to + 2 * line, third)
+def _store_factors(dtype, to, line, first, second, third, scale):
+    store_factor(dtype, to, first, scale)
+    store_factor(dtype, to + line, second, scale)
+    store_factor(dtype, to + 2 * line, third, scale)
 
 
 @block_of_work
-def _store_words(dtype, to, line, place, first, second, third):
-    store_word(dtype, to, place, first)
-    store_word(dtype, to + line, place, second)
-    store_word(dtype, to + 2 * line, place, third)
+def _store_words(dtype, to, line, place, first, second, third, scale):
+    store_word(dtype, to, place, first, scale)
+    store_word(dtype, to + line, place, second, scale)
+    store_word(dtype, to + 2 * line, place, third, scale)

@@ -7,17 +7,8 @@ picture gathers from the windows that it lies in, and is written once.
 import torch
 from torch import Tensor
 
-from training.cpu.lanes import (
-    LANES,
-    choose_equal,
-    choose_larger,
-    every,
-    load_bytes,
-    load_number,
-    size_of,
-    store_bytes,
-    store_number,
-)
+from training.cpu.formats import load_number, size_of, store_number
+from training.cpu.lanes import LANES, choose_equal, choose_larger, every, load_bytes, store_bytes
 from training.cpu.team import block_of_work, has_products, run, unpack
 
 

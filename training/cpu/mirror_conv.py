@@ -1,5 +1,9 @@
 """A mirrored convolution by the compiled tasks, and its gradient. Knows tensors; knows no layer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
 
@@ -8,6 +12,18 @@ from training.cpu.filter_gradient import filter_gradient
 from training.cpu.lanes import LANES
 from training.cpu.packing import pack, pack_transposed
 from training.cpu.team import has_matrix_unit, has_products
+
+_whole_factors = ContextVar("whole_factors", default=False)
+
+
+@contextmanager
+def whole_factors() -> Iterator[None]:
+    """Inside, `mirror_conv` of float32 rounds what it multiplies to int16 (see `formats`), in the gradient too."""
+    token = _whole_factors.set(True)
+    try:
+        yield
+    finally:
+        _whole_factors.reset(token)
 
 
 def can_convolve(x: Tensor, weight: Tensor) -> bool:
@@ -34,11 +50,16 @@ class _MirrorConv(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
         x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
         ctx.save_for_backward(x, weight)
-        return convolve(x, pack(weight, x.dtype), len(weight))
+        ctx.factors = factors = torch.int16 if _whole_factors.get() and x.dtype == torch.float32 else x.dtype
+        return convolve(x, pack(weight, factors), len(weight))
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        grad_x = convolve(grad, pack_transposed(weight, x.dtype), x.shape[1] // 2) if ctx.needs_input_grad[0] else None
-        return grad_x, filter_gradient(x, grad) if ctx.needs_input_grad[1] else None
+        factors, grad_x, grad_weight = ctx.factors, None, None
+        if ctx.needs_input_grad[0]:
+            grad_x = convolve(grad, pack_transposed(weight, factors), x.shape[1] // 2)
+        if ctx.needs_input_grad[1]:
+            grad_weight = filter_gradient(x, grad, factors)
+        return grad_x, grad_weight

@@ -9,17 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from training.cpu.lanes import (
-    LANES,
-    choose_larger,
-    every,
-    exp2,
-    load,
-    load_number,
-    size_of,
-    store,
-    store_number,
-)
+from training.cpu.formats import load_number, size_of, store_number
+from training.cpu.lanes import LANES, choose_larger, every, exp2, load, store
 from training.cpu.team import block_of_work, has_products, run, unpack
 
 BLOCK = 128
@@ -69,13 +60,16 @@ class _NormGELU(torch.autograd.Function):
         x, bias, factors = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         rows, channels = x.numel() // len(bias), len(bias)
-        total, product = _sums(_add_gradients, x, channels, grad, factors)  # of dz and of dz * z, z ahead of the GELU
+        grad_x = torch.empty_like(x)
+        # of dz and of dz * z, z ahead of the GELU; dz itself is kept where the result will be
+        total, product = _sums(_add_gradients, x, channels, grad, factors, grad_x)
         scale, grad_bias = factors[0], total.float()
         inner = (product - bias * total) / rows if ctx.is_training else torch.zeros_like(total)
         outer = total / rows if ctx.is_training else torch.zeros_like(total)
-        back = torch.stack((-scale * inner, scale * (inner * bias - outer))).float()
-        grad_x = torch.empty_like(x)
-        addresses = (t.data_ptr() for t in (x, grad, factors, back, grad_x))
+        back = torch.stack(
+            (-scale * scale * inner, scale * (inner * bias - outer) - scale * inner * factors[1])
+        ).float()
+        addresses = (t.data_ptr() for t in (x, back, factors, grad_x))
         run(_backward_of_block, x.dtype, -(-rows // BLOCK), *addresses, rows, channels)
         return grad_x, grad_bias, None, None, None
 
@@ -136,23 +130,19 @@ def _apply_to_block(dtype, block, scratch, numbers):
 
 
 @block_of_work
-def _gradient(dtype, x, grad, at, scale, shift):
-    """u = scale x + shift, and the gradient there."""
-    u = load_number(dtype, x + at) * scale + shift
-    density, below = _normal(u)
-    return u, load_number(dtype, grad + at) * (below + u * density * every(0.3989422804))
-
-
-@block_of_work
 def _add_gradients(dtype, block, scratch, numbers):
-    """Sums of the gradient at u = scale x + shift, and of it times u."""
-    x, grad, factors, parts, rows, channels = unpack(numbers, 6)
+    """The gradient at u = scale x + shift, and sums of it and of it times u."""
+    x, grad, factors, grad_u, parts, rows, channels = unpack(numbers, 7)
     parts += 8 * block * channels
     for c in range(0, channels, LANES):
         scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
         total = product = every(0.0)
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
-            u, value = _gradient(dtype, x, grad, size_of(dtype) * (row * channels + c), scale, shift)
+            at = size_of(dtype) * (row * channels + c)
+            u = load_number(dtype, x + at) * scale + shift
+            density, below = _normal(u)
+            value = load_number(dtype, grad + at) * (below + u * density * every(0.3989422804))
+            store_number(dtype, grad_u + at, value)
             total, product = total + value, product + value * u
         store(parts + 4 * c, total)
         store(parts + 4 * (channels + c), product)
@@ -160,12 +150,13 @@ def _add_gradients(dtype, block, scratch, numbers):
 
 @block_of_work
 def _backward_of_block(dtype, block, scratch, numbers):
-    """The gradient of x: that at u times scale, plus what the statistics take back, a multiple of u and a constant."""
-    x, grad, factors, back, grad_x, rows, channels = unpack(numbers, 7)
+    """The gradient of x, where that at u was: times scale, plus what the statistics take back, a multiple of x and a
+    constant."""
+    x, back, factors, grad_x, rows, channels = unpack(numbers, 6)
     for c in range(0, channels, LANES):
-        scale, shift = load(factors + 4 * c), load(factors + 4 * (channels + c))
+        scale = load(factors + 4 * c)
         slope, constant = load(back + 4 * c), load(back + 4 * (channels + c))
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
             at = size_of(dtype) * (row * channels + c)
-            u, value = _gradient(dtype, x, grad, at, scale, shift)
-            store_number(dtype, grad_x + at, value * scale + u * slope + constant)
+            value = load_number(dtype, grad_x + at) * scale + load_number(dtype, x + at) * slope + constant
+            store_number(dtype, grad_x + at, value)

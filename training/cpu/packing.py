@@ -1,38 +1,88 @@
 """Filters in the order in which `convolve` reads them. Knows tensors' memory.
 
-Filters are float32 [D, 2 C, 3, 3], those of the outputs' first half, channels last; packed they have the pictures' type
-and the order [2 (e, o), panels of `tile`'s columns, 5 points, 3 kinds, C, columns], bfloat16 in pairs of C. Where D
+Filters are float32 [D, 2 C, 3, 3], those of the outputs' first half, channels last; packed they are factors in the
+order [2 (e, o), panels of `tile`'s columns, 5 points, 3 kinds, C, columns], those of two bytes in pairs of C. Where D
 fills no whole panel, the last one's other columns are left as they are.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from training.cpu.lanes import LANES, every, load, scatter, size_of, store_two
+from training.cpu.formats import factor_size, larger_size, power_below, scatter, store_two
+from training.cpu.lanes import LANES, choose_larger, every, load, store
 from training.cpu.team import block_of_work, run, unpack
 from training.cpu.tile import TILE_COLUMNS
 
+LARGEST = 2.0**14
+"""Below this are whole factors of pictures, and the sum of a column's absolute ones of filters at a point is below
+2^31 over this: so no sum of their products leaves int32."""
 
-def pack(weight: Tensor, dtype: torch.dtype) -> Tensor:
+
+class Packed(NamedTuple):
+    """Filters, and float32 [2, columns] what one of their whole factors stands for, by column."""
+
+    filters: Tensor
+    units: Tensor
+
+
+def pack(weight: Tensor, dtype: torch.dtype) -> Packed:
     """The filters of the convolution."""
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
     packed = _empty(half_out, half_in, dtype)
     numbers = weight.data_ptr(), packed.data_ptr(), half_in, half_out
-    run(_pack_block, dtype, half_in // LANES, *numbers)
-    return packed
+    run(_pack_block, packed.dtype, half_in // LANES, *numbers)
+    return _finished(packed, dtype, half_out)
 
 
-def pack_transposed(weight: Tensor, dtype: torch.dtype) -> Tensor:
+def pack_transposed(weight: Tensor, dtype: torch.dtype) -> Packed:
     """The filters of its input's gradient, in which C and D change places."""
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
     packed = _empty(half_in, half_out, dtype)
-    run(_pack_transposed_block, dtype, half_out // 2, weight.data_ptr(), packed.data_ptr(), half_in, half_out)
-    return packed
+    run(_pack_transposed_block, packed.dtype, half_out // 2, weight.data_ptr(), packed.data_ptr(), half_in, half_out)
+    return _finished(packed, dtype, half_in)
 
 
 def _empty(half_out: int, half_in: int, dtype: torch.dtype) -> Tensor:
     panels = -(-half_out // TILE_COLUMNS)
-    return torch.empty(2 * panels * 5 * 3 * half_in * TILE_COLUMNS, dtype=dtype)
+    dtype = torch.float32 if dtype == torch.int16 else dtype
+    return torch.empty(2 * panels, 5, 3 * half_in, TILE_COLUMNS, dtype=dtype)
+
+
+def _finished(packed: Tensor, dtype: torch.dtype, half_out: int) -> Packed:
+    """Rounds float32 to whole factors where those are asked for."""
+    panels, _, rows, columns = packed.shape
+    units = torch.empty(panels, columns)
+    if packed.dtype == dtype:
+        return Packed(packed, units)
+    filters = torch.empty(packed.shape, dtype=dtype)
+    run(_round_panel, dtype, panels, *(t.data_ptr() for t in (packed, filters, units)), rows)
+    return Packed(filters, units)
+
+
+@block_of_work
+def _round_panel(dtype, panel, scratch, numbers):
+    packed, filters, units, rows = unpack(numbers, 4)
+    packed += panel * 5 * rows * TILE_COLUMNS * 4
+    filters += panel * 5 * rows * TILE_COLUMNS * 2
+    line = 4 * TILE_COLUMNS
+    for c in range(0, TILE_COLUMNS, LANES):
+        largest = largest_sum = every(0.0)
+        for point in range(5):
+            total = every(0.0)
+            for row in range(point * rows, (point + 1) * rows):
+                size = larger_size(load(packed + row * line + 4 * c), every(0.0))
+                total, largest = total + size, larger_size(largest, size)
+            largest_sum = larger_size(largest_sum, total)
+        # Rounding adds less than a hundredth; a single factor stays below 2^14.
+        scale = every(2.0**30 / LARGEST) / power_below(largest_sum * every(1.01))
+        other = every(2.0**13) / power_below(largest)
+        scale = choose_larger(scale, other, other, scale)
+        for row in range(0, 5 * rows, 2):
+            at = packed + row * line + 4 * c
+            store_two(dtype, filters + row // 2 * line + 4 * c, line, load(at), load(at + line), scale)
+        store(units + panel * line + 4 * c, every(1.0) / scale)
 
 
 @block_of_work
@@ -40,11 +90,11 @@ def _pack_block(dtype, block, scratch, numbers):
     """Sixteen input channels: neighbours, bfloat16 in pairs, come to neighbouring rows of a panel."""
     weight, packed, half_in, half_out = unpack(numbers, 4)
     line = TILE_COLUMNS * 4
-    kind = TILE_COLUMNS * half_in * size_of(dtype)
+    kind = TILE_COLUMNS * half_in * factor_size(dtype)
     other = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * 15 * kind
     for d in range(half_out):
         to = packed + d // TILE_COLUMNS * 15 * kind + d % TILE_COLUMNS * 4
-        to += block * LANES * TILE_COLUMNS * size_of(dtype)
+        to += block * LANES * TILE_COLUMNS * factor_size(dtype)
         for values in _points(weight, d, half_in, block * LANES):
             scatter(dtype, to, line, values[0])
             scatter(dtype, to + kind, line, values[1])
@@ -60,21 +110,26 @@ def _pack_transposed_block(dtype, block, scratch, numbers):
     """Two output channels."""
     weight, packed, half_in, half_out = unpack(numbers, 4)
     line = TILE_COLUMNS * 4
-    kind = TILE_COLUMNS * half_out * size_of(dtype)
+    kind = TILE_COLUMNS * half_out * factor_size(dtype)
     other = (half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * 15 * kind
     none = every(0.0)
     for c in range(0, half_in, LANES):
-        to = packed + c // TILE_COLUMNS * 15 * kind + c % TILE_COLUMNS * 4 + 2 * block * TILE_COLUMNS * size_of(dtype)
+        to = (
+            packed
+            + c // TILE_COLUMNS * 15 * kind
+            + c % TILE_COLUMNS * 4
+            + 2 * block * TILE_COLUMNS * factor_size(dtype)
+        )
         top, middle, plus, minus, bottom = _points(weight, 2 * block, half_in, c)
         top2, middle2, plus2, minus2, bottom2 = _points(weight, 2 * block + 1, half_in, c)
         upside_down = (bottom, bottom2), (middle, middle2), (plus, plus2), (minus, minus2), (top, top2)
         for a, b in upside_down:
-            store_two(dtype, to, line, a[0], b[0])
-            store_two(dtype, to + kind, line, a[1], b[1])
-            store_two(dtype, to + 2 * kind, line, none - a[5], none - b[5])
-            store_two(dtype, to + other, line, a[3], b[3])
-            store_two(dtype, to + other + kind, line, a[4], b[4])
-            store_two(dtype, to + other + 2 * kind, line, none - a[2], none - b[2])
+            store_two(dtype, to, line, a[0], b[0], none)
+            store_two(dtype, to + kind, line, a[1], b[1], none)
+            store_two(dtype, to + 2 * kind, line, none - a[5], none - b[5], none)
+            store_two(dtype, to + other, line, a[3], b[3], none)
+            store_two(dtype, to + other + kind, line, a[4], b[4], none)
+            store_two(dtype, to + other + 2 * kind, line, none - a[2], none - b[2], none)
             to += 3 * kind
 
 

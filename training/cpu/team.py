@@ -25,14 +25,22 @@ from loaders.parallel import for_blocks
 block_of_work = njit(nogil=True, boundscheck=False, error_model="numpy")
 """Decorates what `run` runs, and what that calls: functions of addresses, which check nothing. `run` keeps the compiled
 code on disk."""
-_NUMPY_DTYPES = {torch.float32: np.float32, torch.bfloat16: np.uint16}
+_NUMPY_DTYPES = {torch.float32: np.float32, torch.bfloat16: np.uint16, torch.int16: np.int16}
 
 
 @functools.cache
 def has_products(dtype: torch.dtype) -> bool:
     """True where the processor, and the compiler for it, has the instructions with which this package multiplies."""
-    needed = {torch.float32: ("avx2", "fma"), torch.bfloat16: ("avx512bf16",)}.get(dtype, ("none",))
-    return all(get_host_cpu_features().get(name) for name in needed)
+    has = get_host_cpu_features()
+    needed = {torch.float32: ("avx2", "fma"), torch.bfloat16: ("avx512bf16",), torch.int16: ("avx2", "fma")}
+    return all(has.get(name) for name in needed.get(dtype, ("none",)))
+
+
+@functools.cache
+def whole_factors_pay() -> bool:
+    """True where products of int16 are quicker than of float32: not with AVX-512 without its VNNI."""
+    has = get_host_cpu_features()
+    return has_products(torch.int16) and bool(not has.get("avx512f") or has.get("avx512vnni"))
 
 
 @functools.cache
@@ -56,9 +64,9 @@ def run(work: Callable, dtype: torch.dtype, num_blocks: int, *numbers: int, scra
     What is done for a block must not depend on the thread that does it: then no result depends on their number.
 
     Args:
-        work: decorated with `block_of_work`; takes the type of the numbers that it works on, as in `lanes`, the block's
+        work: decorated with `block_of_work`; takes the number format, as in `formats`, the block's
             index, the address of its thread's scratch memory, and the address of the numbers, for `unpack`.
-        dtype: float32 or bfloat16.
+        dtype: float32, bfloat16 or int16.
         numbers: addresses and sizes, kept as int64.
         scratch: bytes of scratch memory for each thread.
     """

@@ -1,5 +1,6 @@
 """The folded convolution against the one that it stands for, in double precision; and what it promises to the bit."""
 
+import contextlib
 import copy
 
 import pytest
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 
 from training.cpu import max_pool, norm_gelu
 from training.cpu import mirror_conv as module
-from training.cpu.mirror_conv import can_convolve, mirror_conv
+from training.cpu.mirror_conv import can_convolve, mirror_conv, whole_factors
 from training.mirror import MirrorConv2d
 from training.models import build_model
 
@@ -17,11 +18,20 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-DTYPES = [torch.float32, torch.bfloat16]
+DTYPES = [torch.float32, torch.bfloat16, torch.int16]  # of what is multiplied
+
+
+def pictures_of(dtype):
+    return torch.float32 if dtype == torch.int16 else dtype
 
 
 def normal(*shape, seed=0, dtype=torch.bfloat16):
-    return torch.randn(shape, generator=seeded(seed)).to(dtype).to(memory_format=torch.channels_last)
+    return torch.randn(shape, generator=seeded(seed)).to(pictures_of(dtype)).to(memory_format=torch.channels_last)
+
+
+def convolved(x, weight, dtype):
+    with whole_factors() if dtype == torch.int16 else contextlib.nullcontext():
+        return mirror_conv(x, weight)
 
 
 def conv(channels_in, channels_out, seed=0):
@@ -52,7 +62,7 @@ SHAPES = [  # pictures, channels in and out, height and width
 ]
 
 
-@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 0.005)])
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 0.005), (torch.int16, 0.005)])
 @pytest.mark.parametrize(("batch", "channels_in", "channels_out", "height", "width"), SHAPES)
 def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, width, dtype, rounding):
     """Within the rounding of inputs, filters and outputs, to bfloat16 of 2^-9 each at most."""
@@ -63,9 +73,9 @@ def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, w
     expected = exact(exact_x)
     expected.backward(grad.double())
     x.requires_grad_()
-    y = mirror_conv(x, layer.weight)
+    y = convolved(x, layer.weight, dtype)
     y.backward(grad)
-    assert y.dtype == x.grad.dtype == dtype
+    assert y.dtype == x.grad.dtype == pictures_of(dtype)
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert relative(y, expected) < rounding
     assert relative(x.grad, exact_x.grad) < rounding
@@ -76,7 +86,8 @@ def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, w
 @pytest.mark.parametrize("width", [5, 6])
 def test_commutes_with_mirroring_to_the_bit(width, dtype):
     layer, x = conv(64, 96), normal(5, 64, 7, width, dtype=dtype)
-    assert torch.equal(mirror_conv(mirrored(x), layer.weight), mirrored(mirror_conv(x, layer.weight)))
+    ahead, behind = (convolved(images, layer.weight, dtype) for images in (x, mirrored(x)))
+    assert torch.equal(behind, mirrored(ahead))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -85,12 +96,12 @@ def test_whole_numbers_are_exact(dtype):
     layer = conv(32, 64)
     with torch.no_grad():
         layer.weight.copy_(torch.randint(-1, 2, layer.weight.shape, generator=seeded()) * 8)
-    x = torch.randint(-1, 2, (6, 32, 5, 4), generator=seeded(1)).to(dtype)
+    x = torch.randint(-1, 2, (6, 32, 5, 4), generator=seeded(1)).to(pictures_of(dtype))
     x[:, :, :, 1:3] = 0  # so that sums stay below 256
     x[:, :, 1:4] = 0
     expected = layer(x.float())
     assert expected.abs().max() < 256
-    assert torch.equal(mirror_conv(x, layer.weight).float(), expected)
+    assert torch.equal(convolved(x, layer.weight, dtype).float(), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -101,7 +112,7 @@ def test_does_not_depend_on_the_number_of_threads(dtype):
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             results.append(
-                (y := mirror_conv(x, layer.weight), *torch.autograd.grad(y.float().sum(), (x, layer.weight)))
+                (y := convolved(x, layer.weight, dtype), *torch.autograd.grad(y.float().sum(), (x, layer.weight)))
             )
     finally:
         torch.set_num_threads(threads)
@@ -149,13 +160,54 @@ def test_the_network_has_the_gradient_of_its_plain_layers(monkeypatch):
         x = images
         if dtype == torch.float64:
             model, x = model.double(), images.double()
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        formats = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with whole_factors() if dtype == torch.int16 else formats:
             logits = model(x)
         F.cross_entropy(logits.to(x.dtype), labels).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
 
     exact = gradient(torch.float64, False)
-    for dtype in DTYPES:
+    for dtype in (torch.float32, torch.bfloat16):
         plain, compiled = gradient(dtype, False), gradient(dtype, True)
         assert not torch.equal(plain, compiled)
         assert relative(compiled, exact) < 1.5 * relative(plain, exact)
+    assert relative(gradient(torch.int16, True), exact) < relative(compiled, exact)  # than bfloat16
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-3, 1.0, 1e20])
+def test_whole_factors_of_any_size_overflow_nowhere(size):
+    """Sums as large as they can be: all pictures alike, and filters that all add up."""
+    layer = conv(192, 64)
+    with torch.no_grad():
+        layer.weight.copy_(torch.rand(layer.weight.shape, generator=seeded()) + 0.5)
+    x = torch.full((30, 192, 7, 6), size).to(memory_format=torch.channels_last).requires_grad_()
+    grad = torch.full((30, 64, 7, 6), 1 / size).to(memory_format=torch.channels_last)
+    exact, exact_x = copy.deepcopy(layer).double(), x.detach().double().requires_grad_()
+    exact(exact_x).backward(grad.double())
+    y = convolved(x, layer.weight, torch.int16)
+    y.backward(grad)
+    assert relative(y, exact(exact_x)) < 0.002
+    assert relative(x.grad, exact_x.grad) < 0.002
+    assert relative(layer.weight.grad, exact.weight.grad) < 0.002
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so_in_whole_factors(value):
+    layer, x = conv(32, 32), normal(4, 32, 5, 4, dtype=torch.float32)
+    x[1, 3, 2, 2] = value
+    x.requires_grad_()
+    y = convolved(x, layer.weight, torch.int16)
+    assert not y[1].isfinite().all()
+    y.backward(torch.ones_like(y))
+    assert not layer.weight.grad.isfinite().all()
+
+
+def test_nothing_times_nothing_is_nothing_in_whole_factors():
+    layer, x = conv(32, 32), torch.zeros(4, 32, 5, 4).to(memory_format=torch.channels_last).requires_grad_()
+    with torch.no_grad():
+        layer.weight.zero_()
+    y = convolved(x, layer.weight, torch.int16)
+    y.backward(torch.zeros_like(y))
+    assert not y.any()
+    assert not x.grad.any()
+    assert not layer.weight.grad.any()
