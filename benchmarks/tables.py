@@ -57,7 +57,7 @@ def training(name: str = "training.json") -> str:
         ]
         for line in json.loads((RESULTS / name).read_text())["budgets"]
     ]
-    header = ["budget", "seeds", "one view", "six views", "training", "compute", "images/s", "waiting for data"]
+    header = ["budget", "seeds", "one view", "with TTA", "training", "compute", "images/s", "waiting for data"]
     return table(header, rows)
 
 
@@ -69,5 +69,5 @@ def gpu() -> str:
 
 
 if __name__ == "__main__":
-    for each in (scheduler, loaders, gpu, training, lambda: training("training_float32.json")):
+    for each in (scheduler, loaders, gpu, training, lambda: training("training_int16.json")):
         print(each(), end="\n\n")

@@ -12,7 +12,7 @@ def draw_budget_curve(result: dict, path: str | os.PathLike) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    kinds = {"test_accuracy": ("tab:blue", "one view"), "test_accuracy_tta": ("tab:orange", "six views")}
+    kinds = {"test_accuracy": ("tab:blue", "one view"), "test_accuracy_tta": ("tab:orange", "with TTA")}
     for name, (colour, label) in kinds.items():
         lines, runs = result["budgets"], result["runs"]
         budgets, means = [line["budget"] for line in lines], [100 * line[name]["mean"] for line in lines]

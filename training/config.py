@@ -45,12 +45,12 @@ class Config:
             allows that share of the FLOPs of all epochs, scoring passes included; seconds is training time, for which
             budget is a number of seconds, epochs means nothing, and a resumed run is not equal to the bit
         epoch_share: share of the training set that one epoch draws when budget_unit is not samples
-        epochs: number of epochs of the full budget; when not given 11, or 10 in int16, 9 in fp32, 8 on a GPU and where
+        epochs: number of epochs of the full budget; when not given 11, or 9 in fp32, or 8 on a GPU and where
             training/cpu cannot compute float32 either (`precision.default_size`)
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
-        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.7, 0.6 or 0.5
+        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.65, 0.6 or 0.5
             where a processor is slower (likewise)
         optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
         muon_lr: rate of Muon at the first step; all rates fall linearly over the steps that the budget buys

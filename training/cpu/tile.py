@@ -107,13 +107,16 @@ def _add_whole_pairs(builder, total, a, b):
         low = builder.mul(*(builder.ashr(builder.shl(pair, each(16)), each(16)) for pair in (a, b)))
         high = builder.mul(*(builder.ashr(pair, each(16)) for pair in (a, b)))
         return builder.add(total, builder.add(low, high))
+    has_one = _FEATURES.get("avxvnni")  # instruction for product and sum
     words, shorts = ir.VectorType(_WORD, LANES // 2), ir.VectorType(_SHORT, LANES)
-    kind = ir.FunctionType(words, [shorts, shorts])
-    dot = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
-    index = ir.VectorType(_WORD, LANES // 2)
-    halves = []
+    kind = ir.FunctionType(words, [words] * 3 if has_one else [shorts] * 2)
+    name = "llvm.x86.avx512.vpdpwssd.256" if has_one else "llvm.x86.avx2.pmadd.wd"
+    dot, halves = cgutils.get_or_insert_function(builder.module, kind, name), []
     for places in (range(LANES // 2), range(LANES // 2, LANES)):
-        parts = (builder.shuffle_vector(pair, pair, ir.Constant(index, list(places))) for pair in (a, b))
-        halves.append(builder.call(dot, [builder.bitcast(part, shorts) for part in parts]))
-    both = builder.shuffle_vector(*halves, ir.Constant(WORDS, list(range(LANES))))
-    return builder.add(total, both)
+        index = ir.Constant(words, list(places))
+        now, *pairs = (builder.shuffle_vector(value, value, index) for value in (total, a, b))
+        if has_one:
+            halves.append(builder.call(dot, [now, *pairs]))
+        else:
+            halves.append(builder.add(now, builder.call(dot, [builder.bitcast(pair, shorts) for pair in pairs])))
+    return builder.shuffle_vector(*halves, ir.Constant(WORDS, list(range(LANES))))
