@@ -13,7 +13,7 @@ number of rows is d0 g0 + d1 g1, since there is nothing below it.
 import torch
 from torch import Tensor
 
-from training.cpu.fold import NO_ROW, fetch_bytes, fetch_places, fold_rows
+from training.cpu.fold import GROWTH, NO_ROW, fetch_bytes, fetch_places, fold_rows
 from training.cpu.formats import factor_size, has_whole_factors, larger_size, size_of, store_number
 from training.cpu.lanes import LANES, every, load, store
 from training.cpu.packing import LARGEST, Packed
@@ -53,7 +53,7 @@ def _convolve_pairs(dtype, block, z, numbers):
     count = min(size, pairs - first)
     point_bytes, tile_bytes = 3 * half_in * factor_size(dtype), TILE_ROWS * TILE_COLUMNS * 4
     shape = height, width, half_in
-    scale = every(LARGEST / 16) / fetch_places(dtype, x, shape, height // 2, first, count)
+    scale = every(LARGEST / GROWTH) / fetch_places(dtype, x, shape, height // 2, first, count)
     for point in range(4):  # [count, 2 (e, o), 4, 3 kinds, C]
         rows, to = rows_at(point), z + point * point_bytes
         fold_rows(dtype, x, shape, height // 2, rows, first, count, to, 8 * point_bytes, 4 * point_bytes, False, scale)
@@ -127,7 +127,7 @@ def _convolve_last_row(dtype, block, z, numbers):
     for picture in range(first // width, (first + count - 1) // width + 1):
         end = x + (picture + 1) * height * row_bytes
         power = larger_size(power, fetch_bytes(dtype, end - min(height, 2) * row_bytes, end))
-    scale = every(LARGEST / 16) / power
+    scale = every(LARGEST / GROWTH) / power
     for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
         rows, to = (height - 2 + i, NO_ROW, 1), z + i * kinds_bytes
         fold_rows(dtype, x, shape, 1, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, False, scale)

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from training.cpu.convolve import rows_at
-from training.cpu.fold import fetch_places, fold_rows, halves
+from training.cpu.fold import GROWTH, fetch_places, fold_rows, halves
 from training.cpu.formats import factor_size, has_whole_factors, scatter, store_word
 from training.cpu.lanes import LANES, every, load, store
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
 
-CHUNK = 60
-"""Steps of a product of whole factors, below 2^12, whose sum int32 can hold."""
+LARGEST, CHUNK = 2.0**12, 60
+"""Whole factors, of input and of gradient, are at most this: int32 can hold the sum of that many steps of a product."""
 
 
 def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
@@ -58,8 +58,9 @@ def _multiply_part(dtype, item, z, numbers):
         count = min(block, end - first)
         steps = (count * factor_size(dtype) + 3) // 4
         shape, lines, step_bytes = (height, width, half_in), (height + 1) // 2, 12 * half_in
-        scale = every(2.0**12 / 16) / fetch_places(dtype, x, shape, lines, first, count)
-        grad_scale = every(2.0**12 / 8) / fetch_places(dtype, grad, (height, width, half_out), lines, first, count)
+        scale = every(LARGEST / GROWTH) / fetch_places(dtype, x, shape, lines, first, count)
+        power = fetch_places(dtype, grad, (height, width, half_out), lines, first, count)
+        grad_scale = every(LARGEST / (GROWTH / 2)) / power  # no neighbours are added
         # [2 (e, o), steps, 3 kinds, C]
         fold_rows(dtype, x, shape, lines, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True, scale)
         _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns, grad_scale)

@@ -29,6 +29,9 @@ from training.cpu.lanes import LANES, every, fetch, load
 from training.cpu.team import block_of_work
 
 NO_ROW = -(2**31)
+GROWTH = 16
+"""What is folded is below this times the power of two that `fetch_places` tells: it is a sum of eight, of two halves,
+two neighbours and two rows, each below twice that power."""
 
 
 @block_of_work

@@ -33,7 +33,7 @@ def pack(weight: Tensor, dtype: torch.dtype) -> Packed:
     packed = _empty(half_out, half_in, dtype)
     numbers = weight.data_ptr(), packed.data_ptr(), half_in, half_out
     run(_pack_block, packed.dtype, half_in // LANES, *numbers)
-    return _finished(packed, dtype, half_out)
+    return _finished(packed, dtype)
 
 
 def pack_transposed(weight: Tensor, dtype: torch.dtype) -> Packed:
@@ -41,7 +41,7 @@ def pack_transposed(weight: Tensor, dtype: torch.dtype) -> Packed:
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
     packed = _empty(half_in, half_out, dtype)
     run(_pack_transposed_block, packed.dtype, half_out // 2, weight.data_ptr(), packed.data_ptr(), half_in, half_out)
-    return _finished(packed, dtype, half_in)
+    return _finished(packed, dtype)
 
 
 def _empty(half_out: int, half_in: int, dtype: torch.dtype) -> Tensor:
@@ -50,7 +50,7 @@ def _empty(half_out: int, half_in: int, dtype: torch.dtype) -> Tensor:
     return torch.empty(2 * panels, 5, 3 * half_in, TILE_COLUMNS, dtype=dtype)
 
 
-def _finished(packed: Tensor, dtype: torch.dtype, half_out: int) -> Packed:
+def _finished(packed: Tensor, dtype: torch.dtype) -> Packed:
     """Rounds float32 to whole factors where those are asked for."""
     panels, _, rows, columns = packed.shape
     units = torch.empty(panels, columns)
@@ -63,6 +63,7 @@ def _finished(packed: Tensor, dtype: torch.dtype, half_out: int) -> Packed:
 
 @block_of_work
 def _round_panel(dtype, panel, scratch, numbers):
+    """Whole factors of a panel, by columns."""
     packed, filters, units, rows = unpack(numbers, 4)
     packed += panel * 5 * rows * TILE_COLUMNS * 4
     filters += panel * 5 * rows * TILE_COLUMNS * 2
@@ -75,10 +76,9 @@ def _round_panel(dtype, panel, scratch, numbers):
                 size = larger_size(load(packed + row * line + 4 * c), every(0.0))
                 total, largest = total + size, larger_size(largest, size)
             largest_sum = larger_size(largest_sum, total)
-        # Rounding adds less than a hundredth; a single factor stays below 2^14.
-        scale = every(2.0**30 / LARGEST) / power_below(largest_sum * every(1.01))
-        other = every(2.0**13) / power_below(largest)
-        scale = choose_larger(scale, other, other, scale)
+        scale = every(2.0**30 / LARGEST) / power_below(largest_sum * every(1.01))  # rounding adds to the sum, too
+        single = every(2.0**13) / power_below(largest)  # keeps each below 2^14
+        scale = choose_larger(scale, single, single, scale)
         for row in range(0, 5 * rows, 2):
             at = packed + row * line + 4 * c
             store_two(dtype, filters + row // 2 * line + 4 * c, line, load(at), load(at + line), scale)
