@@ -40,7 +40,7 @@ def choose_precision(name: str, device: torch.device, has_compiled_layers: bool 
         if native:
             return Precision("bf16", torch.bfloat16, f"precision bf16: {where} computes it natively")
         if has_compiled_layers and device.type == "cpu" and whole_factors_pay():
-            why = f"{where} has no bf16 units; float32, but convolutions multiply whole numbers, nearly twice as fast"
+            why = f"{where} has no bf16 units; float32, but convolutions multiply whole numbers, which is quicker"
             return Precision("int16", None, f"precision int16: {why}")
         return Precision("fp32", None, f"precision fp32: {where} has no bf16 units, which would make bf16 slower")
     if name == "fp32":

@@ -60,16 +60,17 @@ class _NormGELU(torch.autograd.Function):
         x, bias, factors = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         rows, channels = x.numel() // len(bias), len(bias)
-        grad_x = torch.empty_like(x)
-        # of dz and of dz * z, z ahead of the GELU; dz itself is kept where the result will be
-        total, product = _sums(_add_gradients, x, channels, grad, factors, grad_x)
+        grad_z = torch.empty_like(x, dtype=torch.float32)
+        # of dz and of dz * z, z ahead of the GELU; dz itself is kept, in place of the result where it has its type
+        total, product = _sums(_add_gradients, x, channels, grad, factors, grad_z)
+        grad_x = grad_z if x.dtype == torch.float32 else torch.empty_like(x)
         scale, grad_bias = factors[0], total.float()
         inner = (product - bias * total) / rows if ctx.is_training else torch.zeros_like(total)
         outer = total / rows if ctx.is_training else torch.zeros_like(total)
         back = torch.stack(
             (-scale * scale * inner, scale * (inner * bias - outer) - scale * inner * factors[1])
         ).float()
-        addresses = (t.data_ptr() for t in (x, back, factors, grad_x))
+        addresses = (t.data_ptr() for t in (x, grad_z, back, factors, grad_x))
         run(_backward_of_block, x.dtype, -(-rows // BLOCK), *addresses, rows, channels)
         return grad_x, grad_bias, None, None, None
 
@@ -142,7 +143,7 @@ def _add_gradients(dtype, block, scratch, numbers):
             u = load_number(dtype, x + at) * scale + shift
             density, below = _normal(u)
             value = load_number(dtype, grad + at) * (below + u * density * every(0.3989422804))
-            store_number(dtype, grad_u + at, value)
+            store(grad_u + 4 * (row * channels + c), value)
             total, product = total + value, product + value * u
         store(parts + 4 * c, total)
         store(parts + 4 * (channels + c), product)
@@ -150,13 +151,12 @@ def _add_gradients(dtype, block, scratch, numbers):
 
 @block_of_work
 def _backward_of_block(dtype, block, scratch, numbers):
-    """The gradient of x, where that at u was: times scale, plus what the statistics take back, a multiple of x and a
-    constant."""
-    x, back, factors, grad_x, rows, channels = unpack(numbers, 6)
+    """The gradient of x: that at u times scale, plus what the statistics take back, a multiple of x and a constant."""
+    x, grad_u, back, factors, grad_x, rows, channels = unpack(numbers, 7)
     for c in range(0, channels, LANES):
         scale = load(factors + 4 * c)
         slope, constant = load(back + 4 * c), load(back + 4 * (channels + c))
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
             at = size_of(dtype) * (row * channels + c)
-            value = load_number(dtype, grad_x + at) * scale + load_number(dtype, x + at) * slope + constant
+            value = load(grad_u + 4 * (row * channels + c)) * scale + load_number(dtype, x + at) * slope + constant
             store_number(dtype, grad_x + at, value)
