@@ -93,7 +93,7 @@ def test_importance_loses_among_wrong_labels(tmp_path):
     images, labels = draw(1000)
     wrong = np.arange(0, 1000, 5)
     labels[wrong] = 1 - labels[wrong]
-    accuracy, loss, factor = compare(write(tmp_path / "wrong", images, labels), wrong, seeds=3, budget=0.3, epochs=20)
+    accuracy, loss, factor = compare(write(tmp_path / "wrong", images, labels), wrong, seeds=5, budget=0.3, epochs=20)
     assert factor > 1.2
-    assert loss > 0.01
+    assert loss > 0.04
     assert accuracy < 0.02
