@@ -52,11 +52,11 @@ def _convolve_pairs(dtype, block, z, numbers):
     first = block * size
     count = min(size, pairs - first)
     point_bytes, tile_bytes = 3 * half_in * factor_size(dtype), TILE_ROWS * TILE_COLUMNS * 4
-    shape = height, width, half_in
-    scale = every(LARGEST / GROWTH) / fetch_places(dtype, x, shape, height // 2, first, count)
+    shape = height, width, half_in, height // 2, 2
+    scale = every(LARGEST / (2 * GROWTH)) / fetch_places(dtype, x, shape, first, count)
     for point in range(4):  # [count, 2 (e, o), 4, 3 kinds, C]
-        rows, to = rows_at(point), z + point * point_bytes
-        fold_rows(dtype, x, shape, height // 2, rows, first, count, to, 8 * point_bytes, 4 * point_bytes, False, scale)
+        to = z + point * point_bytes
+        fold_rows(dtype, x, shape, _rows_at(point), first, count, to, 8 * point_bytes, 4 * point_bytes, 0, scale)
     zero = z + size * 8 * point_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -73,8 +73,8 @@ def _convolve_pairs(dtype, block, z, numbers):
 
 
 @block_of_work
-def rows_at(point):
-    """What is multiplied at a point, as `fold_rows` takes it: d0 - d2, d1 + d2, d2 - d1 or d1 - d3."""
+def _rows_at(point):
+    """What is multiplied at a point, as `two_rows` takes it: d0 - d2, d1 + d2, d2 - d1 or d1 - d3."""
     if point == 0:
         return -1, 1, -1
     if point == 1:
@@ -122,7 +122,7 @@ def _convolve_last_row(dtype, block, z, numbers):
     first = block * size
     count = min(size, places - first)
     kinds_bytes, tile_bytes = 3 * half_in * factor_size(dtype), TILE_ROWS * TILE_COLUMNS * 4
-    shape = height, width, half_in
+    shape = height, width, half_in, 1, height
     power, row_bytes = every(0.0), width * 2 * half_in * size_of(dtype)
     for picture in range(first // width, (first + count - 1) // width + 1):
         end = x + (picture + 1) * height * row_bytes
@@ -130,7 +130,7 @@ def _convolve_last_row(dtype, block, z, numbers):
     scale = every(LARGEST / GROWTH) / power
     for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
         rows, to = (height - 2 + i, NO_ROW, 1), z + i * kinds_bytes
-        fold_rows(dtype, x, shape, 1, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, False, scale)
+        fold_rows(dtype, x, shape, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, 0, scale)
     zero = z + size * 4 * kinds_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -167,10 +167,10 @@ def _collect_last_row(dtype, sums, units, y, first, count, height, width, half, 
 @block_of_work
 def _multiply(dtype, a, a_row, b, steps, zero, to, unit):
     """A tile at `to`."""
-    start = zero
+    start, line = zero, 4 * TILE_COLUMNS
     for k in range(0, steps, CHUNK):
-        b_k = b + 4 * k * TILE_COLUMNS
-        multiply(dtype, a + 4 * k, a_row, 4, b_k, min(CHUNK, steps - k), start, to, 4 * TILE_COLUMNS, unit)
+        b_k = b + k * line
+        multiply(dtype, TILE_ROWS, a + 4 * k, a_row, 4, b_k, min(CHUNK, steps - k), start, to, line, unit)
         start = to
 
 

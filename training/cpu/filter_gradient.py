@@ -1,27 +1,22 @@
-"""The gradient of a mirrored convolution's filters, with a third of the multiplications. Knows tensors' memory.
+"""The gradient of a mirrored convolution's filters, with a quarter to a third of the multiplications. Knows tensors'
+memory.
 
 It is a matrix product of what the filters are multiplied with in `convolve` and of the gradients of sum and difference
-of the output. For the rows y0 and y1 of a pair in these, and rows d0 to d3 of the folded input around it, the products
-at the four points are
-
-    m0 = (d0 - d2) y0    m1 = (d1 + d2) (y0 + y1)    m2 = (d2 - d1) (y0 - y1)    m3 = (d1 - d3) y1
-
-and the three rows of the filters m0 + (m1 + m2) / 2, (m1 - m2) / 2 and (m1 + m2) / 2 - m3.
+of the output, at the points of `winograd`, two or four rows at a time.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from training.cpu.convolve import rows_at
-from training.cpu.fold import GROWTH, fetch_places, fold_rows, halves
-from training.cpu.formats import factor_size, has_whole_factors, scatter, store_word
-from training.cpu.lanes import LANES, every, load, store
-from training.cpu.team import block_of_work, rows_in_cache, run, unpack
-from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
+from training.cpu.fold import GROWTH, fetch_places, fold_rows, halves, sum_of_sizes
+from training.cpu.formats import factor_size, store_two
+from training.cpu.lanes import LANES, every, load, multiply_add, store
+from training.cpu.team import block_of_work, rows_in_cache, run, second_cache, unpack
+from training.cpu.tile import LOW_ROWS, TILE_COLUMNS, TILE_ROWS, multiply
+from training.cpu.winograd import FILTER, GRADIENT, INPUT, MOST_POINTS, rows_of_line
 
-LARGEST, CHUNK = 2.0**12, 60
-"""Whole factors, of input and of gradient, are at most this: int32 can hold the sum of that many steps of a product."""
+LARGEST, WHOLE_PLACES = 2.0**12, 120
+"""Whole factors, of input and of gradient, are at most this: int32 can hold the sum of so many places' products."""
 
 
 def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
@@ -29,135 +24,186 @@ def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
     [D, 2 C, 3, 3], channels last."""
     batch, _, height, width = x.shape
     half_in, half_out = x.shape[1] // 2, grad.shape[1] // 2
-    pairs, columns = batch * ((height + 1) // 2) * width, -(-half_out // TILE_COLUMNS) * TILE_COLUMNS
-    parts = min(max(pairs // 1024, 1), 8)  # of the batch, with sums of their own, however many threads there are
-    products = torch.empty(4, parts, 2, 3 * half_in, columns)
-    pair_bytes = 2 * (3 * half_in + columns) * factors.itemsize
-    block = rows_in_cache(pair_bytes, 2)
+    rows = rows_of_line(height)
+    points, places = rows + 2, batch * -(-height // rows) * width
+    tall, columns = _rows_of_tiles(half_out), -(-3 * half_in // TILE_COLUMNS) * TILE_COLUMNS
+    together = _points_in_cache(points, 2 * tall * columns * 4)
+    parts = min(max(places // 512, 1), 4 if together == 1 else 8)  # of the batch, however many threads there are
+    products = torch.empty(points, parts, 2, tall, columns)
+    place_bytes = 2 * (columns + half_out) * factors.itemsize
+    block = rows_in_cache(place_bytes, 2)
+    block = min(block, WHOLE_PLACES) if factors == torch.int16 else block
     addresses, sizes = (x.data_ptr(), grad.data_ptr(), products.data_ptr()), (height, width, half_in, half_out)
-    run(_multiply_part, factors, 4 * parts, *addresses, parts, pairs, block, *sizes, scratch=block * pair_bytes)
+    numbers = *addresses, parts, places, block, together, rows, tall, *sizes
+    scratch = block * place_bytes + 4 * LOW_ROWS
+    run(_multiply_part, factors, points // together * parts, *numbers, scratch=scratch)
     result = torch.empty(half_out, 2 * half_in, 3, 3).to(memory_format=torch.channels_last)
-    numbers = products.data_ptr(), result.data_ptr(), parts, half_in, half_out
-    run(_collect_channels, x.dtype, half_out // LANES, *numbers)
+    numbers = products.data_ptr(), result.data_ptr(), parts, rows, tall, half_in
+    run(_collect_filter, x.dtype, half_out, *numbers)
     return result
+
+
+def _rows_of_tiles(half_out: int) -> int:
+    """Rows of whole tiles and of a low one for the last of a multiple of sixteen."""
+    return half_out // TILE_ROWS * TILE_ROWS + (LOW_ROWS if half_out % TILE_ROWS else 0)
+
+
+def _points_in_cache(points: int, sums_bytes: int) -> int:
+    """How many points may share what is read, as a core's second cache holds the sums of all."""
+    return next(n for n in (points, points // 2, 1) if n == 1 or 2 * n * sums_bytes <= second_cache())
 
 
 @block_of_work
 def _multiply_part(dtype, item, z, numbers):
-    """Sums at one point over a part of the batch: float32 [2 (e, o), 3 kinds, C, D], rows padded to whole tiles."""
-    x, grad, products, parts, pairs, block, height, width, half_in, half_out = unpack(numbers, 10)
-    part, point = item // 4, item % 4  # so that points of a part, which read the same, are neighbours in time
-    columns = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
-    y = z + block * 6 * half_in * factor_size(dtype)
-    size = 3 * half_in * columns
-    products += (point * parts + part) * 2 * size * 4
-    for k in range(0, 2 * size, LANES):
-        store(products + 4 * k, every(0.0))
-    end = pairs * (part + 1) // parts
-    for first in range(pairs * part // parts, end, block):
+    """Sums at some points over a part of the batch: float32 [2 (e, o), D, columns], [3 kinds, C] of these, in whole
+    tiles."""
+    x, grad, products, parts, places, block, together, rows, tall, height, width, half_in, half_out = unpack(
+        numbers, 13
+    )
+    groups = (rows + 2) // together
+    part, group = item // groups, item % groups  # so that points of a part, which read the same, are neighbours in time
+    sums_bytes = 8 * tall * _whole_panels(half_in)
+    lines = (height + rows - 1) // rows
+    shape, grad_shape = (height, width, half_in, lines, rows), (height, width, half_out, lines, rows)
+    for point in range(group * together, (group + 1) * together):
+        _clear(products + (point * parts + part) * sums_bytes, sums_bytes)
+    end = places * (part + 1) // parts
+    for first in range(places * part // parts, end, block):
         count = min(block, end - first)
-        steps = (count * factor_size(dtype) + 3) // 4
-        shape, lines, step_bytes = (height, width, half_in), (height + 1) // 2, 12 * half_in
-        scale = every(LARGEST / GROWTH) / fetch_places(dtype, x, shape, lines, first, count)
-        power = fetch_places(dtype, grad, (height, width, half_out), lines, first, count)
-        grad_scale = every(LARGEST / (GROWTH / 2)) / power  # no neighbours are added
-        # [2 (e, o), steps, 3 kinds, C]
-        fold_rows(dtype, x, shape, lines, rows_at(point), first, count, z, step_bytes, steps * step_bytes, True, scale)
-        _combine_gradients(dtype, point, y, grad, first, count, height, width, half_out, columns, grad_scale)
-        unit = every(1.0) / (scale * grad_scale)
-        for group in range(2):
-            a, b, c = z + group * steps * 12 * half_in, y + group * steps * 4 * columns, products + 4 * group * size
-            for column in range(0, columns, TILE_COLUMNS):
-                panel = b + column * steps * 4
-                for row in range(0, 3 * half_in, TILE_ROWS):
-                    to = c + 4 * (row * columns + column)
-                    _multiply(dtype, a + 4 * row, 12 * half_in, panel, steps, to, 4 * columns, unit)
+        power = fetch_places(dtype, x, shape, first, count)
+        grad_power = fetch_places(dtype, grad, grad_shape, first, count)
+        for point in range(group * together, (group + 1) * together):
+            sums = products + (point * parts + part) * sums_bytes
+            _add_block(dtype, x, grad, sums, tall, z, shape, grad_shape, point, first, count, power, grad_power)
 
 
 @block_of_work
-def _multiply(dtype, a, a_step, b, steps, to, to_row, unit):
-    """Adds a tile to what is there."""
-    if not has_whole_factors(dtype):
-        multiply(dtype, a, 4, a_step, b, steps, to, to, to_row, unit)
-        return
-    for k in range(0, steps, CHUNK):
-        b_k = b + 4 * k * TILE_COLUMNS
-        multiply(dtype, a + k * a_step, 4, a_step, b_k, min(CHUNK, steps - k), to, to, to_row, unit)
+def _whole_panels(half_in):
+    """Columns of the products."""
+    return (3 * half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
 
 
 @block_of_work
-def _combine_gradients(dtype, point, y, grad, first, count, height, width, half, columns, scale):
-    """Writes the gradients of sums and differences of some pairs at a point, [2 (e, o), panels, steps, TILE_COLUMNS] in
-    `tile`'s order, nothing into columns behind `half`."""
-    steps, line, per_picture = (count * factor_size(dtype) + 3) // 4, 4 * TILE_COLUMNS, (height + 1) // 2 * width
-    for k in range(count):
-        pair = first + k
-        place = pair // per_picture, pair % per_picture // width * 2, pair % width
+def _clear(to, size):
+    for k in range(0, size, 4 * LANES):
+        store(to + k, every(0.0))
+
+
+@block_of_work
+def _add_block(dtype, x, grad, sums, tall, z, shape, grad_shape, point, first, count, power, grad_power):
+    """Adds the products of some places at a point."""
+    half_out, rows, columns = grad_shape[2], shape[4], _whole_panels(shape[2])
+    steps, room = (count * factor_size(dtype) + 3) // 4, (count + 1) // 2 * 2 * factor_size(dtype) // 4
+    step_bytes, panel_bytes, group_bytes = 4 * TILE_COLUMNS, room * TILE_COLUMNS * 4, room * columns * 4
+    y = z + 2 * group_bytes
+    input_rows, gradient_rows = _input_rows(rows, point), _gradient_rows(rows, point)
+    scale = every(LARGEST) / (every(GROWTH) * sum_of_sizes(input_rows) * power)
+    grad_scale = every(LARGEST) / (every(GROWTH / 2) * sum_of_sizes(gradient_rows) * grad_power)  # without neighbours
+    fold_rows(dtype, x, shape, input_rows, first, count, z, step_bytes, group_bytes, panel_bytes, scale)
+    _combine_gradients(dtype, grad, grad_shape, gradient_rows, first, count, y, grad_scale)
+    unit = every(1.0) / (scale * grad_scale)
+    for group in range(2):
+        a, b, c = y + group * room * half_out * 4, z + group * group_bytes, sums + group * tall * columns * 4
+        for column in range(0, columns, TILE_COLUMNS):
+            panel, to = b + column // TILE_COLUMNS * panel_bytes, c + 4 * column
+            for row in range(0, half_out, TILE_ROWS):
+                tile, to_row = a + 4 * row, to + 4 * row * columns
+                if row + TILE_ROWS <= half_out:
+                    multiply(dtype, TILE_ROWS, tile, 4, 4 * half_out, panel, steps, to_row, to_row, 4 * columns, unit)
+                else:
+                    multiply(dtype, LOW_ROWS, tile, 4, 4 * half_out, panel, steps, to_row, to_row, 4 * columns, unit)
+
+
+@block_of_work
+def _input_rows(rows, point):
+    table = INPUT[rows // 4, point]
+    return table[0], table[1], table[2], table[3], table[4], table[5]
+
+
+@block_of_work
+def _gradient_rows(rows, point):
+    table = GRADIENT[rows // 4, point]
+    return table[0], table[1], table[2], table[3]
+
+
+@block_of_work
+def _combine_gradients(dtype, grad, shape, rows, first, count, y, scale):
+    """Writes the sums of rows times their factors, of sums and differences at some places: [2 (e, o), steps, D]."""
+    half, row_bytes = shape[2], 4 * shape[2]
+    group_bytes = (count + 1) // 2 * 2 * factor_size(dtype) * half
+    for k in range(0, count, 2):
+        one, two = _place(shape, first + k), _place(shape, first + min(k + 1, count - 1))
         for c in range(0, half, LANES):
-            e, o = _gradient_at(dtype, point, grad, place, height, width, half, c)
-            to = y + (c // TILE_COLUMNS * steps + k * factor_size(dtype) // 4) * line + c % TILE_COLUMNS * 4
-            store_word(dtype, to, k, e, scale)
-            store_word(dtype, to + columns * steps * 4, k, o, scale)
+            e, o = _sum_of_gradients(dtype, grad, shape, rows, one, c)
+            e2 = o2 = every(0.0)
+            if k + 1 < count:
+                e2, o2 = _sum_of_gradients(dtype, grad, shape, rows, two, c)
+            to = y + k * factor_size(dtype) * half + 4 * c
+            store_two(dtype, to, row_bytes, e, e2, scale)
+            store_two(dtype, to + group_bytes, row_bytes, o, o2, scale)
 
 
 @block_of_work
-def _gradient_at(dtype, point, grad, place, height, width, half, c):
-    """Of e and o: y0, y0 + y1, y0 - y1 or y1."""
-    picture, row, column = place
-    pixel = (picture * height + row) * width + column
-    e = o = e2 = o2 = every(0.0)
-    if point < 3:
-        e, o = halves(dtype, grad, pixel, half, c)
-    if point > 0 and row + 1 < height:
-        e2, o2 = halves(dtype, grad, pixel + width, half, c)
-    if point == 2:
-        return e - e2, o - o2
-    return e + e2, o + o2
+def _place(shape, place):
+    """Its pixel and its row in the picture."""
+    height, width, _, lines, step = shape
+    picture, row, column = place // (lines * width), place % (lines * width) // width * step, place % width
+    return (picture * height + row) * width + column, row
 
 
 @block_of_work
-def _collect_channels(dtype, block, scratch, numbers):
-    """The gradient of the filters of sixteen output channels, from the products of all parts."""
-    products, result, parts, half_in, half_out = unpack(numbers, 5)
-    d, column, filter_bytes = block * LANES, 8 * half_in, 72 * half_in
-    half, quarter = every(0.5), every(0.25)
-    for c in range(half_in):
-        middle = _rows(products, parts, 0, c, d, half_in, half_out)
-        outer = _rows(products, parts, 1, c, d, half_in, half_out)
-        across = _rows(products, parts, 2, c, d, half_in, half_out)
+def _sum_of_gradients(dtype, grad, shape, rows, place, c):
+    e = o = every(0.0)
+    e, o = _plus_row(dtype, grad, shape, e, o, rows[0], place, 0, c)
+    e, o = _plus_row(dtype, grad, shape, e, o, rows[1], place, 1, c)
+    e, o = _plus_row(dtype, grad, shape, e, o, rows[2], place, 2, c)
+    return _plus_row(dtype, grad, shape, e, o, rows[3], place, 3, c)
+
+
+@block_of_work
+def _plus_row(dtype, grad, shape, e, o, factor, place, i, c):
+    height, width, half, _, _ = shape
+    pixel, row = place
+    if factor != 0 and row + i < height:
+        e_row, o_row = halves(dtype, grad, pixel + i * width, half, c)
+        return multiply_add(e_row, every(factor), e), multiply_add(o_row, every(factor), o)
+    return e, o
+
+
+@block_of_work
+def _collect_filter(dtype, d, scratch, numbers):
+    """The gradient of the filters of an output channel, from the products of all parts."""
+    products, result, parts, rows, tall, half_in = unpack(numbers, 6)
+    column, half, quarter = 8 * half_in, every(0.5), every(0.25)
+    for c in range(0, half_in, LANES):
         for row in range(3):
-            (e0, o0), (e1, o1), (e2, o2) = middle[row], outer[row], across[row]
-            to = result + d * filter_bytes + 3 * row * column + 4 * c
+            e0, o0 = _filter_row(products, parts, rows, row, c, d, tall, half_in)
+            e1, o1 = _filter_row(products, parts, rows, row, half_in + c, d, tall, half_in)
+            e2, o2 = _filter_row(products, parts, rows, row, 2 * half_in + c, d, tall, half_in)
+            to = result + (d * 9 + 3 * row) * column + 4 * c
             even, odd = (e1 + o1) * quarter, (e2 + o2) * quarter
-            scatter(np.float32, to, filter_bytes, even + odd)
-            scatter(np.float32, to + column, filter_bytes, (e0 + o0) * half)
-            scatter(np.float32, to + 2 * column, filter_bytes, even - odd)
+            store(to, even + odd)
+            store(to + column, (e0 + o0) * half)
+            store(to + 2 * column, even - odd)
             to += 4 * half_in
             even, odd = (e1 - o1) * quarter, (o2 - e2) * quarter
-            scatter(np.float32, to, filter_bytes, even + odd)
-            scatter(np.float32, to + column, filter_bytes, (e0 - o0) * half)
-            scatter(np.float32, to + 2 * column, filter_bytes, even - odd)
+            store(to, even + odd)
+            store(to + column, (e0 - o0) * half)
+            store(to + 2 * column, even - odd)
 
 
 @block_of_work
-def _rows(products, parts, kind, c, d, half_in, half_out):
-    """Of sum and difference: the gradient of the filters' three rows of a kind."""
-    e0, o0 = _totals(products, parts, 0, kind, c, d, half_in, half_out)
-    e1, o1 = _totals(products, parts, 1, kind, c, d, half_in, half_out)
-    e2, o2 = _totals(products, parts, 2, kind, c, d, half_in, half_out)
-    e3, o3 = _totals(products, parts, 3, kind, c, d, half_in, half_out)
-    half = every(0.5)
-    e, o = (e1 + e2) * half, (o1 + o2) * half
-    return (e0 + e, o0 + o), ((e1 - e2) * half, (o1 - o2) * half), (e - e3, o - o3)
-
-
-@block_of_work
-def _totals(products, parts, point, kind, c, d, half_in, half_out):
-    """Products with e and with o at a point, summed over all parts."""
-    columns = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * TILE_COLUMNS
-    size = 3 * half_in * columns
+def _filter_row(products, parts, rows, row, column, d, tall, half_in):
+    """Of sum and difference: a row of the filters' gradient for sixteen columns of the products."""
+    columns = _whole_panels(half_in)
+    size = tall * columns
     e = o = every(0.0)
-    for part in range(parts):
-        at = products + 4 * ((point * parts + part) * 2 * size + (kind * half_in + c) * columns + d)
-        e, o = e + load(at), o + load(at + 4 * size)
+    for point in range(MOST_POINTS):
+        factor = FILTER[rows // 4, row, point]
+        if factor != 0:
+            e_sum = o_sum = every(0.0)
+            for part in range(parts):
+                at = products + 4 * ((point * parts + part) * 2 * size + d * columns + column)
+                e_sum, o_sum = e_sum + load(at), o_sum + load(at + 4 * size)
+            e, o = e + e_sum * every(factor), o + o_sum * every(factor)
     return e, o

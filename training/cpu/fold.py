@@ -10,9 +10,11 @@ three columns needs two products, with the middle and with (left + right), an od
 the outputs' sum is a convolution of z_e along the rows, their difference one of z_o: 9 products where the filter has
 18. The gradient of the input has the same form, with filters transposed and the third kinds exchanged and negated.
 
-Pictures are channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the
-columns, then down the lines of a picture, of which line k starts at row 2 k, then over pictures.
+Pictures are channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the columns, then down the lines
+of a picture, then over pictures; a line is the rows that `winograd` takes at a time.
 """
+
+from numba.extending import overload
 
 from training.cpu.formats import (
     factor_size,
@@ -25,13 +27,14 @@ from training.cpu.formats import (
     store_factor,
     store_word,
 )
-from training.cpu.lanes import LANES, every, fetch, load
+from training.cpu.lanes import LANES, every, fetch, load, multiply_add
 from training.cpu.team import block_of_work
+from training.cpu.tile import TILE_COLUMNS
 
 NO_ROW = -(2**31)
-GROWTH = 16
-"""What is folded is below this times the power of two that `fetch_places` tells: it is a sum of eight, of two halves,
-two neighbours and two rows, each below twice that power."""
+GROWTH = 8
+"""What is folded is below this, times the sum of the rows' absolute factors, times the power of two that `fetch_places`
+tells: it is a sum of two halves and of two neighbours, each below twice that power."""
 
 
 @block_of_work
@@ -43,57 +46,57 @@ def halves(dtype, x, pixel, half, c):
 
 
 @block_of_work
-def fold_rows(dtype, x, shape, lines, rows, first, count, z, place_bytes, group_bytes, is_paired, scale):
-    """Writes z_e and z_o of some places, [count, 2 (e, o), 3 kinds, C] with these distances; zeros beyond the edges.
+def fold_rows(dtype, x, shape, rows, first, count, z, place_bytes, group_bytes, panel_bytes, scale):
+    """Writes z_e and z_o of some places; zeros beyond the edges.
 
     Args:
-        shape: height and width of the pictures, and C.
-        lines: of a picture.
-        rows: (a, b, sign): of each place what is folded is row a plus sign times row b, counted from its line's row;
-            beyond the edges, and NO_ROW, are zeros.
-        place_bytes, group_bytes: from place to place, or from pair to pair, and from e to o.
-        is_paired: whether factors of two bytes go in pairs of places, as `tile` takes steps, the last one's other half
-            zero.
+        shape: height and width of the pictures, C, lines of a picture and rows of a line.
+        rows: what is folded at a place. (a, b, sign), counted from its line's first row, is row a plus sign times row
+            b, where NO_ROW is zeros; six factors are the sum of the rows from the one ahead of that on, times these.
+        place_bytes, group_bytes: from place to place and from e to o.
+        panel_bytes: 0 where the order is [count, 2 (e, o), 3 kinds, C]. Else it is [2 (e, o), panels, steps,
+            TILE_COLUMNS], of panels of so many bytes in which [3 kinds, C] lie one behind the other, and steps from
+            place to place, two places where factors have two bytes; the last one's other half is zero.
         scale: of whole factors.
     """
-    _, width, half = shape
-    line = half * (4 if is_paired else factor_size(dtype))
+    _, width, half, lines, step = shape
     for c in range(0, half, LANES):
-        picture, row, column = first // (lines * width), first % (lines * width) // width * 2, first % width
+        picture, row, column = first // (lines * width), first % (lines * width) // width * step, first % width
         e_left = o_left = e = o = every(0.0)
         for place in range(count):
             if place == 0 or column == 0:
                 e_left, o_left = _sum_of_rows(dtype, x, shape, rows, picture, row, column - 1, c)
                 e, o = _sum_of_rows(dtype, x, shape, rows, picture, row, column, c)
             e_right, o_right = _sum_of_rows(dtype, x, shape, rows, picture, row, column + 1, c)
-            if is_paired:
-                to = z + place * factor_size(dtype) // 4 * place_bytes + 4 * c
-                _store_words(dtype, to, line, place, e, e_left + e_right, o_left - o_right, scale)
-                _store_words(dtype, to + group_bytes, line, place, o, o_left + o_right, e_left - e_right, scale)
+            if panel_bytes:
+                to = z + place * factor_size(dtype) // 4 * place_bytes
+                _store_words(dtype, to, panel_bytes, half, c, place, e, e_left + e_right, o_left - o_right, scale)
+                to += group_bytes
+                _store_words(dtype, to, panel_bytes, half, c, place, o, o_left + o_right, e_left - e_right, scale)
             else:
-                to = z + place * place_bytes + factor_size(dtype) * c
+                line, to = half * factor_size(dtype), z + place * place_bytes + factor_size(dtype) * c
                 _store_factors(dtype, to, line, e, e_left + e_right, o_left - o_right, scale)
                 _store_factors(dtype, to + group_bytes, line, o, o_left + o_right, e_left - e_right, scale)
             e_left, o_left, e, o = e, o, e_right, o_right
             column += 1
             if column == width:
-                column, row = 0, row + 2
-                if row == 2 * lines:
+                column, row = 0, row + step
+                if row == step * lines:
                     picture, row = picture + 1, 0
 
 
 @block_of_work
-def fetch_places(dtype, x, shape, lines, first, count):
+def fetch_places(dtype, x, shape, first, count):
     """Asks for what `fold_rows` reads of some places: in order, which memory answers quicker than its own order.
 
     Returns:
         sixteen times the power of two that is at most the largest absolute value there, and over half of it, where
         factors are whole; elsewhere 1.
     """
-    height, width, half = shape
-    begin = first // (lines * width) * height + first % (lines * width) // width * 2
+    height, width, half, lines, step = shape
+    begin = first // (lines * width) * height + first % (lines * width) // width * step
     last = first + count - 1
-    end = last // (lines * width) * height + min(last % (lines * width) // width * 2 + 3, height)
+    end = last // (lines * width) * height + min(last % (lines * width) // width * step + step + 1, height)
     row_bytes = width * 2 * half * size_of(dtype)
     return fetch_bytes(dtype, x + max(begin - 1, 0) * row_bytes, x + end * row_bytes)
 
@@ -112,9 +115,32 @@ def fetch_bytes(dtype, begin, end):
 
 
 @block_of_work
+def sum_of_sizes(factors):
+    """Of the absolute values of some numbers, sixteen times."""
+    total = factors[0] * 0
+    for factor in factors:
+        total += abs(factor)
+    return every(total)
+
+
 def _sum_of_rows(dtype, x, shape, rows, picture, row, column, c):
-    """e and o of row a plus sign times row b."""
-    height, width, half = shape
+    """e and o of what is folded."""
+
+
+@overload(_sum_of_rows, jit_options={"boundscheck": False, "error_model": "numpy"})
+def _of_two_or_six(dtype, x, shape, rows, picture, row, column, c):
+    if len(rows) == 3:
+        return lambda dtype, x, shape, rows, picture, row, column, c: (
+            _of_two_rows(dtype, x, shape, rows, picture, row, column, c)
+        )  # fmt: skip
+    return lambda dtype, x, shape, rows, picture, row, column, c: (
+        _of_six_rows(dtype, x, shape, rows, picture, row, column, c)
+    )  # fmt: skip
+
+
+@block_of_work
+def _of_two_rows(dtype, x, shape, rows, picture, row, column, c):
+    height, width, half, _, _ = shape
     a, b, sign = rows
     e = o = e2 = o2 = every(0.0)
     if 0 <= column < width:
@@ -129,6 +155,28 @@ def _sum_of_rows(dtype, x, shape, rows, picture, row, column, c):
 
 
 @block_of_work
+def _of_six_rows(dtype, x, shape, factors, picture, row, column, c):
+    e = o = every(0.0)
+    if 0 <= column < shape[1]:
+        e, o = _plus_row(dtype, x, shape, e, o, factors[0], picture, row - 1, column, c)
+        e, o = _plus_row(dtype, x, shape, e, o, factors[1], picture, row, column, c)
+        e, o = _plus_row(dtype, x, shape, e, o, factors[2], picture, row + 1, column, c)
+        e, o = _plus_row(dtype, x, shape, e, o, factors[3], picture, row + 2, column, c)
+        e, o = _plus_row(dtype, x, shape, e, o, factors[4], picture, row + 3, column, c)
+        e, o = _plus_row(dtype, x, shape, e, o, factors[5], picture, row + 4, column, c)
+    return e, o
+
+
+@block_of_work
+def _plus_row(dtype, x, shape, e, o, factor, picture, row, column, c):
+    height, width, half, _, _ = shape
+    if factor != 0 and 0 <= row < height:
+        e_row, o_row = halves(dtype, x, (picture * height + row) * width + column, half, c)
+        return multiply_add(e_row, every(factor), e), multiply_add(o_row, every(factor), o)
+    return e, o
+
+
+@block_of_work
 def _store_factors(dtype, to, line, first, second, third, scale):
     store_factor(dtype, to, first, scale)
     store_factor(dtype, to + line, second, scale)
@@ -136,7 +184,13 @@ def _store_factors(dtype, to, line, first, second, third, scale):
 
 
 @block_of_work
-def _store_words(dtype, to, line, place, first, second, third, scale):
-    store_word(dtype, to, place, first, scale)
-    store_word(dtype, to + line, place, second, scale)
-    store_word(dtype, to + 2 * line, place, third, scale)
+def _store_words(dtype, to, panel_bytes, half, c, place, first, second, third, scale):
+    store_word(dtype, to + _column_at(c, panel_bytes), place, first, scale)
+    store_word(dtype, to + _column_at(half + c, panel_bytes), place, second, scale)
+    store_word(dtype, to + _column_at(2 * half + c, panel_bytes), place, third, scale)
+
+
+@block_of_work
+def _column_at(column, panel_bytes):
+    """Where a column of panels lies."""
+    return column // TILE_COLUMNS * panel_bytes + column % TILE_COLUMNS * 4

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from training.cpu.lanes import FLOATS, LANES, WORDS, each, floats, pointer
+from training.cpu.lanes import BYTES, FLOATS, LANES, WORDS, each, floats, pointer
 
 HAS_BFLOAT16 = bool(get_host_cpu_features().get("avx512bf16"))
 
@@ -84,12 +84,24 @@ def load_number(typingctx, dtype, address):
     """Sixteen numbers of a picture, as float32."""
 
     def generate(context, builder, signature, args):
-        if not is_bfloat16(dtype):
-            return builder.load(pointer(builder, args[1], FLOATS), align=4)
-        words = builder.zext(builder.load(pointer(builder, args[1], _SHORTS), align=2), WORDS)
-        return builder.bitcast(builder.shl(words, each(16)), FLOATS)
+        return _numbers(builder, dtype, args[1])
 
     return floats(dtype, types.uintp), generate
+
+
+@intrinsic
+def load_where(typingctx, dtype, address, bytes_address, byte):
+    """`load_number`, zeros where sixteen bytes are not that one."""
+
+    def generate(context, builder, signature, args):
+        _, address, bytes_address, byte = args
+        found = builder.load(pointer(builder, bytes_address, BYTES), align=1)
+        wanted = builder.insert_element(ir.Constant(BYTES, ir.Undefined), builder.trunc(byte, BYTES.element), _WORD(0))
+        wanted = builder.shuffle_vector(wanted, wanted, each(0))
+        numbers = _numbers(builder, dtype, address)
+        return builder.select(builder.icmp_signed("==", found, wanted), numbers, ir.Constant(FLOATS, [0.0] * LANES))
+
+    return floats(dtype, types.uintp, types.uintp, types.intp), generate
 
 
 @intrinsic
@@ -214,6 +226,14 @@ def power_below(typingctx, size):
         return builder.bitcast(builder.select(builder.icmp_signed(">", power, least), power, least), FLOATS)
 
     return floats(floats), generate
+
+
+def _numbers(builder, dtype, address):
+    """Sixteen numbers of a picture."""
+    if not is_bfloat16(dtype):
+        return builder.load(pointer(builder, address, FLOATS), align=4)
+    words = builder.zext(builder.load(pointer(builder, address, _SHORTS), align=2), WORDS)
+    return builder.bitcast(builder.shl(words, each(16)), FLOATS)
 
 
 def _rounded(builder, dtype, value, scale):

@@ -16,7 +16,7 @@ from numba.extending import intrinsic, overload
 LANES = 16
 _EXP2 = tuple(math.log(2) ** k / math.factorial(k) for k in range(6, -1, -1))
 _WORD = ir.IntType(32)
-FLOATS, WORDS, _BYTES = (ir.VectorType(kind, LANES) for kind in (ir.FloatType(), _WORD, ir.IntType(8)))
+FLOATS, WORDS, BYTES = (ir.VectorType(kind, LANES) for kind in (ir.FloatType(), _WORD, ir.IntType(8)))
 
 
 class _Floats(types.Type):
@@ -79,7 +79,7 @@ def _operator(python_operator, instruction: str) -> None:
     @intrinsic
     def apply(typingctx, a, b):
         def generate(context, builder, signature, args):
-            return getattr(builder, instruction)(*args)
+            return getattr(builder, instruction)(*args, flags=("contract",))  # a product and a sum are rounded once
 
         return floats(floats, floats), generate
 
@@ -93,6 +93,17 @@ _operator(operator.add, "fadd")
 _operator(operator.sub, "fsub")
 _operator(operator.mul, "fmul")
 _operator(operator.truediv, "fdiv")
+
+
+@intrinsic
+def multiply_add(typingctx, a, b, c):
+    """a b + c, rounded once."""
+
+    def generate(context, builder, signature, args):
+        kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.v16f32"), args)
+
+    return floats(floats, floats, floats), generate
 
 
 @intrinsic
@@ -131,32 +142,11 @@ def choose_larger(typingctx, value, other, x, y):
 
 
 @intrinsic
-def choose_equal(typingctx, value, other, x, y):
-    """x where value equals other, else y."""
-
-    def generate(context, builder, signature, args):
-        value, other, x, y = args
-        return builder.select(builder.fcmp_ordered("==", value, other), x, y)
-
-    return floats(floats, floats, floats, floats), generate
-
-
-@intrinsic
-def load_bytes(typingctx, address):
-    """Sixteen uint8, as float32."""
-
-    def generate(context, builder, signature, args):
-        return builder.uitofp(builder.load(pointer(builder, args[0], _BYTES), align=1), FLOATS)
-
-    return floats(types.uintp), generate
-
-
-@intrinsic
 def store_bytes(typingctx, address, value):
     """Whole numbers from 0 to 255, as uint8."""
 
     def generate(context, builder, signature, args):
-        builder.store(builder.fptoui(args[1], _BYTES), pointer(builder, args[0], _BYTES), align=1)
+        builder.store(builder.fptoui(args[1], BYTES), pointer(builder, args[0], BYTES), align=1)
         return context.get_dummy_value()
 
     return types.void(types.uintp, floats), generate

@@ -7,8 +7,8 @@ picture gathers from the windows that it lies in, and is written once.
 import torch
 from torch import Tensor
 
-from training.cpu.formats import load_number, size_of, store_number
-from training.cpu.lanes import LANES, choose_equal, choose_larger, every, load_bytes, store_bytes
+from training.cpu.formats import load_number, load_where, size_of, store_number
+from training.cpu.lanes import LANES, choose_larger, every, store_bytes
 from training.cpu.team import block_of_work, has_products, run, unpack
 
 
@@ -81,13 +81,25 @@ def _gather_picture(dtype, picture, scratch, numbers):
     taps += picture * out_height * out_width * channels
     grad_x += size * picture * height * width * channels
     for h in range(height):
+        above, below = max((h - 1) // 2, 0), min(h // 2, out_height - 1)  # the windows' rows: none, one or two
         for w in range(width):
+            left, right = max((w - 1) // 2, 0), min(w // 2, out_width - 1)
+            to = grad_x + size * (h * width + w) * channels
             for c in range(0, channels, LANES):
                 total = every(0.0)
-                for i in range(max((h - 1) // 2, 0), min(h // 2 + 1, out_height)):
-                    for j in range(max((w - 1) // 2, 0), min(w // 2 + 1, out_width)):
-                        at = (i * out_width + j) * channels + c
-                        tap = every(float((h - 2 * i) * 3 + w - 2 * j))
-                        value = load_number(dtype, grad + size * at)
-                        total = total + choose_equal(load_bytes(taps + at), tap, value, every(0.0))
-                store_number(dtype, grad_x + size * ((h * width + w) * channels + c), total)
+                if above <= below and left <= right:
+                    total = _from_window(dtype, grad, taps, h, w, above, left, out_width, channels, c)
+                    if left < right:
+                        total = total + _from_window(dtype, grad, taps, h, w, above, right, out_width, channels, c)
+                    if above < below:
+                        total = total + _from_window(dtype, grad, taps, h, w, below, left, out_width, channels, c)
+                    if above < below and left < right:
+                        total = total + _from_window(dtype, grad, taps, h, w, below, right, out_width, channels, c)
+                store_number(dtype, to + size * c, total)
+
+
+@block_of_work
+def _from_window(dtype, grad, taps, h, w, i, j, out_width, channels, c):
+    """What a place gets of a window's gradient: all, where it is the maximum."""
+    at = (i * out_width + j) * channels + c
+    return load_where(dtype, grad + size_of(dtype) * at, taps + at, (h - 2 * i) * 3 + w - 2 * j)

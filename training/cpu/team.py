@@ -50,11 +50,15 @@ def has_matrix_unit() -> bool:
 
 
 @functools.cache
+def second_cache() -> int:
+    """Bytes of a core's second cache."""
+    size = os.sysconf("SC_LEVEL2_CACHE_SIZE") if "SC_LEVEL2_CACHE_SIZE" in os.sysconf_names else 0
+    return size if size > 0 else 2**19  # not all systems tell
+
+
 def rows_in_cache(row_bytes: int, multiple: int) -> int:
     """How many rows of scratch memory, a multiple of some number, stay in a core's second cache beside what is read."""
-    size = os.sysconf("SC_LEVEL2_CACHE_SIZE") if "SC_LEVEL2_CACHE_SIZE" in os.sysconf_names else 0
-    size = size if size > 0 else 2**19  # not all systems tell
-    return max(size * 3 // 4 // (row_bytes * multiple), 1) * multiple
+    return max(second_cache() * 3 // 4 // (row_bytes * multiple), 1) * multiple
 
 
 def run(work: Callable, dtype: torch.dtype, num_blocks: int, *numbers: int, scratch: int = 0) -> None:

@@ -10,19 +10,21 @@ from training.cpu.formats import HAS_BFLOAT16, BFloat, is_bfloat16, is_whole
 from training.cpu.lanes import FLOATS, LANES, WORDS, each, floats
 
 _FEATURES = get_host_cpu_features()
-TILE_ROWS, TILE_COLUMNS = (12, 32) if _FEATURES.get("avx512f") else (6, 16)
-"""What one call of `multiply` computes: three quarters of the vector registers, so that what is read is used often."""
+TILE_ROWS, LOW_ROWS, TILE_COLUMNS = (12, 8, 32) if _FEATURES.get("avx512f") else (6, 4, 16)
+"""What one call of `multiply` computes: three quarters of the vector registers, so that what is read is used often; or
+fewer rows, for the last ones."""
 
 _WORD, _LONG, _SHORT = ir.IntType(32), ir.IntType(64), ir.IntType(16)
 
 
-@intrinsic
-def multiply(typingctx, dtype, a, a_row, a_step, b, steps, start, c, c_row, unit):
+@intrinsic(prefer_literal=True)
+def multiply(typingctx, dtype, rows, a, a_row, a_step, b, steps, start, c, c_row, unit):
     """c = start + a b: [rows, steps] times [steps, columns] of a tile, where each step is one factor of four bytes or a
     pair of two. Summed in float32, whole factors in int32, which the caller answers for, and times `unit`.
 
     Args:
         dtype: as in `formats`.
+        rows: TILE_ROWS or LOW_ROWS.
         a: address; step k of row i lies i * a_row + k * a_step bytes behind it.
         b: address of [steps, columns], four bytes each.
         steps: at least one.
@@ -33,8 +35,8 @@ def multiply(typingctx, dtype, a, a_row, a_step, b, steps, start, c, c_row, unit
     kind = WORDS if is_whole(dtype) else FLOATS
 
     def generate(context, builder, signature, args):
-        _, a, a_row, a_step, b, steps, start, c, c_row, unit = args
-        places = [(i, 4 * j) for i in range(TILE_ROWS) for j in range(0, TILE_COLUMNS, LANES)]
+        _, _, a, a_row, a_step, b, steps, start, c, c_row, unit = args
+        places = [(i, 4 * j) for i in range(rows.literal_value) for j in range(0, TILE_COLUMNS, LANES)]
 
         def sums(address):
             for i, j in places:
@@ -45,21 +47,23 @@ def multiply(typingctx, dtype, a, a_row, a_step, b, steps, start, c, c_row, unit
             return [builder.load(pointer, align=4) for pointer in sums(start)]
 
         first = [each(0)] * len(places) if is_whole(dtype) else starts()
+        for pointer in sums(start) if is_whole(dtype) else ():
+            _fetch(builder, pointer)  # it is read only behind the loop
         before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
         step, a_now, b_now = (builder.phi(_LONG) for _ in range(3))
         totals = [builder.phi(kind) for _ in places]
-        nothing, columns = ir.Constant(WORDS, ir.Undefined), {}
+        nothing, factors = ir.Constant(WORDS, ir.Undefined), {}
         for j in sorted({j for _, j in places}):
-            columns[j] = builder.load(builder.inttoptr(builder.add(b_now, _LONG(j)), WORDS.as_pointer()), align=4)
+            factors[j] = builder.load(builder.inttoptr(builder.add(b_now, _LONG(j)), WORDS.as_pointer()), align=4)
         results = []
         for (i, j), total in zip(places, totals, strict=True):
             if j == 0:
                 pointer = builder.inttoptr(builder.add(a_now, builder.mul(a_row, _LONG(i))), _WORD.as_pointer())
                 pair = builder.insert_element(nothing, builder.load(pointer, align=2), _WORD(0))
                 pair = builder.shuffle_vector(pair, nothing, each(0))
-            results.append(add_product(builder, total, pair, columns[j]))
+            results.append(add_product(builder, total, pair, factors[j]))
         nexts = [builder.add(step, _LONG(1)), builder.add(a_now, a_step), builder.add(b_now, _LONG(4 * TILE_COLUMNS))]
         olds = [_LONG(0), a, b, *first]
         for phi, old, new in zip((step, a_now, b_now, *totals), olds, nexts + results, strict=True):
@@ -75,7 +79,15 @@ def multiply(typingctx, dtype, a, a_row, a_step, b, steps, start, c, c_row, unit
         return context.get_dummy_value()
 
     integers = (types.uintp, types.intp, types.intp, types.uintp, types.intp, types.uintp, types.uintp, types.intp)
-    return types.void(dtype, *integers, floats), generate
+    return types.void(dtype, rows, *integers, floats), generate
+
+
+def _fetch(builder, pointer):
+    """Asks for a cache line that will be written."""
+    octets = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [octets, _WORD, _WORD, _WORD])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(prefetch, [builder.bitcast(pointer, octets), _WORD(1), _WORD(3), _WORD(1)])
 
 
 def _add_floats(builder, total, a, b):

@@ -65,7 +65,8 @@ SHAPES = [  # pictures, channels in and out, height and width
 @pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 0.005), (torch.int16, 0.005)])
 @pytest.mark.parametrize(("batch", "channels_in", "channels_out", "height", "width"), SHAPES)
 def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, width, dtype, rounding):
-    """Within the rounding of inputs, filters and outputs, to bfloat16 of 2^-9 each at most."""
+    """Within the rounding of inputs, filters and outputs, to bfloat16 of 2^-9 each at most; four rows at a time, as
+    the gradient of the filters takes them, let errors grow to 1.7 times what two have."""
     layer = conv(channels_in, channels_out)
     x = normal(batch, channels_in, height, width, dtype=dtype)
     grad = normal(batch, channels_out, height, width, seed=1, dtype=dtype)
@@ -79,7 +80,7 @@ def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, w
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert relative(y, expected) < rounding
     assert relative(x.grad, exact_x.grad) < rounding
-    assert relative(layer.weight.grad, exact.weight.grad) < rounding
+    assert relative(layer.weight.grad, exact.weight.grad) < 1.7 * rounding
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
