@@ -1,80 +1,95 @@
-"""Pictures times packed filters: the convolution of `fold`, two rows at a time. Knows tensors' memory, no gradient.
+"""Pictures times packed filters: the convolution of `fold`, two or four rows at a time by the points of `winograd`.
+Knows tensors' memory, no gradient.
 
-Along the rows it is S. Winograd's F(2, 3): two outputs of a filter with three taps by four products in place of six. Of
-the rows d0 to d3 around a pair, whose two are d1 and d2, the products at four points are
-
-    (d0 - d2) g0    (d1 + d2) (g0 + g1 + g2) / 2    (d2 - d1) (g0 - g1 + g2) / 2    (d1 - d3) g2
-
-and the outputs m0 + m1 + m2 and m1 - m2 - m3 (A. Lavin and S. Gray, "Fast algorithms for convolutional neural
-networks", arXiv:1509.09308, section 4.1). With the fold a third of the multiplications is left. The last of an odd
-number of rows is d0 g0 + d1 g1, since there is nothing below it.
+The last of an odd number of rows, or of one more than a multiple of four, is d0 g0 + d1 g1, with d0 the row above it,
+since there is nothing below it.
 """
 
 import torch
 from torch import Tensor
 
-from training.cpu.fold import GROWTH, NO_ROW, fetch_bytes, fetch_places, fold_rows
+from training.cpu.fold import GROWTH, NO_ROW, fetch_bytes, fetch_places, fold_rows, sum_of_sizes
 from training.cpu.formats import factor_size, has_whole_factors, larger_size, size_of, store_number
 from training.cpu.lanes import LANES, every, load, store
 from training.cpu.packing import LARGEST, Packed
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
+from training.cpu.winograd import FAR, NEAR, input_rows
 
 CHUNK = 192
 """Steps of a product at a time: the filters of a tile's columns stay in the first cache."""
+POINT_BYTES = TILE_ROWS * TILE_COLUMNS * 4
+"""Of a tile's sums, float32."""
 
 
 def convolve(x: Tensor, packed: Packed, half_out: int) -> Tensor:
     """[B, 2 C, H, W], channels last -> [B, 2 D, H, W].
 
     Args:
-        packed: the filters by `packing`.
+        packed: the filters by `packing`, for this height.
         half_out: D.
     """
     batch, channels, height, width = x.shape
     y = torch.empty((batch, 2 * half_out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
     filters, units = packed
-    kinds_bytes, tile_bytes = 3 * channels // 2 * filters.itemsize, TILE_ROWS * TILE_COLUMNS * 4
-    tasks = (_convolve_pairs, height // 2, 8), (_convolve_last_row, height % 2, 4)
+    rows = filters.shape[1] - 3
+    last = 1 if height % rows == 1 else 0
+    kinds_bytes = 3 * channels // 2 * filters.itemsize
+    tasks = (_convolve_lines, -(-(height - last) // rows), 2 * (rows + 2)), (_convolve_last_row, last, 4)
     for task, lines, points in tasks:
         if lines:
             places, block = batch * lines * width, rows_in_cache(points * kinds_bytes, TILE_ROWS)
             addresses = (t.data_ptr() for t in (x, y, filters, units))
-            numbers = *addresses, places, block, height, width, channels // 2, half_out
-            scratch = block * points * kinds_bytes + 9 * tile_bytes
+            numbers = *addresses, rows, lines, places, block, height, width, channels // 2, half_out
+            scratch = block * points * kinds_bytes + (1 + points) * POINT_BYTES + 4 * LANES * points
             run(task, filters.dtype, -(-places // block), *numbers, scratch=scratch)
     return y
 
 
 @block_of_work
-def _convolve_pairs(dtype, block, z, numbers):
-    x, y, packed, units, pairs, size, height, width, half_in, half_out = unpack(numbers, 10)
-    first = block * size
-    count = min(size, pairs - first)
-    point_bytes, tile_bytes = 3 * half_in * factor_size(dtype), TILE_ROWS * TILE_COLUMNS * 4
-    shape = height, width, half_in, height // 2, 2
-    scale = every(LARGEST / (2 * GROWTH)) / fetch_places(dtype, x, shape, first, count)
-    for point in range(4):  # [count, 2 (e, o), 4, 3 kinds, C]
-        to = z + point * point_bytes
-        fold_rows(dtype, x, shape, _rows_at(point), first, count, to, 8 * point_bytes, 4 * point_bytes, 0, scale)
-    zero = z + size * 8 * point_bytes
+def _convolve_lines(dtype, block, z, numbers):
+    """Two or four rows at a time."""
+    x, y, packed, units, rows, lines, places, size, height, width, half_in, half_out = unpack(numbers, 12)
+    first, points = block * size, rows + 2
+    count = min(size, places - first)
+    point_bytes = 3 * half_in * factor_size(dtype)
+    shape, place_bytes = (height, width, half_in, lines, rows), 2 * points * point_bytes
+    zero = z + size * place_bytes
+    one_over = zero + (1 + 2 * points) * POINT_BYTES
+    power = fetch_places(dtype, x, shape, first, count)
+    for point in range(points):  # [count, 2 (e, o), points, 3 kinds, C]
+        to, scale = z + point * point_bytes, _scale(rows, point) / power
+        store(one_over + 4 * LANES * point, every(1.0) / scale)
+        if rows == 2:
+            two = _two_rows(point)
+            fold_rows(dtype, x, shape, two, first, count, to, place_bytes, place_bytes // 2, 0, scale)
+        else:
+            six = input_rows(rows, point)
+            fold_rows(dtype, x, shape, six, first, count, to, place_bytes, place_bytes // 2, 0, scale)
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
     for panel in range(panels):
         for tile in range(0, count, TILE_ROWS):
-            for point in range(8):  # four of e, then four of o
-                a, which = z + (tile * 8 + point) * point_bytes, point % 4 + (point % 4 > 0)
-                b = packed + ((point // 4 * panels + panel) * 5 + which) * point_bytes * TILE_COLUMNS
-                to = zero + (point + 1) * tile_bytes
-                _multiply(dtype, a, 8 * point_bytes, b, point_bytes // 4, zero, to, every(1.0) / scale)
-            rows, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
-            sums = zero + tile_bytes
-            _collect_pairs(dtype, sums, units, y, first + tile, rows, height, width, half_out, column)
+            for k in range(2 * points):  # those of e, then those of o
+                point, which = k % points, (k // points * panels + panel) * (points + 1)
+                b = packed + (which + point + min(point, 1)) * point_bytes * TILE_COLUMNS
+                a, to = z + tile * place_bytes + k * point_bytes, zero + (k + 1) * POINT_BYTES
+                unit = load(one_over + 4 * LANES * point)
+                _multiply(dtype, a, place_bytes, b, point_bytes // 4, zero, to, unit)
+            number, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
+            sums = zero + POINT_BYTES
+            _collect_lines(dtype, sums, units, y, shape, first + tile, number, half_out, column)
 
 
 @block_of_work
-def _rows_at(point):
-    """What is multiplied at a point, as `two_rows` takes it: d0 - d2, d1 + d2, d2 - d1 or d1 - d3."""
+def _scale(rows, point):
+    """Of whole factors, times the power that `fetch_places` tells."""
+    return every(LARGEST) / (every(GROWTH) * sum_of_sizes(input_rows(rows, point)))
+
+
+@block_of_work
+def _two_rows(point):
+    """What is multiplied at a point of two rows, as `fold_rows` takes it: d0 - d2, d1 + d2, d2 - d1 or d1 - d3."""
     if point == 0:
         return -1, 1, -1
     if point == 1:
@@ -85,25 +100,59 @@ def _rows_at(point):
 
 
 @block_of_work
-def _collect_pairs(dtype, sums, units, y, first, count, height, width, half, panel):
-    """Writes both rows of some pairs from their products, float32 [2 (e, o), 4, TILE_ROWS, TILE_COLUMNS], for a panel
-    of channels."""
-    size, point = size_of(dtype), TILE_ROWS * TILE_COLUMNS * 4
+def _collect_lines(dtype, sums, units, y, shape, first, count, half, panel):
+    """Writes the rows of some places from their products, float32 [2 (e, o), points, TILE_ROWS, TILE_COLUMNS], for a
+    panel of channels."""
+    height, width, _, lines, rows = shape
+    size, row_bytes, others = size_of(dtype), size_of(dtype) * 2 * width * half, (rows + 2) * POINT_BYTES
     for i in range(count):
-        pair, per_picture = first + i, height // 2 * width
-        picture, row, column = pair // per_picture, pair % per_picture // width * 2, pair % width
+        place, per_picture = first + i, lines * width
+        picture, row, column = place // per_picture, place % per_picture // width * rows, place % width
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
-            e1, e2, o1, o2 = load(at + point), load(at + 2 * point), load(at + 5 * point), load(at + 6 * point)
-            e, o = _scaled_back(dtype, load(at) + e1 + e2, load(at + 4 * point) + o1 + o2, units, half, panel + c)
             to = y + size * (((picture * height + row) * width + column) * 2 * half + panel + c)
-            store_number(dtype, to, e + o)
-            store_number(dtype, to + size * half, e - o)
-            e, o = e1 - e2 - load(at + 3 * point), o1 - o2 - load(at + 7 * point)
-            e, o = _scaled_back(dtype, e, o, units, half, panel + c)
-            to += size * 2 * width * half
-            store_number(dtype, to, e + o)
-            store_number(dtype, to + size * half, e - o)
+            if rows == 2:
+                (e0, e1), (o0, o1) = _two_outputs(at), _two_outputs(at + others)
+                _write(dtype, to, e0, o0, units, half, panel + c)
+                _write(dtype, to + row_bytes, e1, o1, units, half, panel + c)
+            else:
+                (e0, e1, e2, e3), (o0, o1, o2, o3) = _four_outputs(at), _four_outputs(at + others)
+                _write(dtype, to, e0, o0, units, half, panel + c)
+                if row + 1 < height:
+                    _write(dtype, to + row_bytes, e1, o1, units, half, panel + c)
+                if row + 2 < height:
+                    _write(dtype, to + 2 * row_bytes, e2, o2, units, half, panel + c)
+                if row + 3 < height:
+                    _write(dtype, to + 3 * row_bytes, e3, o3, units, half, panel + c)
+
+
+@block_of_work
+def _two_outputs(at):
+    m1, m2 = load(at + POINT_BYTES), load(at + 2 * POINT_BYTES)
+    return load(at) + m1 + m2, m1 - m2 - load(at + 3 * POINT_BYTES)
+
+
+@block_of_work
+def _four_outputs(at):
+    """Rows of the output, by the transposed GRADIENT of `winograd`."""
+    m1, m2, m3, m4 = (
+        load(at + POINT_BYTES), load(at + 2 * POINT_BYTES), load(at + 3 * POINT_BYTES), load(at + 4 * POINT_BYTES)
+    )  # fmt: skip
+    near_sum, near, far_sum, far = m1 + m2, (m1 - m2) * every(NEAR), m3 + m4, (m3 - m4) * every(FAR)
+    return (
+        load(at) + near_sum + far_sum,
+        near + far,
+        near_sum * every(NEAR**2) + far_sum * every(FAR**2),
+        near * every(NEAR**2) + far * every(FAR**2) + load(at + 5 * POINT_BYTES),
+    )
+
+
+@block_of_work
+def _write(dtype, to, e, o, units, half, c):
+    """Sixteen channels of both halves at a place, from sum and difference."""
+    e, o = _scaled_back(dtype, e, o, units, half, c)
+    store_number(dtype, to, e + o)
+    store_number(dtype, to + size_of(dtype) * half, e - o)
 
 
 @block_of_work
@@ -118,10 +167,10 @@ def _scaled_back(dtype, e, o, units, half, c):
 
 @block_of_work
 def _convolve_last_row(dtype, block, z, numbers):
-    x, y, packed, units, places, size, height, width, half_in, half_out = unpack(numbers, 10)
+    x, y, packed, units, rows, _, places, size, height, width, half_in, half_out = unpack(numbers, 12)
     first = block * size
     count = min(size, places - first)
-    kinds_bytes, tile_bytes = 3 * half_in * factor_size(dtype), TILE_ROWS * TILE_COLUMNS * 4
+    kinds_bytes = 3 * half_in * factor_size(dtype)
     shape = height, width, half_in, 1, height
     power, row_bytes = every(0.0), width * 2 * half_in * size_of(dtype)
     for picture in range(first // width, (first + count - 1) // width + 1):
@@ -129,8 +178,8 @@ def _convolve_last_row(dtype, block, z, numbers):
         power = larger_size(power, fetch_bytes(dtype, end - min(height, 2) * row_bytes, end))
     scale = every(LARGEST / GROWTH) / power
     for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
-        rows, to = (height - 2 + i, NO_ROW, 1), z + i * kinds_bytes
-        fold_rows(dtype, x, shape, rows, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, 0, scale)
+        single, to = (height - 2 + i, NO_ROW, 1), z + i * kinds_bytes
+        fold_rows(dtype, x, shape, single, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, 0, scale)
     zero = z + size * 4 * kinds_bytes
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -139,13 +188,13 @@ def _convolve_last_row(dtype, block, z, numbers):
             for group in range(2):  # e, then o
                 a = z + (tile * 4 + group * 2) * kinds_bytes
                 b, to = (
-                    packed + (group * panels + panel) * 5 * kinds_bytes * TILE_COLUMNS,
-                    zero + (group + 1) * tile_bytes,
+                    packed + (group * panels + panel) * (rows + 3) * kinds_bytes * TILE_COLUMNS,
+                    zero + (group + 1) * POINT_BYTES,
                 )
                 _multiply(dtype, a, 4 * kinds_bytes, b, 2 * kinds_bytes // 4, zero, to, every(1.0) / scale)
-            rows, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
-            sums = zero + tile_bytes
-            _collect_last_row(dtype, sums, units, y, first + tile, rows, height, width, half_out, column)
+            number, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
+            sums = zero + POINT_BYTES
+            _collect_last_row(dtype, sums, units, y, first + tile, number, height, width, half_out, column)
 
 
 @block_of_work
@@ -157,11 +206,9 @@ def _collect_last_row(dtype, sums, units, y, first, count, height, width, half, 
         picture, column = (first + i) // width, (first + i) % width
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
-            e, o = load(at), load(at + TILE_ROWS * TILE_COLUMNS * 4)
-            e, o = _scaled_back(dtype, e, o, units, half, panel + c)
+            e, o = load(at), load(at + POINT_BYTES)
             to = y + size * (((picture * height + height - 1) * width + column) * 2 * half + panel + c)
-            store_number(dtype, to, e + o)
-            store_number(dtype, to + size * half, e - o)
+            _write(dtype, to, e, o, units, half, panel + c)
 
 
 @block_of_work

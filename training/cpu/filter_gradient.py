@@ -13,7 +13,7 @@ from training.cpu.formats import factor_size, store_two
 from training.cpu.lanes import LANES, every, load, multiply_add, store
 from training.cpu.team import block_of_work, rows_in_cache, run, second_cache, unpack
 from training.cpu.tile import LOW_ROWS, TILE_COLUMNS, TILE_ROWS, multiply
-from training.cpu.winograd import FILTER, GRADIENT, INPUT, MOST_POINTS, rows_of_line
+from training.cpu.winograd import FILTER, GRADIENT, MOST_POINTS, input_rows, rows_of_gradient
 
 LARGEST, WHOLE_PLACES = 2.0**12, 120
 """Whole factors, of input and of gradient, are at most this: int32 can hold the sum of so many places' products."""
@@ -24,7 +24,7 @@ def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
     [D, 2 C, 3, 3], channels last."""
     batch, _, height, width = x.shape
     half_in, half_out = x.shape[1] // 2, grad.shape[1] // 2
-    rows = rows_of_line(height)
+    rows = rows_of_gradient(height)
     points, places = rows + 2, batch * -(-height // rows) * width
     tall, columns = _rows_of_tiles(half_out), -(-3 * half_in // TILE_COLUMNS) * TILE_COLUMNS
     together = _points_in_cache(points, 2 * tall * columns * 4)
@@ -96,11 +96,11 @@ def _add_block(dtype, x, grad, sums, tall, z, shape, grad_shape, point, first, c
     steps, room = (count * factor_size(dtype) + 3) // 4, (count + 1) // 2 * 2 * factor_size(dtype) // 4
     step_bytes, panel_bytes, group_bytes = 4 * TILE_COLUMNS, room * TILE_COLUMNS * 4, room * columns * 4
     y = z + 2 * group_bytes
-    input_rows, gradient_rows = _input_rows(rows, point), _gradient_rows(rows, point)
-    scale = every(LARGEST) / (every(GROWTH) * sum_of_sizes(input_rows) * power)
-    grad_scale = every(LARGEST) / (every(GROWTH / 2) * sum_of_sizes(gradient_rows) * grad_power)  # without neighbours
-    fold_rows(dtype, x, shape, input_rows, first, count, z, step_bytes, group_bytes, panel_bytes, scale)
-    _combine_gradients(dtype, grad, grad_shape, gradient_rows, first, count, y, grad_scale)
+    d_rows, y_rows = input_rows(rows, point), _gradient_rows(rows, point)
+    scale = every(LARGEST) / (every(GROWTH) * sum_of_sizes(d_rows) * power)
+    grad_scale = every(LARGEST) / (every(GROWTH / 2) * sum_of_sizes(y_rows) * grad_power)  # without neighbours
+    fold_rows(dtype, x, shape, d_rows, first, count, z, step_bytes, group_bytes, panel_bytes, scale)
+    _combine_gradients(dtype, grad, grad_shape, y_rows, first, count, y, grad_scale)
     unit = every(1.0) / (scale * grad_scale)
     for group in range(2):
         a, b, c = y + group * room * half_out * 4, z + group * group_bytes, sums + group * tall * columns * 4
@@ -112,12 +112,6 @@ def _add_block(dtype, x, grad, sums, tall, z, shape, grad_shape, point, first, c
                     multiply(dtype, TILE_ROWS, tile, 4, 4 * half_out, panel, steps, to_row, to_row, 4 * columns, unit)
                 else:
                     multiply(dtype, LOW_ROWS, tile, 4, 4 * half_out, panel, steps, to_row, to_row, 4 * columns, unit)
-
-
-@block_of_work
-def _input_rows(rows, point):
-    table = INPUT[rows // 4, point]
-    return table[0], table[1], table[2], table[3], table[4], table[5]
 
 
 @block_of_work

@@ -51,7 +51,7 @@ class _MirrorConv(torch.autograd.Function):
         x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
         ctx.save_for_backward(x, weight)
         ctx.factors = factors = torch.int16 if _whole_factors.get() and x.dtype == torch.float32 else x.dtype
-        return convolve(x, pack(weight, factors), len(weight))
+        return convolve(x, pack(weight, factors, x.shape[2]), len(weight))
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -59,7 +59,7 @@ class _MirrorConv(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         factors, grad_x, grad_weight = ctx.factors, None, None
         if ctx.needs_input_grad[0]:
-            grad_x = convolve(grad, pack_transposed(weight, factors), x.shape[1] // 2)
+            grad_x = convolve(grad, pack_transposed(weight, factors, x.shape[2]), x.shape[1] // 2)
         if ctx.needs_input_grad[1]:
             grad_weight = filter_gradient(x, grad, factors)
         return grad_x, grad_weight

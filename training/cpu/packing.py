@@ -1,8 +1,9 @@
 """Filters in the order in which `convolve` reads them. Knows tensors' memory.
 
 Filters are float32 [D, 2 C, 3, 3], those of the outputs' first half, channels last; packed they are factors in the
-order [2 (e, o), panels of `tile`'s columns, 5 points, 3 kinds, C, columns], those of two bytes in pairs of C. Where D
-fills no whole panel, the last one's other columns are left as they are.
+order [2 (e, o), panels of `tile`'s columns, points, 3 kinds, C, columns], those of two bytes in pairs of C. The points
+are those of `winograd` for two or for four rows and, second, the middle row itself, for the last row of a picture.
+Where D fills no whole panel, the last one's other columns are left as they are.
 """
 
 from typing import NamedTuple
@@ -14,10 +15,21 @@ from training.cpu.formats import factor_size, larger_size, power_below, scatter,
 from training.cpu.lanes import LANES, choose_larger, every, load, store
 from training.cpu.team import block_of_work, run, unpack
 from training.cpu.tile import TILE_COLUMNS
+from training.cpu.winograd import FILTER, rows_of_output
 
 LARGEST = 2.0**14
 """Below this are whole factors of pictures, and the sum of a column's absolute ones of filters at a point is below
 2^31 over this: so no sum of their products leaves int32."""
+
+
+_MIDDLE = (0.0, 1.0, 0.0)
+AT_FIVE, AT_SEVEN = (
+    (columns[0], _MIDDLE, *columns[1:]) for columns in (
+        tuple(tuple(abs(f) if k == 3 else f for f in FILTER[0, :, k].tolist()) for k in range(4)),
+        tuple(tuple(FILTER[1, :, k].tolist()) for k in range(6)),
+    )
+)  # fmt: skip
+"""Factors of a filter's rows at each point, for two and for four rows."""
 
 
 class Packed(NamedTuple):
@@ -27,50 +39,53 @@ class Packed(NamedTuple):
     units: Tensor
 
 
-def pack(weight: Tensor, dtype: torch.dtype) -> Packed:
-    """The filters of the convolution."""
+def pack(weight: Tensor, dtype: torch.dtype, height: int) -> Packed:
+    """The filters of the convolution, for pictures of a height."""
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
-    packed = _empty(half_out, half_in, dtype)
-    numbers = weight.data_ptr(), packed.data_ptr(), half_in, half_out
+    packed = _empty(half_out, half_in, dtype, height)
+    numbers = weight.data_ptr(), packed.data_ptr(), packed.shape[1], half_in, half_out
     run(_pack_block, packed.dtype, half_in // LANES, *numbers)
     return _finished(packed, dtype)
 
 
-def pack_transposed(weight: Tensor, dtype: torch.dtype) -> Packed:
+def pack_transposed(weight: Tensor, dtype: torch.dtype, height: int) -> Packed:
     """The filters of its input's gradient, in which C and D change places."""
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
-    packed = _empty(half_in, half_out, dtype)
-    run(_pack_transposed_block, packed.dtype, half_out // 2, weight.data_ptr(), packed.data_ptr(), half_in, half_out)
+    packed = _empty(half_in, half_out, dtype, height)
+    numbers = weight.data_ptr(), packed.data_ptr(), packed.shape[1], half_in, half_out
+    run(_pack_transposed_block, packed.dtype, half_out // 2, *numbers)
     return _finished(packed, dtype)
 
 
-def _empty(half_out: int, half_in: int, dtype: torch.dtype) -> Tensor:
+def _empty(half_out: int, half_in: int, dtype: torch.dtype, height: int) -> Tensor:
+    # bfloat16 keeps to two rows: its outputs' errors are three times those of int16 as it is
+    rows = 2 if dtype == torch.bfloat16 else rows_of_output(height)
     panels = -(-half_out // TILE_COLUMNS)
     dtype = torch.float32 if dtype == torch.int16 else dtype
-    return torch.empty(2 * panels, 5, 3 * half_in, TILE_COLUMNS, dtype=dtype)
+    return torch.empty(2 * panels, rows + 3, 3 * half_in, TILE_COLUMNS, dtype=dtype)
 
 
 def _finished(packed: Tensor, dtype: torch.dtype) -> Packed:
     """Rounds float32 to whole factors where those are asked for."""
-    panels, _, rows, columns = packed.shape
+    panels, points, rows, columns = packed.shape
     units = torch.empty(panels, columns)
     if packed.dtype == dtype:
         return Packed(packed, units)
     filters = torch.empty(packed.shape, dtype=dtype)
-    run(_round_panel, dtype, panels, *(t.data_ptr() for t in (packed, filters, units)), rows)
+    run(_round_panel, dtype, panels, *(t.data_ptr() for t in (packed, filters, units)), points, rows)
     return Packed(filters, units)
 
 
 @block_of_work
 def _round_panel(dtype, panel, scratch, numbers):
     """Whole factors of a panel, by columns."""
-    packed, filters, units, rows = unpack(numbers, 4)
-    packed += panel * 5 * rows * TILE_COLUMNS * 4
-    filters += panel * 5 * rows * TILE_COLUMNS * 2
+    packed, filters, units, points, rows = unpack(numbers, 5)
+    packed += panel * points * rows * TILE_COLUMNS * 4
+    filters += panel * points * rows * TILE_COLUMNS * 2
     line = 4 * TILE_COLUMNS
     for c in range(0, TILE_COLUMNS, LANES):
         largest = largest_sum = every(0.0)
-        for point in range(5):
+        for point in range(points):
             total = every(0.0)
             for row in range(point * rows, (point + 1) * rows):
                 size = larger_size(load(packed + row * line + 4 * c), every(0.0))
@@ -79,7 +94,7 @@ def _round_panel(dtype, panel, scratch, numbers):
         scale = every(2.0**30 / LARGEST) / power_below(largest_sum * every(1.01))  # rounding adds to the sum, too
         single = every(2.0**13) / power_below(largest)  # keeps each below 2^14
         scale = choose_larger(scale, single, single, scale)
-        for row in range(0, 5 * rows, 2):
+        for row in range(0, points * rows, 2):
             at = packed + row * line + 4 * c
             store_two(dtype, filters + row // 2 * line + 4 * c, line, load(at), load(at + line), scale)
         store(units + panel * line + 4 * c, every(1.0) / scale)
@@ -88,76 +103,84 @@ def _round_panel(dtype, panel, scratch, numbers):
 @block_of_work
 def _pack_block(dtype, block, scratch, numbers):
     """Sixteen input channels: neighbours, bfloat16 in pairs, come to neighbouring rows of a panel."""
-    weight, packed, half_in, half_out = unpack(numbers, 4)
-    line = TILE_COLUMNS * 4
+    weight, packed, points, half_in, half_out = unpack(numbers, 5)
     kind = TILE_COLUMNS * half_in * factor_size(dtype)
-    other = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * 15 * kind
+    other = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS * 3 * points * kind
     for d in range(half_out):
-        to = packed + d // TILE_COLUMNS * 15 * kind + d % TILE_COLUMNS * 4
+        to = packed + d // TILE_COLUMNS * 3 * points * kind + d % TILE_COLUMNS * 4
         to += block * LANES * TILE_COLUMNS * factor_size(dtype)
-        for values in _points(weight, d, half_in, block * LANES):
-            scatter(dtype, to, line, values[0])
-            scatter(dtype, to + kind, line, values[1])
-            scatter(dtype, to + 2 * kind, line, values[2])
-            scatter(dtype, to + other, line, values[3])
-            scatter(dtype, to + other + kind, line, values[4])
-            scatter(dtype, to + other + 2 * kind, line, values[5])
-            to += 3 * kind
+        rows = _rows(weight, d, half_in, block * LANES)
+        if points == 5:
+            for factors in AT_FIVE:
+                _scatter_kinds(dtype, to, kind, other, _at_point(factors, *rows))
+                to += 3 * kind
+        else:
+            for factors in AT_SEVEN:
+                _scatter_kinds(dtype, to, kind, other, _at_point(factors, *rows))
+                to += 3 * kind
+
+
+@block_of_work
+def _scatter_kinds(dtype, to, kind, other, values):
+    line = TILE_COLUMNS * 4
+    scatter(dtype, to, line, values[0])
+    scatter(dtype, to + kind, line, values[1])
+    scatter(dtype, to + 2 * kind, line, values[2])
+    scatter(dtype, to + other, line, values[3])
+    scatter(dtype, to + other + kind, line, values[4])
+    scatter(dtype, to + other + 2 * kind, line, values[5])
 
 
 @block_of_work
 def _pack_transposed_block(dtype, block, scratch, numbers):
     """Two output channels."""
-    weight, packed, half_in, half_out = unpack(numbers, 4)
-    line = TILE_COLUMNS * 4
+    weight, packed, points, half_in, half_out = unpack(numbers, 5)
     kind = TILE_COLUMNS * half_out * factor_size(dtype)
-    other = (half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * 15 * kind
-    none = every(0.0)
+    other = (half_in + TILE_COLUMNS - 1) // TILE_COLUMNS * 3 * points * kind
     for c in range(0, half_in, LANES):
-        to = (
-            packed
-            + c // TILE_COLUMNS * 15 * kind
-            + c % TILE_COLUMNS * 4
-            + 2 * block * TILE_COLUMNS * factor_size(dtype)
-        )
-        top, middle, plus, minus, bottom = _points(weight, 2 * block, half_in, c)
-        top2, middle2, plus2, minus2, bottom2 = _points(weight, 2 * block + 1, half_in, c)
-        upside_down = (bottom, bottom2), (middle, middle2), (plus, plus2), (minus, minus2), (top, top2)
-        for a, b in upside_down:
-            store_two(dtype, to, line, a[0], b[0], none)
-            store_two(dtype, to + kind, line, a[1], b[1], none)
-            store_two(dtype, to + 2 * kind, line, none - a[5], none - b[5], none)
-            store_two(dtype, to + other, line, a[3], b[3], none)
-            store_two(dtype, to + other + kind, line, a[4], b[4], none)
-            store_two(dtype, to + other + 2 * kind, line, none - a[2], none - b[2], none)
-            to += 3 * kind
+        to = packed + c // TILE_COLUMNS * 3 * points * kind + c % TILE_COLUMNS * 4
+        to += 2 * block * TILE_COLUMNS * factor_size(dtype)
+        top, middle, bottom = _rows(weight, 2 * block, half_in, c)
+        top2, middle2, bottom2 = _rows(weight, 2 * block + 1, half_in, c)
+        if points == 5:
+            for f in AT_FIVE:
+                a, b = _at_point(f, bottom, middle, top), _at_point(f, bottom2, middle2, top2)  # upside down
+                _store_kinds(dtype, to, kind, other, a, b)
+                to += 3 * kind
+        else:
+            for f in AT_SEVEN:
+                a, b = _at_point(f, bottom, middle, top), _at_point(f, bottom2, middle2, top2)
+                _store_kinds(dtype, to, kind, other, a, b)
+                to += 3 * kind
 
 
 @block_of_work
-def _points(weight, d, half_in, c):
-    """Of output d and sixteen input channels, the six kinds at each of the five points of `convolve`."""
-    top, middle, bottom = (
-        _kinds(weight, d, 0, half_in, c), _kinds(weight, d, 1, half_in, c), _kinds(weight, d, 2, half_in, c)
-    )  # fmt: skip
-    a0, a1, a2, a3, a4, a5 = _half_of_sum(top, bottom)
-    b0, b1, b2, b3, b4, b5 = _half_of_sum(middle, _zeros())
-    plus = a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4, a5 + b5
-    minus = a0 - b0, a1 - b1, a2 - b2, a3 - b3, a4 - b4, a5 - b5
-    return top, middle, plus, minus, bottom
+def _store_kinds(dtype, to, kind, other, a, b):
+    """Those of the transposed filters: third kinds are exchanged and negated."""
+    line, none = TILE_COLUMNS * 4, every(0.0)
+    store_two(dtype, to, line, a[0], b[0], none)
+    store_two(dtype, to + kind, line, a[1], b[1], none)
+    store_two(dtype, to + 2 * kind, line, none - a[5], none - b[5], none)
+    store_two(dtype, to + other, line, a[3], b[3], none)
+    store_two(dtype, to + other + kind, line, a[4], b[4], none)
+    store_two(dtype, to + other + 2 * kind, line, none - a[2], none - b[2], none)
 
 
 @block_of_work
-def _zeros():
-    return every(0.0), every(0.0), every(0.0), every(0.0), every(0.0), every(0.0)
-
-
-@block_of_work
-def _half_of_sum(a, b):
-    half = every(0.5)
+def _at_point(factors, top, middle, bottom):
+    """The six kinds: the sum of three rows, each times its factor."""
+    f, g, h = every(factors[0]), every(factors[1]), every(factors[2])
     return (
-        (a[0] + b[0]) * half, (a[1] + b[1]) * half, (a[2] + b[2]) * half,
-        (a[3] + b[3]) * half, (a[4] + b[4]) * half, (a[5] + b[5]) * half,
+        top[0] * f + middle[0] * g + bottom[0] * h, top[1] * f + middle[1] * g + bottom[1] * h,
+        top[2] * f + middle[2] * g + bottom[2] * h, top[3] * f + middle[3] * g + bottom[3] * h,
+        top[4] * f + middle[4] * g + bottom[4] * h, top[5] * f + middle[5] * g + bottom[5] * h,
     )  # fmt: skip
+
+
+@block_of_work
+def _rows(weight, d, half_in, c):
+    """Of output d and sixteen input channels, the six kinds of each of the filter's rows."""
+    return _kinds(weight, d, 0, half_in, c), _kinds(weight, d, 1, half_in, c), _kinds(weight, d, 2, half_in, c)
 
 
 @block_of_work

@@ -6,15 +6,20 @@ many points as it has coefficients. Two rows at a time have the points 0, 1, -1 
 six; four rows have 0, 2/3, -2/3, 3/2, -3/2 and infinity, six in place of twelve. Those halve the errors that the usual
 1 and 2 would bring (a search by the errors' sum of squares), and since 2/3 times 3/2 is 1 the factors are short.
 
-With d the rows of the input from the one above a line to the one below it, y those of the output, or of its gradient,
-and g those of the filter: the product at a point is INPUT d times GRADIENT y for the filter's gradient, whose rows are
-FILTER times these.
+With d the rows of the input from the one above a line to the one below it, y those of the output and g those of the
+filter: for the filter's gradient the product at a point is INPUT d times GRADIENT y, and the gradient's rows are FILTER
+times these; for the output it is INPUT d times the transposed FILTER g, and y is the transposed GRADIENT times these.
 """
 
 import numpy as np
 
+from training.cpu.team import block_of_work
+
 MOST_ROWS, MOST_POINTS = 4, 6
-_A, _B = 2 / 3, 3 / 2
+NEAR, FAR = 2 / 3, 3 / 2
+NEAR_FACTOR = 1 / (2 * NEAR**2 * (NEAR**2 - FAR**2))
+"""By which the filter is multiplied at +-NEAR, for there the polynomial of all other finite points is one over this."""
+FAR_FACTOR = 1 / (2 * FAR**2 * (FAR**2 - NEAR**2))
 
 
 def _padded(rows: list[list[float]], height: int, width: int) -> np.ndarray:
@@ -32,22 +37,18 @@ _TWO_INPUT = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]
 _TWO_GRADIENT = [[1, 0], [1, 1], [1, -1], [0, 1]]
 _TWO_FILTER = [[1, 1 / 2, 1 / 2, 0], [0, 1 / 2, -1 / 2, 0], [0, 1 / 2, 1 / 2, -1]]
 
-_SQUARES = _A**2 + _B**2
+_SQUARES = NEAR**2 + FAR**2
 _FOUR_INPUT = [
-    [1, 0, -_SQUARES, 0, 1, 0],  # (x^2 - a^2) (x^2 - b^2)
-    [0, -_B, -(_B**2), _A, 1, 0],  # x (x + a) (x^2 - b^2)
-    [0, _B, -(_B**2), -_A, 1, 0],
-    [0, -_A, -(_A**2), _B, 1, 0],
-    [0, _A, -(_A**2), -_B, 1, 0],
+    [1, 0, -_SQUARES, 0, 1, 0],  # (x^2 - near^2) (x^2 - far^2)
+    [0, -FAR, -(FAR**2), NEAR, 1, 0],  # x (x + near) (x^2 - far^2)
+    [0, FAR, -(FAR**2), -NEAR, 1, 0],
+    [0, -NEAR, -(NEAR**2), FAR, 1, 0],
+    [0, NEAR, -(NEAR**2), -FAR, 1, 0],
     [0, 1, 0, -_SQUARES, 0, 1],  # x times the first
 ]
-_FOUR_GRADIENT = [[1, 0, 0, 0], *([1, p, p**2, p**3] for p in (_A, -_A, _B, -_B)), [0, 0, 0, 1]]
-_U, _V = 1 / (2 * _A**2 * (_A**2 - _B**2)), 1 / (2 * _B**2 * (_B**2 - _A**2))
-_FOUR_FILTER = [
-    [1, _U, _U, _V, _V, 0],
-    [0, _U * _A, -_U * _A, _V * _B, -_V * _B, 0],
-    [0, _U * _A**2, _U * _A**2, _V * _B**2, _V * _B**2, 1],
-]
+_FINITE = (NEAR, NEAR_FACTOR), (-NEAR, NEAR_FACTOR), (FAR, FAR_FACTOR), (-FAR, FAR_FACTOR)
+_FOUR_GRADIENT = [[1, 0, 0, 0], *([1, p, p**2, p**3] for p, _ in _FINITE), [0, 0, 0, 1]]
+_FOUR_FILTER = [[1.0 * (k == 0), *(f * p**k for p, f in _FINITE), 1.0 * (k == 2)] for k in range(3)]
 
 INPUT = _both(_TWO_INPUT, _FOUR_INPUT, MOST_POINTS, MOST_POINTS)
 """float32 [2 (two or four rows), points, input rows], zeros where there are fewer."""
@@ -57,6 +58,19 @@ FILTER = _both(_TWO_FILTER, _FOUR_FILTER, 3, MOST_POINTS)
 """float32 [2, filter rows, points]."""
 
 
-def rows_of_line(height: int) -> int:
-    """Two or four rows at a time: what needs fewer products for pictures of a height."""
+def rows_of_gradient(height: int) -> int:
+    """Two or four rows at a time: what needs fewer products for the filters' gradient of pictures of a height."""
     return 4 if -(-height // 4) * 6 < -(-height // 2) * 4 else 2
+
+
+def rows_of_output(height: int) -> int:
+    """The same for the output, where the last row alone, if there is one, takes two products."""
+    two, four = height // 2 * 4 + height % 2 * 2, height // 4 * 6 + (0, 2, 6, 6)[height % 4]
+    return 4 if four < two else 2
+
+
+@block_of_work
+def input_rows(rows, point):
+    """Factors of INPUT, for two or four rows at a time, as a tuple."""
+    table = INPUT[rows // 4, point]
+    return table[0], table[1], table[2], table[3], table[4], table[5]
