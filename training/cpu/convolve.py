@@ -5,16 +5,17 @@ The last of an odd number of rows, or of one more than a multiple of four, is d0
 since there is nothing below it.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from training.cpu.fold import GROWTH, NO_ROW, fetch_bytes, fetch_places, fold_rows, sum_of_sizes
+from training.cpu.fold import GROWTH, fetch_bytes, fetch_places, fold_rows
 from training.cpu.formats import factor_size, has_whole_factors, larger_size, size_of, store_number
 from training.cpu.lanes import LANES, every, load, store
 from training.cpu.packing import LARGEST, Packed
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
-from training.cpu.winograd import FAR, NEAR, input_rows
+from training.cpu.winograd import FAR, NEAR, four_taps, sum_of_sizes, two_taps
 
 CHUNK = 192
 """Steps of a product at a time: the filters of a tile's columns stay in the first cache."""
@@ -58,14 +59,16 @@ def _convolve_lines(dtype, block, z, numbers):
     one_over = zero + (1 + 2 * points) * POINT_BYTES
     power = fetch_places(dtype, x, shape, first, count)
     for point in range(points):  # [count, 2 (e, o), points, 3 kinds, C]
-        to, scale = z + point * point_bytes, _scale(rows, point) / power
-        store(one_over + 4 * LANES * point, every(1.0) / scale)
+        to = z + point * point_bytes
         if rows == 2:
-            two = _two_rows(point)
-            fold_rows(dtype, x, shape, two, first, count, to, place_bytes, place_bytes // 2, 0, scale)
+            taps = two_taps(point)
+            scale = every(LARGEST / GROWTH / sum_of_sizes(taps)) / power
+            fold_rows(dtype, x, shape, taps, first, count, to, place_bytes, place_bytes // 2, 0, scale)
         else:
-            six = input_rows(rows, point)
-            fold_rows(dtype, x, shape, six, first, count, to, place_bytes, place_bytes // 2, 0, scale)
+            four = four_taps(point)
+            scale = every(LARGEST / GROWTH / sum_of_sizes(four)) / power
+            fold_rows(dtype, x, shape, four, first, count, to, place_bytes, place_bytes // 2, 0, scale)
+        store(one_over + 4 * LANES * point, every(1.0) / scale)
     _clear_tile(zero)
     panels = (half_out + TILE_COLUMNS - 1) // TILE_COLUMNS
     for panel in range(panels):
@@ -79,24 +82,6 @@ def _convolve_lines(dtype, block, z, numbers):
             number, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
             sums = zero + POINT_BYTES
             _collect_lines(dtype, sums, units, y, shape, first + tile, number, half_out, column)
-
-
-@block_of_work
-def _scale(rows, point):
-    """Of whole factors, times the power that `fetch_places` tells."""
-    return every(LARGEST) / (every(GROWTH) * sum_of_sizes(input_rows(rows, point)))
-
-
-@block_of_work
-def _two_rows(point):
-    """What is multiplied at a point of two rows, as `fold_rows` takes it: d0 - d2, d1 + d2, d2 - d1 or d1 - d3."""
-    if point == 0:
-        return -1, 1, -1
-    if point == 1:
-        return 0, 1, 1
-    if point == 2:
-        return 1, 0, -1
-    return 0, 2, -1
 
 
 @block_of_work
@@ -178,7 +163,7 @@ def _convolve_last_row(dtype, block, z, numbers):
         power = larger_size(power, fetch_bytes(dtype, end - min(height, 2) * row_bytes, end))
     scale = every(LARGEST / GROWTH) / power
     for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
-        single, to = (height - 2 + i, NO_ROW, 1), z + i * kinds_bytes
+        single, to = _single_row(height - 2 + i), z + i * kinds_bytes
         fold_rows(dtype, x, shape, single, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, 0, scale)
     zero = z + size * 4 * kinds_bytes
     _clear_tile(zero)
@@ -195,6 +180,11 @@ def _convolve_last_row(dtype, block, z, numbers):
             number, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
             sums = zero + POINT_BYTES
             _collect_last_row(dtype, sums, units, y, first + tile, number, height, width, half_out, column)
+
+
+@block_of_work
+def _single_row(row):
+    return (row, np.float32(1)), (row, np.float32(0))
 
 
 @block_of_work

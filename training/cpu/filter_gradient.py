@@ -8,12 +8,12 @@ of the output, at the points of `winograd`, two or four rows at a time.
 import torch
 from torch import Tensor
 
-from training.cpu.fold import GROWTH, fetch_places, fold_rows, halves, sum_of_sizes
+from training.cpu.fold import GROWTH, fetch_places, fold_rows, halves
 from training.cpu.formats import factor_size, store_two
 from training.cpu.lanes import LANES, every, load, multiply_add, store
 from training.cpu.team import block_of_work, rows_in_cache, run, second_cache, unpack
 from training.cpu.tile import LOW_ROWS, TILE_COLUMNS, TILE_ROWS, multiply
-from training.cpu.winograd import FILTER, GRADIENT, MOST_POINTS, input_rows, rows_of_gradient
+from training.cpu.winograd import FILTER, GRADIENT, MOST_POINTS, four_taps, rows_of_gradient, sum_of_sizes, two_taps
 
 LARGEST, WHOLE_PLACES = 2.0**12, 120
 """Whole factors, of input and of gradient, are at most this: int32 can hold the sum of so many places' products."""
@@ -96,11 +96,18 @@ def _add_block(dtype, x, grad, sums, tall, z, shape, grad_shape, point, first, c
     steps, room = (count * factor_size(dtype) + 3) // 4, (count + 1) // 2 * 2 * factor_size(dtype) // 4
     step_bytes, panel_bytes, group_bytes = 4 * TILE_COLUMNS, room * TILE_COLUMNS * 4, room * columns * 4
     y = z + 2 * group_bytes
-    d_rows, y_rows = input_rows(rows, point), _gradient_rows(rows, point)
-    scale = every(LARGEST) / (every(GROWTH) * sum_of_sizes(d_rows) * power)
-    grad_scale = every(LARGEST) / (every(GROWTH / 2) * sum_of_sizes(y_rows) * grad_power)  # without neighbours
-    fold_rows(dtype, x, shape, d_rows, first, count, z, step_bytes, group_bytes, panel_bytes, scale)
-    _combine_gradients(dtype, grad, grad_shape, y_rows, first, count, y, grad_scale)
+    if rows == 2:
+        taps = two_taps(point)
+        scale = every(LARGEST / GROWTH / sum_of_sizes(taps)) / power
+        fold_rows(dtype, x, shape, taps, first, count, z, step_bytes, group_bytes, panel_bytes, scale)
+    else:
+        four = four_taps(point)
+        scale = every(LARGEST / GROWTH / sum_of_sizes(four)) / power
+        fold_rows(dtype, x, shape, four, first, count, z, step_bytes, group_bytes, panel_bytes, scale)
+    factors = _gradient_rows(rows, point)
+    size = abs(factors[0]) + abs(factors[1]) + abs(factors[2]) + abs(factors[3])
+    grad_scale = every(LARGEST / (GROWTH / 2) / size) / grad_power  # no neighbours are added
+    _combine_gradients(dtype, grad, grad_shape, factors, first, count, y, grad_scale)
     unit = every(1.0) / (scale * grad_scale)
     for group in range(2):
         a, b, c = y + group * room * half_out * 4, z + group * group_bytes, sums + group * tall * columns * 4

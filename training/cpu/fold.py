@@ -28,10 +28,9 @@ from training.cpu.formats import (
     store_word,
 )
 from training.cpu.lanes import LANES, every, fetch, load, multiply_add
-from training.cpu.team import block_of_work
+from training.cpu.team import OPTIONS, block_of_work
 from training.cpu.tile import TILE_COLUMNS
 
-NO_ROW = -(2**31)
 GROWTH = 8
 """What is folded is below this, times the sum of the rows' absolute factors, times the power of two that `fetch_places`
 tells: it is a sum of two halves and of two neighbours, each below twice that power."""
@@ -46,13 +45,13 @@ def halves(dtype, x, pixel, half, c):
 
 
 @block_of_work
-def fold_rows(dtype, x, shape, rows, first, count, z, place_bytes, group_bytes, panel_bytes, scale):
+def fold_rows(dtype, x, shape, taps, first, count, z, place_bytes, group_bytes, panel_bytes, scale):
     """Writes z_e and z_o of some places; zeros beyond the edges.
 
     Args:
         shape: height and width of the pictures, C, lines of a picture and rows of a line.
-        rows: what is folded at a place. (a, b, sign), counted from its line's first row, is row a plus sign times row
-            b, where NO_ROW is zeros; six factors are the sum of the rows from the one ahead of that on, times these.
+        taps: what is folded at a place, the sum of two or of four rows times their factors: (row, factor) of each, rows
+            counted from the first one of its line.
         place_bytes, group_bytes: from place to place and from e to o.
         panel_bytes: 0 where the order is [count, 2 (e, o), 3 kinds, C]. Else it is [2 (e, o), panels, steps,
             TILE_COLUMNS], of panels of so many bytes in which [3 kinds, C] lie one behind the other, and steps from
@@ -62,12 +61,14 @@ def fold_rows(dtype, x, shape, rows, first, count, z, place_bytes, group_bytes, 
     _, width, half, lines, step = shape
     for c in range(0, half, LANES):
         picture, row, column = first // (lines * width), first % (lines * width) // width * step, first % width
+        source = _source(dtype, x, shape, taps, picture, row, c)
         e_left = o_left = e = o = every(0.0)
         for place in range(count):
             if place == 0 or column == 0:
-                e_left, o_left = _sum_of_rows(dtype, x, shape, rows, picture, row, column - 1, c)
-                e, o = _sum_of_rows(dtype, x, shape, rows, picture, row, column, c)
-            e_right, o_right = _sum_of_rows(dtype, x, shape, rows, picture, row, column + 1, c)
+                source = _source(dtype, x, shape, taps, picture, row, c)
+                e_left, o_left = _at_column(dtype, source, shape, column - 1)
+                e, o = _at_column(dtype, source, shape, column)
+            e_right, o_right = _at_column(dtype, source, shape, column + 1)
             if panel_bytes:
                 to = z + place * factor_size(dtype) // 4 * place_bytes
                 _store_words(dtype, to, panel_bytes, half, c, place, e, e_left + e_right, o_left - o_right, scale)
@@ -114,65 +115,43 @@ def fetch_bytes(dtype, begin, end):
     return every(1.0)
 
 
-@block_of_work
-def sum_of_sizes(factors):
-    """Of the absolute values of some numbers, sixteen times."""
-    total = factors[0] * 0
-    for factor in factors:
-        total += abs(factor)
-    return every(total)
+def _source(dtype, x, shape, taps, picture, row, c):
+    """Of two or four taps: address of the row's first pixel and factor of each, zero where there is no row."""
 
 
-def _sum_of_rows(dtype, x, shape, rows, picture, row, column, c):
-    """e and o of what is folded."""
-
-
-@overload(_sum_of_rows, jit_options={"boundscheck": False, "error_model": "numpy"})
-def _of_two_or_six(dtype, x, shape, rows, picture, row, column, c):
-    if len(rows) == 3:
-        return lambda dtype, x, shape, rows, picture, row, column, c: (
-            _of_two_rows(dtype, x, shape, rows, picture, row, column, c)
-        )  # fmt: skip
-    return lambda dtype, x, shape, rows, picture, row, column, c: (
-        _of_six_rows(dtype, x, shape, rows, picture, row, column, c)
-    )  # fmt: skip
+@overload(_source, jit_options=OPTIONS)
+def _source_of(dtype, x, shape, taps, picture, row, c):
+    if len(taps) == 2:
+        return lambda dtype, x, shape, taps, picture, row, c: (
+            _tap(dtype, x, shape, taps[0], picture, row, c),
+            _tap(dtype, x, shape, taps[1], picture, row, c),
+        )
+    return lambda dtype, x, shape, taps, picture, row, c: (
+        _tap(dtype, x, shape, taps[0], picture, row, c),
+        _tap(dtype, x, shape, taps[1], picture, row, c),
+        _tap(dtype, x, shape, taps[2], picture, row, c),
+        _tap(dtype, x, shape, taps[3], picture, row, c),
+    )
 
 
 @block_of_work
-def _of_two_rows(dtype, x, shape, rows, picture, row, column, c):
+def _tap(dtype, x, shape, tap, picture, row, c):
     height, width, half, _, _ = shape
-    a, b, sign = rows
-    e = o = e2 = o2 = every(0.0)
-    if 0 <= column < width:
-        pixel = (picture * height + row) * width + column
-        if 0 <= row + a < height:
-            e, o = halves(dtype, x, pixel + a * width, half, c)
-        if 0 <= row + b < height:
-            e2, o2 = halves(dtype, x, pixel + b * width, half, c)
-    if sign < 0:
-        return e - e2, o - o2
-    return e + e2, o + o2
+    row += tap[0]
+    pixel = (picture * height + min(max(row, 0), height - 1)) * width
+    return x + size_of(dtype) * (pixel * 2 * half + c), every(tap[1] if 0 <= row < height else tap[1] * 0)
 
 
 @block_of_work
-def _of_six_rows(dtype, x, shape, factors, picture, row, column, c):
+def _at_column(dtype, source, shape, column):
+    """e and o of sixteen channels of what is folded, zeros beyond the edges."""
+    _, width, half, _, _ = shape
     e = o = every(0.0)
-    if 0 <= column < shape[1]:
-        e, o = _plus_row(dtype, x, shape, e, o, factors[0], picture, row - 1, column, c)
-        e, o = _plus_row(dtype, x, shape, e, o, factors[1], picture, row, column, c)
-        e, o = _plus_row(dtype, x, shape, e, o, factors[2], picture, row + 1, column, c)
-        e, o = _plus_row(dtype, x, shape, e, o, factors[3], picture, row + 2, column, c)
-        e, o = _plus_row(dtype, x, shape, e, o, factors[4], picture, row + 3, column, c)
-        e, o = _plus_row(dtype, x, shape, e, o, factors[5], picture, row + 4, column, c)
-    return e, o
-
-
-@block_of_work
-def _plus_row(dtype, x, shape, e, o, factor, picture, row, column, c):
-    height, width, half, _, _ = shape
-    if factor != 0 and 0 <= row < height:
-        e_row, o_row = halves(dtype, x, (picture * height + row) * width + column, half, c)
-        return multiply_add(e_row, every(factor), e), multiply_add(o_row, every(factor), o)
+    if 0 <= column < width:
+        for address, factor in source:
+            at = address + size_of(dtype) * column * 2 * half
+            a, b = load_number(dtype, at), load_number(dtype, at + size_of(dtype) * half)
+            e, o = multiply_add(a + b, factor, e), multiply_add(a - b, factor, o)
     return e, o
 
 

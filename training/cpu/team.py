@@ -22,7 +22,8 @@ from numba.extending import intrinsic
 
 from loaders.parallel import for_blocks
 
-block_of_work = njit(nogil=True, boundscheck=False, error_model="numpy")
+OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+block_of_work = njit(**OPTIONS)
 """Decorates what `run` runs, and what that calls: functions of addresses, which check nothing. `run` keeps the compiled
 code on disk."""
 _NUMPY_DTYPES = {torch.float32: np.float32, torch.bfloat16: np.uint16, torch.int16: np.int16}

@@ -37,14 +37,15 @@ _TWO_INPUT = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]
 _TWO_GRADIENT = [[1, 0], [1, 1], [1, -1], [0, 1]]
 _TWO_FILTER = [[1, 1 / 2, 1 / 2, 0], [0, 1 / 2, -1 / 2, 0], [0, 1 / 2, 1 / 2, -1]]
 
-_SQUARES = NEAR**2 + FAR**2
+_SQUARES = np.float32(-(NEAR**2) - FAR**2)
+_ONE, _NONE = np.float32(1), np.float32(0)
 _FOUR_INPUT = [
-    [1, 0, -_SQUARES, 0, 1, 0],  # (x^2 - near^2) (x^2 - far^2)
+    [1, 0, _SQUARES, 0, 1, 0],  # (x^2 - near^2) (x^2 - far^2)
     [0, -FAR, -(FAR**2), NEAR, 1, 0],  # x (x + near) (x^2 - far^2)
     [0, FAR, -(FAR**2), -NEAR, 1, 0],
     [0, -NEAR, -(NEAR**2), FAR, 1, 0],
     [0, NEAR, -(NEAR**2), -FAR, 1, 0],
-    [0, 1, 0, -_SQUARES, 0, 1],  # x times the first
+    [0, 1, 0, _SQUARES, 0, 1],  # x times the first
 ]
 _FINITE = (NEAR, NEAR_FACTOR), (-NEAR, NEAR_FACTOR), (FAR, FAR_FACTOR), (-FAR, FAR_FACTOR)
 _FOUR_GRADIENT = [[1, 0, 0, 0], *([1, p, p**2, p**3] for p, _ in _FINITE), [0, 0, 0, 1]]
@@ -70,7 +71,32 @@ def rows_of_output(height: int) -> int:
 
 
 @block_of_work
-def input_rows(rows, point):
-    """Factors of INPUT, for two or four rows at a time, as a tuple."""
-    table = INPUT[rows // 4, point]
-    return table[0], table[1], table[2], table[3], table[4], table[5]
+def two_taps(point):
+    """Row INPUT has for a point of two rows: (row, factor) of what is not zero, rows counted from a line's first."""
+    if point == 0:
+        return (-1, _ONE), (1, -_ONE)
+    if point == 1:
+        return (0, _ONE), (1, _ONE)
+    if point == 2:
+        return (1, _ONE), (0, -_ONE)
+    return (0, _ONE), (2, -_ONE)
+
+
+@block_of_work
+def four_taps(point):
+    """The same for a point of four rows; one of the four factors may be zero."""
+    if point == 0:
+        return (-1, _ONE), (1, _SQUARES), (3, _ONE), (0, _NONE)
+    if point == 5:
+        return (0, _ONE), (2, _SQUARES), (4, _ONE), (1, _NONE)
+    table = INPUT[1, point]
+    return (0, table[1]), (1, table[2]), (2, table[3]), (3, table[4])
+
+
+@block_of_work
+def sum_of_sizes(taps):
+    """Of the factors."""
+    total = _NONE
+    for tap in taps:
+        total += abs(tap[1])
+    return total
