@@ -5,17 +5,16 @@ The last of an odd number of rows, or of one more than a multiple of four, is d0
 since there is nothing below it.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from training.cpu.fold import GROWTH, fetch_bytes, fetch_places, fold_rows
-from training.cpu.formats import factor_size, has_whole_factors, larger_size, size_of, store_number
+from training.cpu.fold import GROWTH, fetch_last_rows, fetch_places, fold_rows
+from training.cpu.formats import factor_size, has_whole_factors, size_of, store_number
 from training.cpu.lanes import LANES, every, load, store
 from training.cpu.packing import LARGEST, Packed
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
-from training.cpu.winograd import FAR, NEAR, four_taps, sum_of_sizes, two_taps
+from training.cpu.winograd import FAR, NEAR, four_taps, lines_of_picture, single_tap, sum_of_sizes, two_taps
 
 CHUNK = 192
 """Steps of a product at a time: the filters of a tile's columns stay in the first cache."""
@@ -34,9 +33,9 @@ def convolve(x: Tensor, packed: Packed, half_out: int) -> Tensor:
     y = torch.empty((batch, 2 * half_out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
     filters, units = packed
     rows = filters.shape[1] - 3
-    last = 1 if height % rows == 1 else 0
+    lines, alone = lines_of_picture(height, rows)
     kinds_bytes = 3 * channels // 2 * filters.itemsize
-    tasks = (_convolve_lines, -(-(height - last) // rows), 2 * (rows + 2)), (_convolve_last_row, last, 4)
+    tasks = (_convolve_lines, lines, 2 * (rows + 2)), (_convolve_last_row, alone, 4)
     for task, lines, points in tasks:
         if lines:
             places, block = batch * lines * width, rows_in_cache(points * kinds_bytes, TILE_ROWS)
@@ -114,7 +113,7 @@ def _collect_lines(dtype, sums, units, y, shape, first, count, half, panel):
 @block_of_work
 def _two_outputs(at):
     m1, m2 = load(at + POINT_BYTES), load(at + 2 * POINT_BYTES)
-    return load(at) + m1 + m2, m1 - m2 - load(at + 3 * POINT_BYTES)
+    return load(at) + m1 + m2, m1 - m2 + load(at + 3 * POINT_BYTES)
 
 
 @block_of_work
@@ -157,13 +156,9 @@ def _convolve_last_row(dtype, block, z, numbers):
     count = min(size, places - first)
     kinds_bytes = 3 * half_in * factor_size(dtype)
     shape = height, width, half_in, 1, height
-    power, row_bytes = every(0.0), width * 2 * half_in * size_of(dtype)
-    for picture in range(first // width, (first + count - 1) // width + 1):
-        end = x + (picture + 1) * height * row_bytes
-        power = larger_size(power, fetch_bytes(dtype, end - min(height, 2) * row_bytes, end))
-    scale = every(LARGEST / GROWTH) / power
+    scale = every(LARGEST / GROWTH) / fetch_last_rows(dtype, x, shape, 2, first, count)
     for i in range(2):  # [count, 2 (e, o), 2 rows, 3 kinds, C]
-        single, to = _single_row(height - 2 + i), z + i * kinds_bytes
+        single, to = single_tap(height - 2 + i), z + i * kinds_bytes
         fold_rows(dtype, x, shape, single, first, count, to, 4 * kinds_bytes, 2 * kinds_bytes, 0, scale)
     zero = z + size * 4 * kinds_bytes
     _clear_tile(zero)
@@ -180,11 +175,6 @@ def _convolve_last_row(dtype, block, z, numbers):
             number, column = min(TILE_ROWS, count - tile), panel * TILE_COLUMNS
             sums = zero + POINT_BYTES
             _collect_last_row(dtype, sums, units, y, first + tile, number, height, width, half_out, column)
-
-
-@block_of_work
-def _single_row(row):
-    return (row, np.float32(1)), (row, np.float32(0))
 
 
 @block_of_work

@@ -99,11 +99,22 @@ def fetch_places(dtype, x, shape, first, count):
     last = first + count - 1
     end = last // (lines * width) * height + min(last % (lines * width) // width * step + step + 1, height)
     row_bytes = width * 2 * half * size_of(dtype)
-    return fetch_bytes(dtype, x + max(begin - 1, 0) * row_bytes, x + end * row_bytes)
+    return _fetch_bytes(dtype, x + max(begin - 1, 0) * row_bytes, x + end * row_bytes)
 
 
 @block_of_work
-def fetch_bytes(dtype, begin, end):
+def fetch_last_rows(dtype, x, shape, rows, first, count):
+    """The same of the last rows of pictures, at some places of a single one."""
+    height, width, half, _, _ = shape
+    power, row_bytes = every(0.0), width * 2 * half * size_of(dtype)
+    for picture in range(first // width, (first + count - 1) // width + 1):
+        end = x + (picture + 1) * height * row_bytes
+        power = larger_size(power, _fetch_bytes(dtype, end - min(height, rows) * row_bytes, end))
+    return power
+
+
+@block_of_work
+def _fetch_bytes(dtype, begin, end):
     """The same of the addresses from begin to end."""
     if has_whole_factors(dtype):
         largest = every(0.0)

@@ -15,20 +15,17 @@ from training.cpu.formats import factor_size, larger_size, power_below, scatter,
 from training.cpu.lanes import LANES, choose_larger, every, load, store
 from training.cpu.team import block_of_work, run, unpack
 from training.cpu.tile import TILE_COLUMNS
-from training.cpu.winograd import FILTER, rows_of_output
+from training.cpu.winograd import FILTER, rows_of_line
 
 LARGEST = 2.0**14
 """Below this are whole factors of pictures, and the sum of a column's absolute ones of filters at a point is below
 2^31 over this: so no sum of their products leaves int32."""
 
 
-_MIDDLE = (0.0, 1.0, 0.0)
 AT_FIVE, AT_SEVEN = (
-    (columns[0], _MIDDLE, *columns[1:]) for columns in (
-        tuple(tuple(abs(f) if k == 3 else f for f in FILTER[0, :, k].tolist()) for k in range(4)),
-        tuple(tuple(FILTER[1, :, k].tolist()) for k in range(6)),
-    )
-)  # fmt: skip
+    tuple(tuple(FILTER[four, :, point].tolist()) for point in (0, last, *range(1, last)))
+    for four, last in ((0, 4), (1, 6))
+)
 """Factors of a filter's rows at each point, for two and for four rows."""
 
 
@@ -59,7 +56,7 @@ def pack_transposed(weight: Tensor, dtype: torch.dtype, height: int) -> Packed:
 
 def _empty(half_out: int, half_in: int, dtype: torch.dtype, height: int) -> Tensor:
     # bfloat16 keeps to two rows: its outputs' errors are three times those of int16 as it is
-    rows = 2 if dtype == torch.bfloat16 else rows_of_output(height)
+    rows = 2 if dtype == torch.bfloat16 else rows_of_line(height)
     panels = -(-half_out // TILE_COLUMNS)
     dtype = torch.float32 if dtype == torch.int16 else dtype
     return torch.empty(2 * panels, rows + 3, 3 * half_in, TILE_COLUMNS, dtype=dtype)

@@ -35,7 +35,7 @@ def _both(two: list[list[float]], four: list[list[float]], height: int, width: i
 
 _TWO_INPUT = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]
 _TWO_GRADIENT = [[1, 0], [1, 1], [1, -1], [0, 1]]
-_TWO_FILTER = [[1, 1 / 2, 1 / 2, 0], [0, 1 / 2, -1 / 2, 0], [0, 1 / 2, 1 / 2, -1]]
+_TWO_FILTER = [[1, 1 / 2, 1 / 2, 0, 0], [0, 1 / 2, -1 / 2, 0, 1], [0, 1 / 2, 1 / 2, -1, 0]]
 
 _SQUARES = np.float32(-(NEAR**2) - FAR**2)
 _ONE, _NONE = np.float32(1), np.float32(0)
@@ -49,25 +49,27 @@ _FOUR_INPUT = [
 ]
 _FINITE = (NEAR, NEAR_FACTOR), (-NEAR, NEAR_FACTOR), (FAR, FAR_FACTOR), (-FAR, FAR_FACTOR)
 _FOUR_GRADIENT = [[1, 0, 0, 0], *([1, p, p**2, p**3] for p, _ in _FINITE), [0, 0, 0, 1]]
-_FOUR_FILTER = [[1.0 * (k == 0), *(f * p**k for p, f in _FINITE), 1.0 * (k == 2)] for k in range(3)]
+_FOUR_FILTER = [[1.0 * (k == 0), *(f * p**k for p, f in _FINITE), 1.0 * (k == 2), 1.0 * (k == 1)] for k in range(3)]
 
 INPUT = _both(_TWO_INPUT, _FOUR_INPUT, MOST_POINTS, MOST_POINTS)
 """float32 [2 (two or four rows), points, input rows], zeros where there are fewer."""
 GRADIENT = _both(_TWO_GRADIENT, _FOUR_GRADIENT, MOST_POINTS, MOST_ROWS)
 """float32 [2, points, output rows]."""
-FILTER = _both(_TWO_FILTER, _FOUR_FILTER, 3, MOST_POINTS)
-"""float32 [2, filter rows, points]."""
+FILTER = _both(_TWO_FILTER, _FOUR_FILTER, 3, MOST_POINTS + 1)
+"""float32 [2, filter rows, points], behind these the middle row itself, for the last row of a picture."""
 
 
-def rows_of_gradient(height: int) -> int:
-    """Two or four rows at a time: what needs fewer products for the filters' gradient of pictures of a height."""
-    return 4 if -(-height // 4) * 6 < -(-height // 2) * 4 else 2
-
-
-def rows_of_output(height: int) -> int:
-    """The same for the output, where the last row alone, if there is one, takes two products."""
+def rows_of_line(height: int) -> int:
+    """Two or four rows at a time: what needs fewer products for pictures of a height. The last of an odd number, or of
+    one more than a multiple of four, is alone and takes two products, for there is nothing below it."""
     two, four = height // 2 * 4 + height % 2 * 2, height // 4 * 6 + (0, 2, 6, 6)[height % 4]
     return 4 if four < two else 2
+
+
+def lines_of_picture(height: int, rows: int) -> tuple[int, int]:
+    """How many lines of so many rows there are, and how many last rows alone, none or one."""
+    alone = 1 if height % rows == 1 else 0
+    return -(-(height - alone) // rows), alone
 
 
 @block_of_work
@@ -91,6 +93,12 @@ def four_taps(point):
         return (0, _ONE), (2, _SQUARES), (4, _ONE), (1, _NONE)
     table = INPUT[1, point]
     return (0, table[1]), (1, table[2]), (2, table[3]), (3, table[4])
+
+
+@block_of_work
+def single_tap(row):
+    """As `two_taps`: a row itself."""
+    return (row, _ONE), (row, _NONE)
 
 
 @block_of_work
