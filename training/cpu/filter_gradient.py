@@ -42,7 +42,7 @@ def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
         max((lines + alone) * batch * width // 512, 1), 4 if together == 1 else 8
     )  # of the batch, however many threads there are
     products = torch.empty(points, parts, 2, tall, columns)
-    place_bytes = 2 * (columns + half_out) * factors.itemsize
+    place_bytes = 2 * (columns + half_out + LANES) * factors.itemsize
     block = rows_in_cache(place_bytes, 2)
     block = min(block, WHOLE_PLACES) if factors == torch.int16 else block
     addresses, sizes = (x.data_ptr(), grad.data_ptr(), products.data_ptr()), (height, width, half_in, half_out)
@@ -161,18 +161,18 @@ def _fold_panels(dtype, x, shape, taps, first, count, z, scale):
 @block_of_work
 def _add_products(dtype, y, z, sums, tall, shape, grad_shape, count, unit):
     """Of both groups: [D, steps] of gradients times [steps, columns] of what is folded."""
-    half_out, columns = grad_shape[2], _whole_panels(shape[2])
+    half_out, columns, row_bytes = grad_shape[2], _whole_panels(shape[2]), _row_bytes(grad_shape[2])
     steps, room = (count * factor_size(dtype) + 3) // 4, (count + 1) // 2 * 2 * factor_size(dtype) // 4
     for group in range(2):
-        a, b, c = y + group * room * half_out * 4, z + group * room * columns * 4, sums + group * tall * columns * 4
+        a, b, c = y + group * room * row_bytes, z + group * room * columns * 4, sums + group * tall * columns * 4
         for column in range(0, columns, TILE_COLUMNS):
             panel, to = b + column * room * 4, c + 4 * column
             for row in range(0, half_out, TILE_ROWS):
                 tile, to_row = a + 4 * row, to + 4 * row * columns
                 if row + TILE_ROWS <= half_out:
-                    multiply(dtype, TILE_ROWS, tile, 4, 4 * half_out, panel, steps, to_row, to_row, 4 * columns, unit)
+                    multiply(dtype, TILE_ROWS, tile, 4, row_bytes, panel, steps, to_row, to_row, 4 * columns, unit)
                 else:
-                    multiply(dtype, LOW_ROWS, tile, 4, 4 * half_out, panel, steps, to_row, to_row, 4 * columns, unit)
+                    multiply(dtype, LOW_ROWS, tile, 4, row_bytes, panel, steps, to_row, to_row, 4 * columns, unit)
 
 
 @block_of_work
@@ -182,10 +182,18 @@ def _gradient_rows(rows, point):
 
 
 @block_of_work
+def _row_bytes(half_out):
+    """From step to step of the gradients: an odd number of cache lines, since with a power of two all would meet in a
+    few places of the cache."""
+    return 4 * (half_out if half_out // LANES % 2 else half_out + LANES)
+
+
+@block_of_work
 def _combine_gradients(dtype, grad, shape, rows, first, count, y, scale):
-    """Writes the sums of rows times their factors, of sums and differences at some places: [2 (e, o), steps, D]."""
-    half, row_bytes = shape[2], 4 * shape[2]
-    group_bytes = (count + 1) // 2 * 2 * factor_size(dtype) * half
+    """Writes the sums of rows times their factors, of sums and differences at some places: [2 (e, o), steps, D and what
+    keeps rows apart]."""
+    half, row_bytes = shape[2], _row_bytes(shape[2])
+    room = (count + 1) // 2 * 2 * factor_size(dtype) // 4
     for k in range(0, count, 2):
         one, two = _place(shape, first + k), _place(shape, first + min(k + 1, count - 1))
         for c in range(0, half, LANES):
@@ -193,9 +201,9 @@ def _combine_gradients(dtype, grad, shape, rows, first, count, y, scale):
             e2 = o2 = every(0.0)
             if k + 1 < count:
                 e2, o2 = _sum_of_gradients(dtype, grad, shape, rows, two, c)
-            to = y + k * factor_size(dtype) * half + 4 * c
+            to = y + k * factor_size(dtype) // 4 * row_bytes + 4 * c
             store_two(dtype, to, row_bytes, e, e2, scale)
-            store_two(dtype, to + group_bytes, row_bytes, o, o2, scale)
+            store_two(dtype, to + room * row_bytes, row_bytes, o, o2, scale)
 
 
 @block_of_work
