@@ -3,6 +3,6 @@ threads.
 
 `mirror_conv`, `max_pool` and `norm_gelu` are the layers, each with the test that says when it applies; where it does
 not, the network takes torch's. What lies beneath: `team` runs tasks, `lanes` computes with sixteen numbers at once,
-`formats` says what numbers are in memory, `tile` multiplies; `fold`, `convolve`, `filter_gradient` and `packing` are
-the parts of the convolution.
+`formats` says what numbers are in memory, `tile` multiplies; `fold` and `winograd` are the identities, `convolve`,
+`filter_gradient` and `packing` the parts of the convolution.
 """
