@@ -76,7 +76,8 @@ class Config:
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
         precision: auto takes bf16 where the processor computes it natively, elsewhere int16 for rebarnet where that is
-            quicker than fp32, and fp32; fp16 needs a GPU. int16 is fp32 whose convolutions multiply whole numbers
+            quicker than fp32, and fp32; fp16 needs a GPU. int16 has bf16 between its layers and convolutions of whole
+            numbers
         backend: what feeds the batches (auto, fused, reference, ffcv, ...)
         device: auto takes a GPU where there is one
         compile: compile the network with torch.compile, for GPUs

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from training.cpu.mirror_conv import whole_factors
 from training.cpu.team import has_matrix_unit, has_products, whole_factors_pay
+from training.cpu.whole_factors import whole_factors
 
 
 class Precision(NamedTuple):
@@ -40,7 +40,7 @@ def choose_precision(name: str, device: torch.device, has_compiled_layers: bool 
         if native:
             return Precision("bf16", torch.bfloat16, f"precision bf16: {where} computes it natively")
         if has_compiled_layers and device.type == "cpu" and whole_factors_pay():
-            why = f"{where} has no bf16 units; float32, but convolutions multiply whole numbers, which is quicker"
+            why = f"{where} has no bf16 units; bf16 between layers, convolutions of whole numbers, quicker than fp32"
             return Precision("int16", None, f"precision int16: {why}")
         return Precision("fp32", None, f"precision fp32: {where} has no bf16 units, which would make bf16 slower")
     if name == "fp32":

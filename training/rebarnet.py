@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from training.cpu.max_pool import can_pool, max_pool
 from training.cpu.norm_gelu import can_norm, norm_gelu
+from training.cpu.whole_factors import has_whole_factors
 from training.mirror import MirrorConv2d, side_by_side, stacked
 from training.whitening import EVEN, ODD, random_filters, whitening_filters
 
@@ -57,12 +58,13 @@ class RebarNet(nn.Module):
             self.head.weight.mul_(0.1 / self.head.weight.std(correction=0))
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.gelu(self.stem(images))
+        x = self.stem(images)
+        x = F.gelu(x.bfloat16() if has_whole_factors() else x)
         for group in self.groups:
             x = group(x)
         if torch.compiler.is_compiling():  # a compiled backward pass would find no maximum in an x computed anew
             torch._dynamo.graph_break()
-        return self.head(side_by_side(x).amax((2, 3))) * self.logit_scale
+        return self.head(side_by_side(x).amax((2, 3)).to(self.head.weight.dtype)) * self.logit_scale
 
 
 class _Group(nn.Module):

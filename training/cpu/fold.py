@@ -20,6 +20,7 @@ from training.cpu.formats import (
     factor_size,
     has_whole_factors,
     larger_size,
+    larger_sizes,
     largest_of_all,
     load_number,
     power_below,
@@ -27,7 +28,7 @@ from training.cpu.formats import (
     store_factor,
     store_word,
 )
-from training.cpu.lanes import LANES, every, fetch, load, multiply_add
+from training.cpu.lanes import LANES, every, fetch, multiply_add
 from training.cpu.team import OPTIONS, block_of_work
 from training.cpu.tile import TILE_COLUMNS
 
@@ -119,7 +120,7 @@ def _fetch_bytes(dtype, begin, end):
     if has_whole_factors(dtype):
         largest = every(0.0)
         for at in range(begin, end, 64):
-            largest = larger_size(largest, load(at))
+            largest = larger_sizes(largest, at)
         return power_below(largest_of_all(largest))
     for at in range(begin, end, 64):
         fetch(at)

@@ -4,7 +4,7 @@ A kernel's dtype says how pictures lie in memory and of what numbers products ar
 
     np.float32   pictures and factors are float32
     np.uint16    both are bfloat16, of which these are the bits, since NumPy has no type for it
-    np.int16     pictures are float32, factors are rounded to whole numbers, times a power of two that blocks of them
+    np.int16     pictures are bfloat16, factors are rounded to whole numbers, times a power of two that blocks of them
                  share: products of int16 are summed in int32 without rounding (D. Das et al., "Mixed precision training
                  of convolutional neural networks using integer operations", arXiv:1802.00930)
 
@@ -49,6 +49,11 @@ def is_whole(dtype) -> bool:
     return dtype.dtype == types.int16
 
 
+def has_short_pictures(dtype) -> bool:
+    """Of the dtype that an intrinsic is compiled for."""
+    return dtype.dtype != types.float32
+
+
 @intrinsic
 def has_whole_factors(typingctx, dtype):
     """Whether factors are int16."""
@@ -64,7 +69,7 @@ def size_of(typingctx, dtype):
     """Bytes of a picture's number."""
 
     def generate(context, builder, signature, args):
-        return context.get_constant(types.intp, 2 if is_bfloat16(dtype) else 4)
+        return context.get_constant(types.intp, 2 if has_short_pictures(dtype) else 4)
 
     return types.intp(dtype), generate
 
@@ -110,7 +115,7 @@ def store_number(typingctx, dtype, address, value):
 
     def generate(context, builder, signature, args):
         _, address, value = args
-        if is_bfloat16(dtype):
+        if has_short_pictures(dtype):
             builder.store(_bfloats(builder, value), pointer(builder, address, _SHORTS), align=2)
         else:
             builder.store(value, pointer(builder, address, FLOATS), align=4)
@@ -203,13 +208,29 @@ def larger_size(typingctx, value, other):
 
 
 @intrinsic
-def largest_of_all(typingctx, value):
-    """Sixteen times the largest of sixteen absolute values."""
+def larger_sizes(typingctx, sizes, address):
+    """The larger absolute values, 32 in bfloat16 as `sizes` has them too; what is not a number is larger than all."""
 
     def generate(context, builder, signature, args):
-        kind = ir.FunctionType(_WORD, [WORDS])
-        reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.smax.v16i32")
-        largest = builder.call(reduce, [builder.bitcast(args[0], WORDS)])
+        kind = ir.VectorType(ir.IntType(16), 2 * LANES)
+        sizes, values = builder.bitcast(args[0], kind), builder.load(pointer(builder, args[1], kind), align=2)
+        values = builder.and_(values, ir.Constant(kind, [0x7FFF] * 2 * LANES))
+        larger = builder.select(builder.icmp_signed(">", values, sizes), values, sizes)
+        return builder.bitcast(larger, FLOATS)
+
+    return floats(floats, types.uintp), generate
+
+
+@intrinsic
+def largest_of_all(typingctx, sizes):
+    """Sixteen times, in float32, the largest of what `larger_sizes` tells."""
+
+    def generate(context, builder, signature, args):
+        kind = ir.VectorType(ir.IntType(16), 2 * LANES)
+        function = ir.FunctionType(kind.element, [kind])
+        reduce = cgutils.get_or_insert_function(builder.module, function, "llvm.vector.reduce.smax.v32i16")
+        largest = builder.zext(builder.call(reduce, [builder.bitcast(args[0], kind)]), _WORD)
+        largest = builder.shl(largest, _WORD(16))
         first = builder.insert_element(ir.Constant(WORDS, ir.Undefined), largest, _WORD(0))
         return builder.bitcast(builder.shuffle_vector(first, first, each(0)), FLOATS)
 
@@ -230,7 +251,7 @@ def power_below(typingctx, size):
 
 def _numbers(builder, dtype, address):
     """Sixteen numbers of a picture."""
-    if not is_bfloat16(dtype):
+    if not has_short_pictures(dtype):
         return builder.load(pointer(builder, address, FLOATS), align=4)
     words = builder.zext(builder.load(pointer(builder, address, _SHORTS), align=2), WORDS)
     return builder.bitcast(builder.shl(words, each(16)), FLOATS)

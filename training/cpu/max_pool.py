@@ -9,14 +9,15 @@ from torch import Tensor
 
 from training.cpu.formats import load_number, load_where, size_of, store_number
 from training.cpu.lanes import LANES, choose_larger, every, store_bytes
-from training.cpu.team import block_of_work, has_products, run, unpack
+from training.cpu.team import block_of_work, run, unpack
+from training.cpu.whole_factors import takes_pictures
 
 
 def can_pool(x: Tensor) -> bool:
     """Whether `max_pool` takes this."""
     return (
         not torch.compiler.is_compiling()
-        and has_products(x.dtype)
+        and takes_pictures(x.dtype)
         and x.device.type == "cpu"
         and x.shape[1] % LANES == 0
         and min(x.shape[2:]) >= 3

@@ -1,9 +1,5 @@
 """A mirrored convolution by the compiled tasks, and its gradient. Knows tensors; knows no layer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
 import torch
 from torch import Tensor
 
@@ -11,27 +7,16 @@ from training.cpu.convolve import convolve
 from training.cpu.filter_gradient import filter_gradient
 from training.cpu.lanes import LANES
 from training.cpu.packing import pack, pack_transposed
-from training.cpu.team import has_matrix_unit, has_products
-
-_whole_factors = ContextVar("whole_factors", default=False)
-
-
-@contextmanager
-def whole_factors() -> Iterator[None]:
-    """Inside, `mirror_conv` of float32 rounds what it multiplies to int16 (see `formats`), in the gradient too."""
-    token = _whole_factors.set(True)
-    try:
-        yield
-    finally:
-        _whole_factors.reset(token)
+from training.cpu.team import has_matrix_unit
+from training.cpu.whole_factors import factors_of, takes_pictures
 
 
 def can_convolve(x: Tensor, weight: Tensor) -> bool:
     """Whether `mirror_conv` takes these, and is ahead of torch's convolution."""
     return (
         not torch.compiler.is_compiling()
-        and has_products(x.dtype)
-        and not (x.dtype == torch.bfloat16 and has_matrix_unit())
+        and takes_pictures(x.dtype)
+        and not (factors_of(x.dtype) == torch.bfloat16 and has_matrix_unit())
         and x.device.type == "cpu"
         and weight.dtype == torch.float32
         and x.shape[1] % (2 * LANES) == 0
@@ -50,7 +35,7 @@ class _MirrorConv(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
         x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
         ctx.save_for_backward(x, weight)
-        ctx.factors = factors = torch.int16 if _whole_factors.get() and x.dtype == torch.float32 else x.dtype
+        ctx.factors = factors = factors_of(x.dtype)
         return convolve(x, pack(weight, factors, x.shape[2]), len(weight))
 
     @staticmethod

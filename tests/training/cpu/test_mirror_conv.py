@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.cpu import max_pool, norm_gelu
 from training.cpu import mirror_conv as module
-from training.cpu.mirror_conv import can_convolve, mirror_conv, whole_factors
+from training.cpu import whole_factors as contexts
+from training.cpu.mirror_conv import can_convolve, mirror_conv
+from training.cpu.whole_factors import whole_factors
 from training.cpu.winograd import rows_of_line
 from training.mirror import MirrorConv2d
 from training.models import build_model
@@ -23,7 +24,7 @@ DTYPES = [torch.float32, torch.bfloat16, torch.int16]  # of what is multiplied
 
 
 def pictures_of(dtype):
-    return torch.float32 if dtype == torch.int16 else dtype
+    return torch.bfloat16 if dtype == torch.int16 else dtype
 
 
 def normal(*shape, seed=0, dtype=torch.bfloat16):
@@ -143,7 +144,7 @@ def test_memory_in_another_order_and_a_frozen_input():
 
 
 def test_is_taken_where_it_applies(monkeypatch):
-    monkeypatch.setattr(module, "has_products", lambda dtype: dtype == torch.bfloat16)
+    monkeypatch.setattr(contexts, "has_products", lambda dtype: dtype in (torch.bfloat16, torch.int16))
     monkeypatch.setattr(module, "has_matrix_unit", lambda: False)
     x, weight = normal(2, 64, 4, 4), conv(64, 64).weight
     assert can_convolve(x, weight)
@@ -153,6 +154,11 @@ def test_is_taken_where_it_applies(monkeypatch):
     assert not can_convolve(x, weight.bfloat16())
     monkeypatch.setattr(module, "has_matrix_unit", lambda: True)  # there torch's are ahead
     assert not can_convolve(x, weight)
+    monkeypatch.setattr(contexts, "has_products", lambda dtype: dtype == torch.int16)
+    assert not can_convolve(x, weight)
+    with whole_factors():
+        assert can_convolve(x, weight)
+        assert not can_convolve(x.float(), weight)
 
 
 def test_the_network_has_the_gradient_of_its_plain_layers(monkeypatch):
@@ -161,8 +167,7 @@ def test_the_network_has_the_gradient_of_its_plain_layers(monkeypatch):
     labels = torch.randint(0, 10, (8,), generator=seeded(1))
 
     def gradient(dtype, is_compiled):
-        for other in (module, max_pool, norm_gelu):
-            monkeypatch.setattr(other, "has_products", lambda dtype: is_compiled)
+        monkeypatch.setattr(contexts, "has_products", lambda dtype: is_compiled)
         monkeypatch.setattr(module, "has_matrix_unit", lambda: False)
         model = build_model("rebarnet", 10, generator=seeded(), whitening_images=images)
         for layer in model.modules():  # no identities: of maxima that are equal each rounding would choose another
@@ -182,7 +187,7 @@ def test_the_network_has_the_gradient_of_its_plain_layers(monkeypatch):
         plain, compiled = gradient(dtype, False), gradient(dtype, True)
         assert not torch.equal(plain, compiled)
         assert relative(compiled, exact) < 1.5 * relative(plain, exact)
-    assert relative(gradient(torch.int16, True), exact) < relative(compiled, exact)  # than bfloat16
+    assert relative(gradient(torch.int16, True), exact) < 1.5 * relative(compiled, exact)  # bfloat16's
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1.0, 1e20])
@@ -191,20 +196,20 @@ def test_whole_factors_of_any_size_overflow_nowhere(size):
     layer = conv(192, 64)
     with torch.no_grad():
         layer.weight.copy_(torch.rand(layer.weight.shape, generator=seeded()) + 0.5)
-    x = torch.full((30, 192, 7, 6), size).to(memory_format=torch.channels_last).requires_grad_()
-    grad = torch.full((30, 64, 7, 6), 1 / size).to(memory_format=torch.channels_last)
+    x = torch.full((30, 192, 7, 6), size).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    grad = torch.full((30, 64, 7, 6), 1 / size).bfloat16().to(memory_format=torch.channels_last)
     exact, exact_x = copy.deepcopy(layer).double(), x.detach().double().requires_grad_()
     exact(exact_x).backward(grad.double())
     y = convolved(x, layer.weight, torch.int16)
     y.backward(grad)
-    assert relative(y, exact(exact_x)) < 0.002
-    assert relative(x.grad, exact_x.grad) < 0.002
+    assert relative(y, exact(exact_x)) < 0.004  # of which bfloat16 may be 2^-9
+    assert relative(x.grad, exact_x.grad) < 0.004
     assert relative(layer.weight.grad, exact.weight.grad) < 0.002
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_so_in_whole_factors(value):
-    layer, x = conv(32, 32), normal(4, 32, 5, 4, dtype=torch.float32)
+    layer, x = conv(32, 32), normal(4, 32, 5, 4)
     x[1, 3, 2, 2] = value
     x.requires_grad_()
     y = convolved(x, layer.weight, torch.int16)
@@ -214,7 +219,7 @@ def test_what_is_not_finite_stays_so_in_whole_factors(value):
 
 
 def test_nothing_times_nothing_is_nothing_in_whole_factors():
-    layer, x = conv(32, 32), torch.zeros(4, 32, 5, 4).to(memory_format=torch.channels_last).requires_grad_()
+    layer, x = conv(32, 32), torch.zeros(4, 32, 5, 4).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
     with torch.no_grad():
         layer.weight.zero_()
     y = convolved(x, layer.weight, torch.int16)
