@@ -50,7 +50,7 @@ class Config:
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
-        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.75, 0.6 or 0.5
+        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.8, 0.6 or 0.5
             where a processor is slower (likewise)
         optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
         muon_lr: rate of Muon at the first step; all rates fall linearly over the steps that the budget buys

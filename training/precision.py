@@ -71,7 +71,7 @@ def default_size(device: torch.device, precision: Precision) -> tuple[int, float
     if has_native_bf16(device):  # elsewhere than in training/cpu, and than on AMX, a step takes twice as long
         return (11, 1.0) if has_products(torch.bfloat16) or has_matrix_unit() else (11, 0.6)
     if precision.name == "int16":
-        return 11, 0.75
+        return 11, 0.8
     return (9, 0.6) if has_products(torch.float32) else (8, 0.5)
 
 

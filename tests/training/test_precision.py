@@ -79,7 +79,7 @@ def test_devices(monkeypatch):
         ("bf16", True, (torch.bfloat16, torch.float32), False, (11, 1.0)),
         ("bf16", True, (torch.float32,), True, (11, 1.0)),
         ("bf16", True, (), False, (11, 0.6)),
-        ("int16", False, (torch.float32, torch.int16), False, (11, 0.75)),
+        ("int16", False, (torch.float32, torch.int16), False, (11, 0.8)),
         ("fp32", False, (torch.float32, torch.int16), False, (9, 0.6)),
         ("fp32", False, (), False, (8, 0.5)),
     ],
