@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from training.cpu.max_pool import can_pool, max_pool
 from training.cpu.norm_gelu import can_norm, norm_gelu
-from training.cpu.whole_factors import has_whole_factors
+from training.cpu.whole_factors import uses_whole_factors
 from training.mirror import MirrorConv2d, side_by_side, stacked
 from training.whitening import EVEN, ODD, random_filters, whitening_filters
 
@@ -59,7 +59,7 @@ class RebarNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images)
-        x = F.gelu(x.bfloat16() if has_whole_factors() else x)
+        x = F.gelu(x.bfloat16() if uses_whole_factors() else x)
         for group in self.groups:
             x = group(x)
         if torch.compiler.is_compiling():  # a compiled backward pass would find no maximum in an x computed anew

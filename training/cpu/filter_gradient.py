@@ -8,14 +8,14 @@ of the output, at the points of `winograd`, two or four rows at a time.
 import torch
 from torch import Tensor
 
-from training.cpu.fold import GROWTH, fetch_last_rows, fetch_places, fold_rows, halves
-from training.cpu.formats import factor_size, size_of, store_two
-from training.cpu.lanes import LANES, every, load, multiply_add, store
+from training.cpu.fold import GROWTH, fetch_last_rows, fetch_places, fold_rows
+from training.cpu.formats import factor_size, size_of
+from training.cpu.gradient_rows import bytes_of_step, combine_gradients, gradient_factors
+from training.cpu.lanes import LANES, every, load, store
 from training.cpu.team import block_of_work, rows_in_cache, run, second_cache, unpack
 from training.cpu.tile import LOW_ROWS, TILE_COLUMNS, TILE_ROWS, multiply
 from training.cpu.winograd import (
     FILTER,
-    GRADIENT,
     four_taps,
     lines_of_picture,
     rows_of_line,
@@ -38,9 +38,8 @@ def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
     points = rows + 2 + alone
     tall, columns = _rows_of_tiles(half_out), -(-3 * half_in // TILE_COLUMNS) * TILE_COLUMNS
     together = _points_in_cache(points, 2 * tall * columns * 4)
-    parts = min(
-        max((lines + alone) * batch * width // 512, 1), 4 if together == 1 else 8
-    )  # of the batch, however many threads there are
+    most = 4 if together == 1 else 8
+    parts = min(max((lines + alone) * batch * width // 512, 1), most)  # of the batch, however many threads there are
     products = torch.empty(points, parts, 2, tall, columns)
     place_bytes = 2 * (columns + half_out + LANES) * factors.itemsize
     block = rows_in_cache(place_bytes, 2)
@@ -126,10 +125,10 @@ def _add_lines(dtype, x, grad, sums, tall, z, shape, grad_shape, point, first, c
         four = four_taps(point)
         scale = every(LARGEST / GROWTH / sum_of_sizes(four)) / power
         _fold_panels(dtype, x, shape, four, first, count, z, scale)
-    factors = _gradient_rows(rows, point)
+    factors = gradient_factors(rows, point)
     size = abs(factors[0]) + abs(factors[1]) + abs(factors[2]) + abs(factors[3])
     grad_scale = every(LARGEST / (GROWTH / 2) / size) / grad_power  # no neighbours are added
-    _combine_gradients(dtype, grad, grad_shape, factors, first, count, y, grad_scale)
+    combine_gradients(dtype, grad, grad_shape, factors, first, count, y, grad_scale)
     _add_products(dtype, y, z, sums, tall, shape, grad_shape, count, every(1.0) / (scale * grad_scale))
 
 
@@ -140,7 +139,7 @@ def _add_last_row(dtype, x, grad, sums, tall, z, shape, grad_shape, row, first, 
     scale, grad_scale = every(LARGEST / GROWTH) / power, every(LARGEST / (GROWTH / 2)) / grad_power
     _fold_panels(dtype, x, shape, single_tap(height - 2 + row), first, count, z, scale)
     last, y = grad + (height - 1) * width * 2 * half_out * size_of(dtype), z + 2 * _group_bytes(dtype, shape, count)
-    _combine_gradients(dtype, last, grad_shape, _gradient_rows(2, 0), first, count, y, grad_scale)
+    combine_gradients(dtype, last, grad_shape, gradient_factors(2, 0), first, count, y, grad_scale)
     _add_products(dtype, y, z, sums, tall, shape, grad_shape, count, every(1.0) / (scale * grad_scale))
 
 
@@ -161,76 +160,18 @@ def _fold_panels(dtype, x, shape, taps, first, count, z, scale):
 @block_of_work
 def _add_products(dtype, y, z, sums, tall, shape, grad_shape, count, unit):
     """Of both groups: [D, steps] of gradients times [steps, columns] of what is folded."""
-    half_out, columns, row_bytes = grad_shape[2], _whole_panels(shape[2]), _row_bytes(grad_shape[2])
+    half_out, columns, step_bytes = grad_shape[2], _whole_panels(shape[2]), bytes_of_step(grad_shape[2])
     steps, room = (count * factor_size(dtype) + 3) // 4, (count + 1) // 2 * 2 * factor_size(dtype) // 4
     for group in range(2):
-        a, b, c = y + group * room * row_bytes, z + group * room * columns * 4, sums + group * tall * columns * 4
+        a, b, c = y + group * room * step_bytes, z + group * room * columns * 4, sums + group * tall * columns * 4
         for column in range(0, columns, TILE_COLUMNS):
             panel, to = b + column * room * 4, c + 4 * column
             for row in range(0, half_out, TILE_ROWS):
                 tile, to_row = a + 4 * row, to + 4 * row * columns
                 if row + TILE_ROWS <= half_out:
-                    multiply(dtype, TILE_ROWS, tile, 4, row_bytes, panel, steps, to_row, to_row, 4 * columns, unit)
+                    multiply(dtype, TILE_ROWS, tile, 4, step_bytes, panel, steps, to_row, to_row, 4 * columns, unit)
                 else:
-                    multiply(dtype, LOW_ROWS, tile, 4, row_bytes, panel, steps, to_row, to_row, 4 * columns, unit)
-
-
-@block_of_work
-def _gradient_rows(rows, point):
-    table = GRADIENT[rows // 4, point]
-    return table[0], table[1], table[2], table[3]
-
-
-@block_of_work
-def _row_bytes(half_out):
-    """From step to step of the gradients: an odd number of cache lines, since with a power of two all would meet in a
-    few places of the cache."""
-    return 4 * (half_out if half_out // LANES % 2 else half_out + LANES)
-
-
-@block_of_work
-def _combine_gradients(dtype, grad, shape, rows, first, count, y, scale):
-    """Writes the sums of rows times their factors, of sums and differences at some places: [2 (e, o), steps, D and what
-    keeps rows apart]."""
-    half, row_bytes = shape[2], _row_bytes(shape[2])
-    room = (count + 1) // 2 * 2 * factor_size(dtype) // 4
-    for k in range(0, count, 2):
-        one, two = _place(shape, first + k), _place(shape, first + min(k + 1, count - 1))
-        for c in range(0, half, LANES):
-            e, o = _sum_of_gradients(dtype, grad, shape, rows, one, c)
-            e2 = o2 = every(0.0)
-            if k + 1 < count:
-                e2, o2 = _sum_of_gradients(dtype, grad, shape, rows, two, c)
-            to = y + k * factor_size(dtype) // 4 * row_bytes + 4 * c
-            store_two(dtype, to, row_bytes, e, e2, scale)
-            store_two(dtype, to + room * row_bytes, row_bytes, o, o2, scale)
-
-
-@block_of_work
-def _place(shape, place):
-    """Its pixel and its row in the picture."""
-    height, width, _, lines, step = shape
-    picture, row, column = place // (lines * width), place % (lines * width) // width * step, place % width
-    return (picture * height + row) * width + column, row
-
-
-@block_of_work
-def _sum_of_gradients(dtype, grad, shape, rows, place, c):
-    e = o = every(0.0)
-    e, o = _plus_row(dtype, grad, shape, e, o, rows[0], place, 0, c)
-    e, o = _plus_row(dtype, grad, shape, e, o, rows[1], place, 1, c)
-    e, o = _plus_row(dtype, grad, shape, e, o, rows[2], place, 2, c)
-    return _plus_row(dtype, grad, shape, e, o, rows[3], place, 3, c)
-
-
-@block_of_work
-def _plus_row(dtype, grad, shape, e, o, factor, place, i, c):
-    height, width, half, _, _ = shape
-    pixel, row = place
-    if factor != 0 and row + i < height:
-        e_row, o_row = halves(dtype, grad, pixel + i * width, half, c)
-        return multiply_add(e_row, every(factor), e), multiply_add(o_row, every(factor), o)
-    return e, o
+                    multiply(dtype, LOW_ROWS, tile, 4, step_bytes, panel, steps, to_row, to_row, 4 * columns, unit)
 
 
 @block_of_work

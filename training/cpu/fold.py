@@ -19,16 +19,13 @@ from numba.extending import overload
 from training.cpu.formats import (
     factor_size,
     has_whole_factors,
-    larger_size,
-    larger_sizes,
-    largest_of_all,
     load_number,
-    power_below,
     size_of,
     store_factor,
     store_word,
 )
 from training.cpu.lanes import LANES, every, fetch, multiply_add
+from training.cpu.powers import larger_size, larger_sizes, largest_of_all, power_below
 from training.cpu.team import OPTIONS, block_of_work
 from training.cpu.tile import TILE_COLUMNS
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from training.cpu.formats import factor_size, larger_size, power_below, scatter, store_two
+from training.cpu.formats import factor_size, scatter, store_two
 from training.cpu.lanes import LANES, choose_larger, every, load, store
+from training.cpu.powers import larger_size, power_below
 from training.cpu.team import block_of_work, run, unpack
 from training.cpu.tile import TILE_COLUMNS
 from training.cpu.winograd import FILTER, rows_of_line

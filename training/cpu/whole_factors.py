@@ -21,7 +21,7 @@ def whole_factors() -> Iterator[None]:
         _whole_factors.reset(token)
 
 
-def has_whole_factors() -> bool:
+def uses_whole_factors() -> bool:
     """Whether this is inside."""
     return _whole_factors.get()
 
