@@ -32,7 +32,7 @@ def convolve(x: Tensor, packed: Packed, half_out: int) -> Tensor:
     batch, channels, height, width = x.shape
     y = torch.empty((batch, 2 * half_out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
     filters, units = packed
-    rows = filters.shape[1] - 3
+    rows = filters.shape[1] - 3  # there are two more points, and the middle row
     lines, alone = lines_of_picture(height, rows)
     kinds_bytes = 3 * channels // 2 * filters.itemsize
     tasks = (_convolve_lines, lines, 2 * (rows + 2)), (_convolve_last_row, alone, 4)

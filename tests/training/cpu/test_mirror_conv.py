@@ -70,8 +70,8 @@ SHAPES = [  # pictures, channels in and out, height and width
 @pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 0.005), (torch.int16, 0.005)])
 @pytest.mark.parametrize(("batch", "channels_in", "channels_out", "height", "width"), SHAPES)
 def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, width, dtype, rounding):
-    """Within the rounding of inputs, filters and outputs, to bfloat16 of 2^-9 each at most; four rows at a time, as
-    the gradient of the filters takes them, let errors grow to 1.7 times what two have."""
+    """Within the rounding of inputs, filters and outputs, to bfloat16 of 2^-9 each at most. Of types of two bytes the
+    gradient of the filters has 1.7 times these errors where it takes four rows at a time."""
     layer = conv(channels_in, channels_out)
     x = normal(batch, channels_in, height, width, dtype=dtype)
     grad = normal(batch, channels_out, height, width, seed=1, dtype=dtype)
@@ -85,7 +85,8 @@ def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, w
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert relative(y, expected) < rounding
     assert relative(x.grad, exact_x.grad) < rounding
-    assert relative(layer.weight.grad, exact.weight.grad) < 1.7 * rounding
+    growth = 1.7 if dtype != torch.float32 and rows_of_line(height) == 4 else 1
+    assert relative(layer.weight.grad, exact.weight.grad) < growth * rounding
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -97,7 +98,7 @@ def test_commutes_with_mirroring_to_the_bit(width, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("height", [3, 6, 7, 8, 9, 10])
+@pytest.mark.parametrize("height", [3, 5, 6, 7, 8, 9, 10])
 def test_whole_numbers_are_exact(height, dtype):
     """Small whole numbers have no rounding two rows at a time, far less than eight four at a time: so every place of
     every channel is checked, edges too."""
@@ -110,10 +111,8 @@ def test_whole_numbers_are_exact(height, dtype):
     expected = F.conv2d(x.float(), torch.cat((weight, mirrored(weight))), padding=1)
     assert expected.abs().max() < 256
     difference = (convolved(x, weight, dtype).float() - expected).abs().max()
-    if dtype == torch.bfloat16 or rows_of_line(height) == 2:
-        assert difference == 0
-    else:
-        assert difference < 0.5
+    has_four_rows = rows_of_line(height) == 4 and dtype != torch.bfloat16
+    assert difference <= (0 if not has_four_rows else 1e-4 if dtype == torch.float32 else 0.5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -187,7 +186,7 @@ def test_the_network_has_the_gradient_of_its_plain_layers(monkeypatch):
         plain, compiled = gradient(dtype, False), gradient(dtype, True)
         assert not torch.equal(plain, compiled)
         assert relative(compiled, exact) < 1.5 * relative(plain, exact)
-    assert relative(gradient(torch.int16, True), exact) < 1.5 * relative(compiled, exact)  # bfloat16's
+    assert relative(gradient(torch.int16, True), exact) < relative(compiled, exact)  # than bfloat16
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1.0, 1e20])
