@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from benchmarks.measure import environment, write
@@ -22,6 +23,9 @@ from benchmarks.training_plot import draw_budget_curve
 from loaders.types import Batch
 from training.config import Config
 from training.cpu.mirror_conv import can_convolve
+from training.cpu.packing import rows_of_output
+from training.cpu.whole_factors import factors_of
+from training.cpu.winograd import products_of_picture, rows_of_line
 from training.ledger import count_flops
 from training.loop import forward, train_step
 from training.memory import keep_freed_memory
@@ -29,9 +33,11 @@ from training.mirror import MirrorConv2d
 from training.models import build_model
 from training.optimizers import build_optimizers
 from training.precision import choose_precision
+from training.record import CONFIG
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5, 1.0)
-STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided quantiles of Student's t for n runs
+STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""Two-sided quantiles of Student's t, by the number of runs."""
 CPU = torch.device("cpu")
 KEPT = (
     "seed", "test_accuracy", "test_accuracy_tta", "test_loss", "train_loss", "epochs", "batch_size", "steps", "samples",
@@ -53,8 +59,14 @@ def run(folder: Path, data: str, budget: float, seed: int, others: list[str]) ->
         command = [sys.executable, "-m", "training.run", f"--data={data}", f"--budget={budget}", f"--seed={seed}"]
         subprocess.run([*command, *others, "--eval_every=0", "--tta=true", f"--out={folder}", "--resume"], check=True)
         mine.write_text(json.dumps({**note, "calibration_after": calibrate()}))
-    numbers = json.loads(summary.read_text())
-    return {"budget": budget, **{name: numbers[name] for name in KEPT}, **json.loads(mine.read_text())}
+    numbers, width = json.loads(summary.read_text()), settings(folder)["width"]
+    return {"budget": budget, "width": width, **{name: numbers[name] for name in KEPT}, **json.loads(mine.read_text())}
+
+
+def settings(folder: Path) -> dict:
+    """Those of a run, but what is meant to differ."""
+    values = yaml.safe_load((folder / CONFIG).read_text())
+    return {name: value for name, value in values.items() if name not in ("budget", "seed", "data")}
 
 
 def calibrate(seconds: float = 8.0) -> float:
@@ -82,33 +94,33 @@ def _fixed_step(batch_size: int = 250):
 def multiplied_flops(model: nn.Module, images: Tensor) -> float:
     """Of a step, per image: what is left of the counted operations where training/cpu computes mirrored convolutions.
 
-    Sums and differences of two mirrored channels cost half of the products. Of the three that an output row takes, two
-    rows together need four in place of six, and the last of an odd number of rows two, but in the filters' gradient,
-    where it is half of a pair, four.
+    Sums and differences of two mirrored channels cost half of the products, several rows at a time two thirds or half
+    of these (`training/cpu/winograd.py`).
     """
     saved = 0.0
 
     def note(layer: MirrorConv2d, inputs: tuple[Tensor], y: Tensor) -> None:
         nonlocal saved
-        if can_convolve(inputs[0], layer.weight):
+        x = inputs[0]
+        if can_convolve(x, layer.weight):
             height, width = y.shape[2:]
-            full = 2 * 9 * inputs[0].shape[1] * y.shape[1] * height * width
-            forward_share = (4 * (height // 2) + 2 * (height % 2)) / (3 * height) / 2
-            filters_share = 4 * math.ceil(height / 2) / (3 * height) / 2
-            passes = 1 + inputs[0].requires_grad  # the first layer has no gradient to hand on
-            saved += full * (passes * (1 - forward_share) + 1 - filters_share)
+            full = 2 * 9 * x.shape[1] * y.shape[1] * height * width
+            output, filters = (
+                products_of_picture(height, rows) / (3 * height) / 2
+                for rows in (rows_of_output(factors_of(x.dtype), height), rows_of_line(height))
+            )
+            passes = 1 + x.requires_grad  # the first layer has no gradient to hand on
+            saved += full * (passes * (1 - output) + 1 - filters)
 
     hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, MirrorConv2d)]
-    with torch.no_grad():
-        forward(model, images[:1], choose_precision("auto", CPU, True))
+    forward(model, images[:1], choose_precision("auto", CPU, True))
     for hook in hooks:
         hook.remove()
     return count_flops(model, tuple(images.shape[1:]))[1] - saved
 
 
-def peak_flops(seconds: float = 3.0) -> float:
-    """Multiply-adds of a 2,048 x 2,048 matrix product in the training's number format, times two, per second."""
-    dtype = choose_precision("auto", CPU, True).dtype or torch.float32
+def peak_flops(dtype: torch.dtype, seconds: float = 3.0) -> float:
+    """Multiply-adds of a 2,048 x 2,048 matrix product by torch, times two, per second."""
     a = torch.randn(2048, 2048, dtype=dtype)
     rates, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -162,20 +174,25 @@ def main() -> None:
     where = environment()
     model = _fixed_step()[0]
     counted, multiplied = count_flops(model, (3, 32, 32))[1], multiplied_flops(model, torch.randn(1, 3, 32, 32))
-    peak, speed = peak_flops(), calibrate()
-    rows = []
+    format_of_peak = choose_precision("auto", CPU, True).dtype or torch.float32  # torch has no products of int16
+    peak, speed = peak_flops(format_of_peak), calibrate()
+    rows, first = [], None
     for seed in range(args.seeds):
         for budget in args.budgets:
             folder = Path(args.runs) / f"b{budget:g}-s{seed}"
             if args.finished and not (folder / "summary.json").exists():
                 continue
             rows.append(run(folder, args.data, budget, seed, others))
+            first = first or folder
+            if settings(folder) != settings(first):
+                sys.exit(f"{folder} has other settings than {first} (config.yaml): choose another --runs")
             print(f"budget {budget:g} seed {seed}: {rows[-1]['test_accuracy']:.2%}", flush=True)
     step = {
         "images_per_second": speed,
         "counted_flops_per_second": speed * counted,
         "multiplied_flops_per_second": speed * multiplied,
         "peak_flops_per_second": peak,
+        "peak_of": f"torch's matrix product in {str(format_of_peak).removeprefix('torch.')}",
         "share_of_peak": speed * multiplied / peak,
         "operators": profile_step(),
     }

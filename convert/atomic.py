@@ -49,7 +49,7 @@ def _sentence(error: OSError, path: Path, temporary: Path) -> str:
     if error.errno in _FULL:
         return (
             f"{_FULL[error.errno]} while writing {path} (after {num_bytes:,} bytes); nothing was kept: "
-            f"free some space or choose another --root, then call again"
+            f"free some space or choose another folder, then call again"
         )
     reason = error.strerror or error
     return f"could not write {path} ({reason}, after {num_bytes:,} bytes); nothing was kept: mend this, then call again"

@@ -65,6 +65,13 @@ def test_whitened_patches_have_the_identity_as_second_moment():
     torch.testing.assert_close(second_moment, torch.eye(EVEN + ODD).double(), rtol=0, atol=1e-3)
 
 
+def test_grey_pictures_leave_no_filter_without_a_signal():
+    grey = smooth_images().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    filters = whitening_filters(grey)
+    assert (torch.nn.functional.conv2d(grey, filters).std((0, 2, 3)) > 0.5).all()
+    assert torch.equal(filters[0], filters[2])
+
+
 @pytest.mark.parametrize("filters", [whitening_filters(smooth_images()), random_filters(seeded())])
 def test_filters_are_even_and_then_odd(filters):
     torch.testing.assert_close(filters.flip(3), torch.cat([filters[:EVEN], -filters[EVEN:]]))
@@ -137,6 +144,11 @@ def test_every_trainable_parameter_is_in_one_group():
     assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     assert [len(groups[kind]) for kind in ("filters", "biases", "head")] == [9, 9, 1]
     assert all(p.ndim == 1 for p in groups["biases"])
+
+
+def test_a_narrow_rebarnet_has_channels():
+    model = build_model("rebarnet", 10, generator=seeded(), width=1e-3)
+    assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> tuple[Config, str | None]:
     values = _parse(argv, None)
     if values.resume is None:
         return _config(values), None
-    checkpoint = find_checkpoint(values.resume, _config(values))
+    checkpoint = _newest(_config(values)) if values.resume == "auto" else find_checkpoint(values.resume)
     if values.out is not None and Path(values.out).resolve() != checkpoint.parent.resolve():
         raise ValueError(f"--resume continues {checkpoint.parent} in place, but --out is {values.out}: leave --out out")
     settings = checkpoint.with_name("config.yaml")
@@ -57,25 +57,26 @@ def read_yaml(path: str | Path) -> dict:
     return values or {}
 
 
-def find_checkpoint(resume: str, config: Config) -> Path:
-    """The checkpoint that --resume means: a file, a run's folder, or "auto".
-
-    "auto" is the run in --out; without --out, the newest unfinished runs/<name> of this data, method, budget and seed.
-    """
-    if resume == "auto" and config.out:
-        return Path(config.out) / "checkpoint.pt"
-    if resume == "auto":
-        name = run_name(config)
-        pattern = re.compile(re.escape(name) + r"(-\d+)?")
-        found = [path.parent for path in Path("runs").glob("*/config.yaml") if pattern.fullmatch(path.parent.name)]
-        found = [path for path in found if not (path / "summary.json").exists()]
-        if not found:
-            raise ValueError(f"--resume: there is no unfinished run runs/{name}: leave --resume out, or give it a path")
-        return max(found, key=lambda path: (path / "config.yaml").stat().st_mtime) / "checkpoint.pt"
+def find_checkpoint(resume: str) -> Path:
+    """The checkpoint that --resume means: a file, or a run's folder."""
     path = Path(resume)
     if not path.exists():
         raise ValueError(f"--resume {resume}: there is no such file or folder")
     return path / "checkpoint.pt" if path.is_dir() else path
+
+
+def _newest(config: Config) -> Path:
+    """The checkpoint of the run in --out; without --out, of the newest unfinished runs/<name> of this data, method,
+    budget and seed."""
+    if config.out:
+        return Path(config.out) / "checkpoint.pt"
+    name = run_name(config)
+    pattern = re.compile(re.escape(name) + r"(-\d+)?")
+    found = [path.parent for path in Path("runs").glob("*/config.yaml") if pattern.fullmatch(path.parent.name)]
+    found = [path for path in found if not (path / "summary.json").exists()]
+    if not found:
+        raise ValueError(f"--resume: there is no unfinished run runs/{name}: leave --resume out, or give it a path")
+    return max(found, key=lambda path: (path / "config.yaml").stat().st_mtime) / "checkpoint.pt"
 
 
 def _parse(argv: list[str] | None, settings: Path | None):

@@ -22,12 +22,16 @@ from training.checkpoint import State
 from training.config import Config
 from training.coreset_file import Coreset, read_coreset
 from training.data import (
+    augment_simply,
+    choose_sides,
     clean_share,
     data_digest,
     make_mixer,
     make_randaugment,
+    normalise,
     open_data,
     open_loader,
+    picture_shape,
     warm_up,
     whole_split,
 )
@@ -45,7 +49,8 @@ _WHITENING_IMAGES = 1000
 
 
 class Job(NamedTuple):
-    """All that stays the same while a run goes on. `clean_loader` does not mix, or is `train_loader`."""
+    """All that stays the same while a run goes on. `clean_loader` does not mix, or is `train_loader`; `image_shape` is
+    H, W, C of the pictures that both deliver."""
 
     config: Config
     ranks: Ranks
@@ -57,6 +62,7 @@ class Job(NamedTuple):
     clean_loader: object
     test_loader: object
     rule: StepRule
+    image_shape: tuple[int, int, int]
     coreset: Coreset | None = None
 
 
@@ -71,7 +77,7 @@ def assemble(
         coreset_files: content of the settings' core-set, read by another rank perhaps; None reads it here.
 
     Returns:
-        the job, whose config has no "auto" and no open value left, and the state before the first step.
+        the job, in whose config all is decided that depends on the machine, and the state before the first step.
 
     Errors:
         ValueError, FileNotFoundError: one sentence on what the settings or the data lack.
@@ -95,10 +101,10 @@ def assemble(
         precision=precision.name,
         epochs=config.epochs or epochs,
         width=config.width or (width if config.model == "rebarnet" else 1.0),
-        mean=config.mean or manifest.mean,
-        std=config.std or manifest.std,
     )
-    num_samples = manifest.splits["train"].num_samples
+    num_samples, image_shape = manifest.splits["train"].num_samples, picture_shape(config, manifest)
+    height, width, channels = image_shape
+    sides = choose_sides(config, height, width)
     choice = make_batch_rule(config, ranks)
     ledger, coreset, subset = Ledger(num_samples), None, ()
     if config.coreset is not None:
@@ -106,16 +112,13 @@ def assemble(
         subset, cost = (coreset.ids, coreset.weights), coreset.cost
         ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
     scheduler = make_scheduler(config, num_samples, *subset)
-    config = dataclasses.replace(config, design=scheduler.scheduler.design, clean_share=clean_share(config))
-    plain = Augment(mean=config.mean, std=config.std)
-    clean = dataclasses.replace(
-        plain, crop_padding=config.crop_padding, pad_mode=config.pad_mode, flip=config.flip, cutout=config.cutout
-    )
+    share_clean, plain = clean_share(config, num_samples / scheduler.num_items), normalise(config, manifest)
+    clean = augment_simply(config, plain)
     augment = dataclasses.replace(clean, mixer=make_mixer(config), randaugment=make_randaugment(config))
     local_size = config.batch_size // ranks.world_size
     train_loader = clean_loader = open_loader(config, device, "train", augment, local_size)
     warm_up(train_loader, local_size)
-    if config.clean_share and augment != clean:
+    if share_clean and augment != clean:
         clean_loader = open_loader(config, device, "train", clean, local_size)
         warm_up(clean_loader, local_size)
     images = _whitening_images(config, device, plain, num_samples) if config.model == "rebarnet" else None
@@ -123,11 +126,9 @@ def assemble(
     model = build_model(
         config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
     )
-    height, width, channels = manifest.image_shape
     if device.type == "cpu":
         warm_up_network(model, (channels, height, width), precision)
-    sides = {None, *config.sides}
-    counted = {side: count_flops(model, (channels, side or height, side or width)) for side in sides}
+    counted = {side: count_flops(model, (channels, side or height, side or width)) for side in {None, *sides}}
     scoring_flops, flops = ({side: counts[k] for side, counts in counted.items()} for k in (0, 1))
     is_scoring, is_even = (choice.makes_passes, choice.steps_each_batch) if choice else (False, scheduler.even_epochs)
     rule = StepRule(
@@ -138,8 +139,8 @@ def assemble(
         config.label_smoothing,
         config.compat == "arazo",
         config.final_lr,
-        config.sides,
-        config.clean_share,
+        sides,
+        share_clean,
         config.ema,
         choice,
         scoring_flops,
@@ -157,7 +158,7 @@ def assemble(
     )
     test_loader = open_loader(config, device, "test", plain, local_size)
     loaders = (train_loader, clean_loader, test_loader)
-    return Job(config, ranks, manifest, device, precision, scheduler, *loaders, rule, coreset), state
+    return Job(config, ranks, manifest, device, precision, scheduler, *loaders, rule, image_shape, coreset), state
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> torch.Tensor:

@@ -79,8 +79,8 @@ def make_budget(
     steps = math.floor(num_samples * config.draw_share + 1e-9) // batch_size
     per_epoch = steps if even_epochs else None
     if config.budget_unit == "samples":
-        return Budget("steps", config.epochs * steps, per_epoch)
-    if config.budget_unit == "epochs":
+        budget = Budget("steps", config.epochs * steps, per_epoch)
+    elif config.budget_unit == "epochs":
         budget = Budget("steps", math.floor(config.budget * config.epochs * steps + 1e-9), per_epoch)
     elif config.budget_unit == "flops":
         full = config.epochs * (num_samples // batch_size * batch_size) * flops[None]
@@ -97,8 +97,7 @@ def make_budget(
         )
     if budget.unit != "seconds" and budget.total < max(1, budget.step_cost):
         raise ValueError(
-            f"a budget of {config.budget:g} of {config.epochs} epochs does not pay for one step: raise it, or lower "
-            "the batch size"
+            f"a budget of {budget_text(config)} does not pay for one step: raise it, or lower the batch size"
         )
     return budget
 

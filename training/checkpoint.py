@@ -71,16 +71,17 @@ def save(path: Path, state: State, config: Config, data_digest: str, ranks: Rank
         state.memory.settle(state.ledger, ranks)
     with ranks.together():
         if ranks.is_writer:
-            _write(path, state, config, data_digest)
+            _write(path, state, config, data_digest, ranks)
 
 
-def _write(path: Path, state: State, config: Config, data_digest: str) -> None:
+def _write(path: Path, state: State, config: Config, data_digest: str, ranks: Ranks) -> None:
     plan = state.plan
     content = {
         "format": FORMAT,
         "version": VERSION,
         "config": config.as_dict(),
         "data": data_digest,
+        "processes": _processes(ranks),
         "model": state.model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
         "scaler": None if state.scaler is None else state.scaler.state_dict(),
@@ -94,8 +95,10 @@ def _write(path: Path, state: State, config: Config, data_digest: str) -> None:
         "loss_sum": state.loss_sum,
         "trained": state.trained,
     }
+    whole = io.BytesIO()  # torch's own file errors say nothing of a full disk
+    torch.save(content, whole)
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(whole.getbuffer())
 
 
 def load(path: Path, data: bytes | None = None) -> dict:
@@ -173,10 +176,24 @@ def check_config(saved: dict, config: Config) -> None:
         ValueError: names each key with both values.
     """
     mine = config.as_dict()
+    saved = {**Config().as_dict(), **saved}  # what a setting that is newer than the run does by default, it did
     keys = [key for key in sorted({*saved, *mine} - {*NEUTRAL_KEYS}) if saved.get(key) != mine.get(key)]
     if keys:
         changes = ", ".join(f"{key} was {saved.get(key)!r} and is now {mine.get(key)!r}" for key in keys)
         raise ValueError(f"a resumed run must keep its settings, but {changes}: leave them out, or start a new run")
+
+
+def other_processes(content: dict, ranks: Ranks) -> list[str]:
+    """A sentence where other ranks or threads than those of the checkpoint continue it: that is not to the bit."""
+    saved, mine = content.get("processes", _processes(ranks)), _processes(ranks)
+    if saved == mine:
+        return []
+    before, now = ("{} ranks x {} threads".format(*processes) for processes in (saved, mine))
+    return [f"the checkpoint is of {before}, this is {now}: the result will not be the same to the bit"]
+
+
+def _processes(ranks: Ranks) -> list[int]:
+    return [ranks.world_size, torch.get_num_threads()]
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -61,6 +61,9 @@ class Config:
         nesterov: Nesterov's form of the momentum
         weight_decay: L2 term on all parameters of SGD
         label_smoothing: share of the target that is spread over all classes
+        image_size: height and width that pictures are brought to, needed where they vary in size: of a random box in
+            training, which takes the place of crop_padding, and of the centred square in tests
+        smallest_box: share of a picture's area that such a box takes at least
         crop_padding: pixels added on each side before a random crop; 0 is no crop
         pad_mode: what the added pixels hold
         flip: mirror half of the pictures left to right
@@ -72,7 +75,8 @@ class Config:
         mixer_visits: visits per sample that pay for a mixed run; of one with fewer the rest is clean. 0 mixes all
         ema: decay per step of the averaged weights that are evaluated, in the first steps less (step / (step + 9)); 0
             evaluates the trained ones
-        sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own
+        sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own; when not given,
+            of square ones three quarters of their own for two thirds of the run, as [24, 24, 32] for 32 pixels
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
         precision: auto takes bf16 where the processor computes it natively, elsewhere int16 for rebarnet where that is
@@ -123,6 +127,8 @@ class Config:
     nesterov: bool = True
     weight_decay: float = 5e-4
     label_smoothing: float = 0.2
+    image_size: int | None = None
+    smallest_box: float = 0.35
     crop_padding: int = 2
     pad_mode: Literal["zero", "reflect"] = "reflect"
     flip: bool = True
@@ -133,7 +139,7 @@ class Config:
     clean_share: float = 0.0
     mixer_visits: float = 0.0
     ema: float = 0.99
-    sides: tuple[int, ...] = (24, 24, 32)
+    sides: tuple[int, ...] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32", "int16"] = "auto"
@@ -147,7 +153,7 @@ class Config:
 
     def __post_init__(self):
         _check_budget(self)
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "image_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("lr", "muon_lr", "head_lr", "width"):
@@ -159,6 +165,8 @@ class Config:
         for name in ("momentum", "label_smoothing", "clean_share", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name):g}")
+        if not 0 < self.smallest_box <= 1:
+            raise ValueError(f"smallest_box must be above 0 and at most 1, got {self.smallest_box:g}")
         if self.sides and min(self.sides) < 8:
             raise ValueError(f"sides are at least 8 pixels, got {min(self.sides)}")
 

@@ -43,6 +43,7 @@ class Options:
         epochs: epochs that each is trained; 8 for forgetting, 2 for el2n and grand, else 4, when not given
         model: rebarnet, resnet18 or resnet8
         width: factor on the network's channels
+        image_size: height and width that pictures are brought to, needed where they vary in size
         batch_size: samples per step
         seed: decides everything random
         precision: auto, bf16, fp16, fp32 or int16
@@ -60,6 +61,7 @@ class Options:
     epochs: int | None = None
     model: str = "rebarnet"
     width: float = 0.25
+    image_size: int | None = None
     batch_size: int = 250
     seed: int = 0
     precision: str = "auto"
@@ -78,6 +80,8 @@ class Options:
             raise ValueError(f"{self.method} ranks no samples, so it has no hardest to leave out: leave --offset out")
         if self.method == "random" and (self.seeds or self.epochs):
             raise ValueError("random trains no network: leave --seeds and --epochs out")
+        if self.path.suffix != ".npz":
+            raise ValueError(f"out is the name of a file that ends in .npz, got {self.out}")
         seeds, epochs = DEFAULTS[self.method]
         for name, default in (("seeds", seeds), ("epochs", epochs)):
             if getattr(self, name) is None:
@@ -96,15 +100,19 @@ class Options:
         return {name: value for name, value in vars(self).items() if name not in ("data", "backend", "device", "out")}
 
     def proxy(self, number: int) -> Config:
-        """Settings of one network: a plain run over whole epochs, rates falling to zero at its end."""
+        """Settings of one network: a plain run over whole epochs, no sample twice in one, rates falling to zero at the
+        end; it is the trained weights that are asked."""
         return Config(
             data=self.data,
+            method="uniform",
+            ema=0.0,
             model=self.model,
             width=self.width,
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=mix(self.seed, CORESET, number),
             label_smoothing=0.0,
+            image_size=self.image_size,
             sides=(),
             precision=self.precision,
             backend=self.backend,

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loaders.augment import Augment
 from training.assemble import Job, assemble
 from training.checkpoint import State
 from training.config import Config
 from training.coreset_file import Cost
 from training.coreset_scores import Answer, ForgettingCounts
-from training.data import open_loader, warm_up, whole_split
+from training.data import normalise, open_loader, warm_up, whole_split
 from training.ledger import count_flops
 from training.loop import train_epoch
 
@@ -58,7 +57,7 @@ def train_proxy(config: Config, say: Callable[[int], None] = lambda num_epochs: 
         state.epoch, state.batch, state.plan = state.epoch + 1, 0, None
         say(state.epoch)
     hook.remove()
-    height, width, channels = job.manifest.image_shape
+    height, width, channels = job.image_shape
     forward, both = count_flops(state.model, (channels, height, width))
     samples, seconds = state.ledger.samples, state.ledger.train_seconds
     cost = Cost(samples, samples, samples * forward, samples * (both - forward), seconds)
@@ -77,8 +76,7 @@ def ask(proxy: Proxy, score: Callable[[Answer], Tensor]) -> tuple[np.ndarray, Co
     """
     job, state = proxy.job, proxy.state
     config, num_samples = job.config, job.manifest.splits["train"].num_samples
-    plain = Augment(mean=config.mean, std=config.std)
-    loader = open_loader(config, job.device, "train", plain, config.batch_size)
+    loader = open_loader(config, job.device, "train", normalise(config, job.manifest), config.batch_size)
     warm_up(loader, config.batch_size)
     head, given = state.model.head, {}
     hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))

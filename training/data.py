@@ -1,5 +1,6 @@
 """The data of a run: its manifest, its loaders, what happens to its pictures. Knows settings, and nothing of models."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +60,60 @@ def make_randaugment(config: Config) -> RandAugment | None:
     return None if config.randaugment is None else RandAugment(*config.randaugment, version)
 
 
-def clean_share(config: Config) -> float:
+def normalise(config: Config, manifest: Manifest) -> Augment:
+    """As tests see pictures: normalised by the settings' statistics or the data's own, and brought to one size."""
+    return Augment(resize=config.image_size or 0, mean=config.mean or manifest.mean, std=config.std or manifest.std)
+
+
+def augment_simply(config: Config, plain: Augment) -> Augment:
+    """As training sees pictures in its clean share: cropped, mirrored, cut out."""
+    crop = {"crop_padding": config.crop_padding, "pad_mode": config.pad_mode}
+    if config.image_size:
+        crop = {"random_resized_crop": (config.smallest_box, 1.0)}
+    return dataclasses.replace(plain, flip=config.flip, cutout=config.cutout, **crop)
+
+
+def picture_shape(config: Config, manifest: Manifest) -> tuple[int, int, int]:
+    """H, W, C of what the loaders deliver.
+
+    Errors:
+        ValueError: the pictures vary in size.
+    """
+    height, width, channels = manifest.image_shape
+    if config.image_size:
+        return config.image_size, config.image_size, channels
+    if not (height and width):
+        raise ValueError(f"the pictures of {config.data} vary in size: say which to bring them to, as --image_size 64")
+    return manifest.image_shape
+
+
+def choose_sides(config: Config, height: int, width: int) -> tuple[int, ...]:
+    """`config.sides`, or those that the size of the pictures says; none are their own.
+
+    Errors:
+        ValueError: too small for the network.
+    """
+    sides, least = config.sides, 16 if config.model == "rebarnet" else 1
+    if sides is None:
+        small = max(height * 3 // 4, least)
+        sides = (small, small, height) if height == width and small < height else ()
+    smallest = min(sides or (height, width))
+    if smallest < least:
+        raise ValueError(
+            f"{config.model} needs pictures of at least {least} pixels a side, got {smallest}: choose larger --sides, "
+            "or --model resnet8"
+        )
+    return sides
+
+
+def clean_share(config: Config, passes: float = 1.0) -> float:
     """Last share of the budget without mixing: `clean_share`, or more where the run's visits do not pay for mixing.
 
     Strong mixing needs many visits per sample: a run of V visits mixes for the share V / mixer_visits of its budget.
+
+    Args:
+        passes: visits of each sample that there is to draw for one of the whole training set's; more than one in a
+            part of it.
 
     Errors:
         ValueError: the visits cannot be told beforehand.
@@ -71,7 +122,7 @@ def clean_share(config: Config) -> float:
         return config.clean_share
     if config.budget_unit == "seconds":
         raise ValueError("mixer_visits needs a budget that tells the visits; with seconds choose clean_share yourself")
-    visits = config.budget * config.epochs * (config.epoch_share if config.budget_unit == "epochs" else 1)
+    visits = passes * config.budget * config.epochs * (config.epoch_share if config.budget_unit == "epochs" else 1)
     return max(config.clean_share, 1 - visits / config.mixer_visits)
 
 

@@ -23,7 +23,7 @@ from training.stop import Stopped, StopRequest
 from training.terminal import Meter, meter
 
 _TOTALS = ("samples", "distinct_samples", "forward_samples", "backward_samples", "flops", "images_per_second")
-_TOLD = ("method", "budget", "budget_unit", "epochs", "batch_size", "mixer", "seed", "model")
+_TOLD = ("method", "budget", "budget_unit", "epochs", "batch_size", "mixer", "seed", "model", "width")
 
 
 def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequest) -> None:
@@ -139,6 +139,9 @@ def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
         "test_loss": loss,
         "train_loss": last and last["train_loss"],
         **{name: getattr(config, name) for name in _TOLD},
+        "design": job.scheduler.scheduler.design,
+        "sides": [*job.rule.sides],
+        "clean_share": job.rule.clean_share,
         "budget_text": budget_text(config),
         **state.ledger.summary(),
         **({"saved_share": state.ledger.saved_share} if config.method == "infobatch" else {}),

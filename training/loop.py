@@ -22,7 +22,7 @@ from training.step_rule import StepRule
 
 def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, side: int | None = None) -> Tensor:
     """Logits [B, C] of pictures that the network sees at height and width `side`; None is their own."""
-    if side is not None and side != images_BCHW.shape[2]:
+    if side is not None and images_BCHW.shape[2:] != (side, side):
         images_BCHW = F.interpolate(images_BCHW, size=(side, side), mode="area")
     with precision.autocast(images_BCHW.device):
         return model(images_BCHW)
@@ -114,6 +114,8 @@ def train_epoch(
                 now = time.perf_counter()
                 ledger.train_seconds, mark = ledger.train_seconds + now - mark, now
                 yield
+                if not ranks.is_alone:  # they have just agreed on the slowest one's clock, and leave that together
+                    mark = time.perf_counter()
                 is_over = budget.is_spent(ledger)
                 if is_over or (
                     source is loader and clean_loader is not loader and rule.is_clean(budget.progress(ledger))

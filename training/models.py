@@ -2,7 +2,8 @@
 
 Knows layers; knows nothing of data files, optimizers or loops. All initial values come from
 the generator that is handed in: layers are made on the meta device, so that no global generator is touched.
-Images are float32 [B, 3, H, W], normalised, channels-last; H and W at least 16; logits are [B, num_classes].
+Images are float32 [B, 3, H, W], normalised, channels-last; RebarNet's H and W are at least 16; logits are
+[B, num_classes].
 """
 
 import torch
@@ -43,7 +44,7 @@ def build_model(
         raise ValueError(f"build_model got num_classes={num_classes}, width={width}: both must be positive")
     with torch.device("meta"):
         if name == "rebarnet":
-            model = RebarNet(num_classes, tuple(-(-round(w * width) // 32) * 32 for w in WIDTHS))
+            model = RebarNet(num_classes, tuple(max(32, -(-round(w * width) // 32) * 32) for w in WIDTHS))
         else:
             base, groups, blocks = (64, 4, 2) if name == "resnet18" else (16, 3, 1)
             model = ResNet(num_classes, tuple(_channels(base << k, width) for k in range(groups)), blocks)

@@ -16,7 +16,6 @@ class Precision(NamedTuple):
     name: str
     dtype: torch.dtype | None
     reason: str
-    is_warning: bool = False
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """The context of forward passes and losses."""
@@ -49,7 +48,7 @@ def choose_precision(name: str, device: torch.device, has_compiled_layers: bool 
         if native:
             return Precision("bf16", torch.bfloat16, "precision bf16: as asked")
         reason = f"warning: precision bf16 as asked, but {where} has no bf16 units: expect it far slower than fp32"
-        return Precision("bf16", torch.bfloat16, reason, is_warning=True)
+        return Precision("bf16", torch.bfloat16, reason)
     if name == "fp16":
         if device.type != "cuda":
             raise ValueError(f"precision fp16 needs a GPU, the device is {device.type}: use bf16, fp32 or auto")

@@ -48,7 +48,8 @@ def make_folder(config: Config) -> Path:
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """The resolved settings but `out`, so that `--config` can read them back for another run."""
+    """The settings but `out`, so that `--config` can read them back for another run: decided is what depends on the
+    machine, open what data and method decide."""
     with atomic_path(folder / CONFIG) as temporary:
         values = {key: value for key, value in config.as_dict().items() if key != "out"}
         temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

@@ -100,7 +100,8 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     chosen = [f"core-set: {coreset_text(job.coreset.summary(config.coreset))}, {payer(config)}"] if job.coreset else []
     length = "" if config.budget_unit == "seconds" else f", {job.config.epochs} epochs at the full budget"
     size = f"{job.config.model} at width {job.config.width:g}{length}"
-    for line in (job.precision.reason, size, *feed, *chosen, where):
+    changed = checkpoint.other_processes(content, ranks) if content else []
+    for line in (job.precision.reason, size, *feed, *chosen, where, *changed):
         console.print(line, highlight=False, soft_wrap=True)
     try:
         train(job, state, folder, console, stop)
@@ -123,8 +124,13 @@ def _open_folder(job: Job, state: State, resume: Path | None, is_resumed: bool) 
     with job.ranks.together():
         if job.ranks.is_writer:
             folder, summary = resume.parent if resume else record.make_folder(job.config), None
-            if is_resumed and (folder / record.SUMMARY).exists():
+            if (folder / record.SUMMARY).exists():
                 summary = record.read_summary(folder)
+                if not is_resumed:
+                    raise ValueError(
+                        f"{folder} holds a finished run, and no {record.CHECKPOINT} to continue: choose another --out, "
+                        f"or delete its {record.SUMMARY} to train anew"
+                    )
             else:
                 checkpoint.remove_leftovers(folder)
                 record.cut_rows(folder, state.epoch)

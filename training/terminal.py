@@ -35,8 +35,8 @@ class Meter:
         accuracy = "" if row["test_accuracy"] is None else f"  test {100 * row['test_accuracy']:5.2f} %"
         loss = "no step" if row["train_loss"] is None else f"loss {row['train_loss']:.4f}"
         left, epoch, step = "", f"{row['epoch']}", f"{row['step']:,}"
-        if not self._budget.is_spent(self._ledger):
-            progress = self._budget.progress(self._ledger)
+        progress = self._budget.progress(self._ledger)
+        if progress and not self._budget.is_spent(self._ledger):
             left = f"  left {clock((row['train_seconds'] - row['coreset_seconds']) / progress * (1 - progress))}"
         if self._budget.total_steps is not None:
             step = f"{step}/{self._budget.total_steps:,}"

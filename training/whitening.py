@@ -10,6 +10,8 @@ from torch import Generator, Tensor
 EVEN, ODD = 5, 6
 """Components of a 2x2 patch of RGB. The last of the even ones, which carries least, is left out: with their negatives
 these are 16 in each half of mirrored channels."""
+_STILL = 1e-7
+"""Second moment up to which pictures do not vary in a direction at all, as grey ones do not in colour."""
 
 
 def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
@@ -17,7 +19,9 @@ def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
     second-moment matrix.
 
     The eigenvectors of the second moments, each over the root of its eigenvalue plus `eps`, which keeps nearly empty
-    directions from becoming amplified noise. Computed in float64; the sign of each is fixed.
+    directions from becoming amplified noise. Directions without any signal repeat the strongest ones: their channels
+    would be constant, and each norm behind them would amplify rounding errors and gradients. Computed in float64; the
+    sign of each is fixed.
 
     Args:
         images: [B, 3, H, W] float32, normalised.
@@ -39,7 +43,9 @@ def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
 def _whitening(values_NK: Tensor, eps: float) -> Tensor:
     """[K, K] rows whose products with values / sqrt(2) are white."""
     values, vectors = torch.linalg.eigh(values_NK.T @ values_NK / (2 * len(values_NK)))
-    rows = (vectors / (values.clamp_min(0) + eps).sqrt()).T.flip(0)
+    values, vectors = values.flip(0), vectors.flip(1)
+    alive = max(int((values > _STILL).sum()), 1)
+    rows = (vectors / (values.clamp_min(0) + eps).sqrt()).T[torch.arange(len(values)) % alive]
     strongest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
     return rows * strongest.sign()
 

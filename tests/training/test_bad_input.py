@@ -1,5 +1,6 @@
 """Each mistake is one sentence on stderr and the exit status 2, and leaves no half-made run."""
 
+import resource
 import shutil
 
 import pytest
@@ -52,6 +53,8 @@ def broken(stopped, tmp_path):
         ({"precision": "fp16", "device": "cpu"}, "precision fp16 needs a GPU"),
         ({"lr": 1e30}, "training has diverged in epoch 1 (loss nan): lower the learning rate"),
         ({"method": "infobatch", "design": "race"}, "method infobatch cannot draw by design 'race'"),
+        ({"method": "infobatch", "budget": 0.05}, "a budget of 0.05 of the samples in each of 3 epochs does not pay"),
+        ({"model": "rebarnet", "sides": "[12, 32]"}, "rebarnet needs pictures of at least 16 pixels a side, got 12"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )
@@ -98,6 +101,33 @@ def test_a_folder_in_use(quick_args, stopped, broken, capsys):
     assert "holds an unfinished run: continue it with --resume" in fails(capsys, quick_args(out=stopped))
     (broken / "summary.json").write_text("{}")
     assert "holds a finished run: choose another --out" in fails(capsys, quick_args(out=broken))
+
+
+def test_a_finished_run_without_a_checkpoint_is_not_begun_again(broken, capsys):
+    (broken / "summary.json").write_text("{}")
+    (broken / "checkpoint.pt").unlink()
+    files = {path.name: path.read_bytes() for path in broken.iterdir()}
+    assert "holds a finished run, and no checkpoint.pt to continue" in fails(capsys, ["--resume", str(broken)])
+    assert files == {path.name: path.read_bytes() for path in broken.iterdir()}
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(quick_args, tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        sentence = fails(capsys, quick_args(out=tmp_path / "run"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"file size limit reached while writing {tmp_path / 'run' / 'checkpoint.pt'}" in sentence
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", "metrics.jsonl"}
+
+
+def test_other_processes_than_before_are_told(broken, capsys):
+    content = torch.load(broken / "checkpoint.pt", weights_only=True)
+    torch.save({**content, "processes": [2, 1]}, broken / "checkpoint.pt")
+    assert main(["--resume", str(broken)]) == 0
+    told = "the checkpoint is of 2 ranks x 1 threads, this is 1 ranks x 1 threads: the result will not be the same"
+    assert told in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_made(quick_args, tmp_path, capsys):

@@ -100,6 +100,16 @@ def test_a_run_stopped_again_and_again_ends_in_the_same_bits(quick_args, tmp_pat
     assert (scored > 0) == (name in ("selective-backprop", "grad-norm"))
 
 
+def test_epochs_without_a_step(quick_args, tmp_path, capsys):
+    """Two batches of 50 an epoch, of which a tenth stays: five epochs are one step."""
+    changes = {"budget": 0.3, "budget_unit": "flops", "epoch_share": 0.17, "epochs": 1, "keep": 0.1}
+    assert main(quick_args(out=tmp_path / "run", method="random-batch", eval_every=0, **changes)) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert "no step" in lines[0]
+    assert "left" not in lines[0]
+    assert [row["step"] for row in record.read_rows(tmp_path / "run")][:6] == [0, 0, 0, 0, 1, 1]
+
+
 def test_options_on_the_command_line(quick_args, tmp_path, capsys):
     assert main(quick_args(method="selective-backprop", budget=1, out=tmp_path / "run")) == 2
     assert "give --keep or a --budget below 1" in capsys.readouterr().err

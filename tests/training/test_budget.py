@@ -79,6 +79,8 @@ def test_a_budget_below_one_step_is_refused():
     for unit in ("epochs", "flops"):
         with pytest.raises(ValueError, match="does not pay for one step"):
             make(unit, 0.01)
+    with pytest.raises(ValueError, match=r"0\.05 of the samples in each of 8 epochs does not pay for one step"):
+        make("samples", 0.05, even_epochs=False)
 
 
 def test_the_unit_is_in_the_name():

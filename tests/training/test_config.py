@@ -105,6 +105,12 @@ def test_the_reference_protocol():
     assert (config.crop_padding, config.pad_mode, config.flip, config.sides) == (4, "zero", True, ())
 
 
+def test_resume_may_repeat_a_setting_that_only_makes_sense_in_its_run(tmp_path):
+    config = Config(budget=600, budget_unit="seconds")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.as_dict()))
+    assert parse_args(["--budget", "600", "--resume", str(tmp_path)])[0].budget == 600
+
+
 def test_resume_takes_the_settings_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = Config(budget=0.3, epochs=7, lr=0.02)

@@ -124,6 +124,7 @@ def test_the_seed_decides(coresets, choose, tmp_path):
         (["--method=el2n", "--batch_size=601"], "less than one batch of 601"),
         (["--method=el2n", "--data=nowhere"], "nowhere holds no data set"),
         (["--method=el2n", "--shares=0.3"], "--shares"),
+        (["--method=el2n", "--out=mine.json"], "out is the name of a file that ends in .npz, got mine.json"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(shapes, tmp_path, capsys, arguments, sentence):

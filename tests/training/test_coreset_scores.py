@@ -7,7 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from training.coreset_options import Options
 from training.coreset_scores import Answer, ForgettingCounts, el2n, entropy, gradients, grand, margin
+from training.methods import make_scheduler
 from training.models import build_model
 
 NUM_CLASSES = 5
@@ -80,6 +82,15 @@ def test_forgetting_of_a_sequence_made_by_hand():
             shown = [sample for sample in batch if row[sample] is not None]
             counts.see(torch.tensor(shown, dtype=torch.int64), torch.tensor([bool(row[sample]) for sample in shown]))
     assert counts.counts(never_learned=9).tolist() == [2, 1, 0, 9, 1]
+
+
+def test_a_proxy_sees_no_sample_twice_in_an_epoch():
+    """Which is what counting events needs, also where the training set is no multiple of the batch."""
+    config = Options("forgetting", batch_size=250).proxy(0)
+    scheduler = make_scheduler(config, 600)
+    for epoch in range(3):
+        ids = scheduler.plan(epoch).ids
+        assert len(ids) == len({*ids.tolist()}) == 500
 
 
 def test_forgetting_agrees_with_a_plain_count():

@@ -8,6 +8,8 @@ from loaders.importance import ImportanceTable
 from loaders.types import Batch, EpochPlan, Mix
 from training.budget import Budget
 from training.checkpoint import State
+from training.config import Config
+from training.data import choose_sides
 from training.evaluate import evaluate, tta_logits
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, train_step
@@ -109,6 +111,24 @@ def test_smaller_pictures_where_asked():
     train_step(model, sgd(model), batch, FP32, side=4)
     train_step(model, sgd(model), batch, FP32, side=8)
     assert sides == [(4, 4), (8, 8)]
+    train_step(model, sgd(model), batch._replace(images=batch.images[:, :, :, :6]), FP32, side=8)
+    assert sides[-1] == (8, 8), "of pictures that are not square, too"
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "sides"),
+    [
+        ((32, 32), None, (24, 24, 32)),
+        ((96, 96), None, (72, 72, 96)),
+        ((20, 20), None, (16, 16, 20)),
+        ((16, 16), None, ()),
+        ((32, 48), None, ()),
+        ((96, 96), (32, 64), (32, 64)),
+        ((96, 96), (), ()),
+    ],
+)
+def test_sides_follow_the_size_of_the_pictures(shape, given, sides):
+    assert choose_sides(Config(sides=given), *shape) == sides
 
 
 def test_sides_share_the_run_equally():

@@ -163,5 +163,6 @@ def test_mixing_follows_the_visits_per_sample():
     shares = {v: clean_share(dataclasses.replace(config, mixer_visits=v)) for v in (0, 2, 3, 6, 30)}
     assert shares == pytest.approx({0: 0, 2: 0, 3: 0, 6: 0.5, 30: 0.9})
     assert clean_share(dataclasses.replace(config, mixer_visits=6, clean_share=0.7)) == 0.7
+    assert clean_share(dataclasses.replace(config, mixer_visits=12), passes=2) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="seconds"):
         clean_share(dataclasses.replace(config, mixer_visits=6, budget_unit="seconds", budget=60))

@@ -71,7 +71,10 @@ def test_config_is_resolved_and_makes_the_same_run_again(runs, tmp_path):
     settings = yaml.safe_load((runs["uniform"] / "config.yaml").read_text())
     assert settings.keys() == {*FIELDS} - {"out"}
     assert "auto" not in (settings["device"], settings["precision"])
-    assert len(settings["mean"]) == 3
+    assert (settings["mean"], settings["design"]) == (None, "auto"), "as data and method say it"
+    assert record.read_summary(runs["uniform"])["design"] == "race"
+    other = ["--config", str(runs["uniform"] / "config.yaml"), "--method", "scan", "--epochs", "1"]
+    assert main([*other, "--out", str(tmp_path / "scan")]) == 0
     assert main(["--config", str(runs["uniform"] / "config.yaml"), "--out", str(tmp_path / "again")]) == 0
     first, again = (checkpoint.load(folder / "checkpoint.pt") for folder in (runs["uniform"], tmp_path / "again"))
     assert all(torch.equal(value, again["model"][name]) for name, value in first["model"].items())

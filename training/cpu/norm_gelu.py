@@ -37,7 +37,7 @@ def norm_gelu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         return _NormGELU.apply(x, norm.bias, norm.running_mean, scale)
     count, sums = x.numel() // norm.num_features, _sums(_add_moments, x.detach(), norm.num_features)
     mean, square = sums / count
-    variance = square - mean * mean
+    variance = (square - mean * mean).clamp_min(0)  # of numbers that are nearly all alike rounding may leave less
     with torch.no_grad():
         norm.num_batches_tracked += 1
         norm.running_mean.lerp_(mean.float(), norm.momentum)

@@ -55,9 +55,13 @@ def pack_transposed(weight: Tensor, dtype: torch.dtype, height: int) -> Packed:
     return _finished(packed, dtype)
 
 
+def rows_of_output(factors: torch.dtype, height: int) -> int:
+    """How many rows at a time an output has: of bfloat16 two, whose errors are three times those of int16 as it is."""
+    return 2 if factors == torch.bfloat16 else rows_of_line(height)
+
+
 def _empty(half_out: int, half_in: int, dtype: torch.dtype, height: int) -> Tensor:
-    # bfloat16 keeps to two rows: its outputs' errors are three times those of int16 as it is
-    rows = 2 if dtype == torch.bfloat16 else rows_of_line(height)
+    rows = rows_of_output(dtype, height)
     panels = -(-half_out // TILE_COLUMNS)
     dtype = torch.float32 if dtype == torch.int16 else dtype
     return torch.empty(2 * panels, rows + 3, 3 * half_in, TILE_COLUMNS, dtype=dtype)

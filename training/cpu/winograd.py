@@ -44,14 +44,19 @@ FILTER = _table(
 
 
 def rows_of_line(height: int) -> int:
-    """Two or four rows at a time: what needs fewer products for pictures of a height. The last of an odd number, or of
-    one more than a multiple of four, is alone and takes two products, for there is nothing below it."""
-    two, four = height // 2 * 4 + height % 2 * 2, height // 4 * 6 + (0, 2, 6, 6)[height % 4]
-    return 4 if four < two else 2
+    """Two or four rows at a time: what needs fewer products for pictures of a height."""
+    return min(2, 4, key=lambda rows: products_of_picture(height, rows))
+
+
+def products_of_picture(height: int, rows: int) -> int:
+    """How many products of one row each a picture's rows need, three times the height if each were alone."""
+    lines, alone = lines_of_picture(height, rows)
+    return lines * (rows + 2) + 2 * alone
 
 
 def lines_of_picture(height: int, rows: int) -> tuple[int, int]:
-    """How many lines of so many rows there are, and how many last rows alone, none or one."""
+    """How many lines of so many rows there are, and how many last rows alone, none or one: the last of an odd number,
+    or of one more than a multiple of four, takes two products, for there is nothing below it."""
     alone = 1 if height % rows == 1 else 0
     return -(-(height - alone) // rows), alone
 

@@ -1,0 +1,53 @@
+"""Training on pictures of one's own, as convert/folder.py makes them: JPEG of many sizes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convert.folder import convert_folder
+from training import coreset, record
+from training.run import main
+
+pytestmark = pytest.mark.ffcv
+
+
+@pytest.fixture(scope="module", params=["colour", "grey"])
+def pictures(request, tmp_path_factory):
+    """A converted folder of noisy stripes, upright in one class and level in the other, 120 and 40 of them."""
+    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
+    source, random = tmp_path_factory.mktemp("pictures"), np.random.Generator(np.random.Philox(0))
+    for number in range(160):
+        height, width = random.integers(24, 48, 2)
+        stripes = 120 * (np.indices((height, width))[number % 2] // 4 % 2)[..., None]
+        noise = random.integers(0, 100, (height, width, 1 if request.param == "grey" else 3))
+        path = source / ("train" if number < 120 else "test") / ("level", "upright")[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.broadcast_to(stripes + noise, (height, width, 3)).astype(np.uint8)).save(path, quality=95)
+    root = tmp_path_factory.mktemp("data") / request.param
+    convert_folder(source, root)
+    return root
+
+
+def own_args(quick_args, data, out, **changes):
+    changes = {"data": data, "out": out, "model": "rebarnet", "width": 0.25, "optimizer": "muon", **changes}
+    return quick_args(**{**changes, "method": "scan", "lr": 1.25, "budget": 1, "epochs": 6, "batch_size": 20})
+
+
+def test_they_are_brought_to_one_size_and_learned(pictures, quick_args, tmp_path):
+    changes = {"image_size": 24, "backend": "auto", "eval_every": 0}
+    assert main(own_args(quick_args, pictures, tmp_path / "run", **changes)) == 0
+    summary = record.read_summary(tmp_path / "run")
+    assert summary["test_accuracy"] > 0.8
+    assert summary["backend"] == "ffcv"
+
+
+def test_which_size_must_be_said(pictures, quick_args, tmp_path, capsys):
+    assert main(own_args(quick_args, pictures, tmp_path / "run")) == 2
+    assert "vary in size: say which to bring them to, as --image_size 64" in capsys.readouterr().err
+
+
+def test_a_core_set_of_them(pictures, tmp_path):
+    path = tmp_path / "chosen.npz"
+    options = ["--method=margin", "--epochs=1", "--width=0.1", "--batch_size=20", "--share=0.5", "--image_size=24"]
+    assert coreset.main([f"--data={pictures}", f"--out={path}", *options]) == 0
+    assert path.exists()
