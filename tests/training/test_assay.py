@@ -96,5 +96,5 @@ def test_importance_loses_among_wrong_labels(tmp_path):
     folder = write(tmp_path / "wrong", images, labels)
     accuracy, loss, factor = compare(folder, wrong, seeds=3, budget=0.3, epochs=20, width=0.125)
     assert factor > 1.2
-    assert loss > 0.02
+    assert loss > 0.04
     assert accuracy < 0.02
