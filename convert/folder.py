@@ -78,6 +78,8 @@ def convert_folder(
             with spooled(root / split, counted(encoded), labels) as streams:
                 digests = streams.digest, labels_digest(streams.labels, len(found.classes))
                 kept = _kept(root, old, split, digests)
+                if not kept:
+                    _make_way(root, old, split)
                 paths = _write_split(root, split, streams, format, lambda count: progress.advance(task, count))
                 files = {**kept, **{path.name: file_entry(path) for path in paths}}
                 written[split] = Split(len(streams), *digests, dict(sorted(files.items())))
@@ -108,14 +110,12 @@ def _write_split(root: Path, split: str, streams: Streams, format: str, on_sampl
 
 
 def _earlier(root: Path) -> Manifest | None:
-    """The manifest of an earlier, whole conversion; it is taken away until this one is finished."""
+    """The manifest of an earlier, whole conversion."""
     try:
         manifest = read_manifest(root)
     except (FileNotFoundError, ValueError):
         return None
-    whole = not missing_files(root, manifest)
-    (root / FILE_NAME).unlink()
-    return manifest if whole else None
+    return None if missing_files(root, manifest) else manifest
 
 
 def _kept(root: Path, old: Manifest | None, split: str, digests: tuple[str, str]) -> dict[str, FileEntry]:
@@ -123,6 +123,13 @@ def _kept(root: Path, old: Manifest | None, split: str, digests: tuple[str, str]
     known = old.splits.get(split) if old is not None else None
     same = known is not None and (known.pixels_sha256, known.labels_sha256) == digests
     return known.files if same else {}
+
+
+def _make_way(root: Path, old: Manifest | None, split: str) -> None:
+    """Take away what is of other pictures: the manifest, until this conversion is finished, and the split's files."""
+    (root / FILE_NAME).unlink(missing_ok=True)
+    for name in old.splits[split].files if old is not None and split in old.splits else ():
+        (root / name).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

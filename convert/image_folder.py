@@ -46,6 +46,6 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
                 if picture.size != (SIZE, SIZE):
                     raise ValueError(f"{file} is {picture.width} x {picture.height}, needed: {SIZE} x {SIZE}")
                 images[row] = np.asarray(picture.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
+        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"{file} is not a whole picture ({error})") from None
     return images, np.array([label for label, _ in files], np.int64)

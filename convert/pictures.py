@@ -84,6 +84,10 @@ def _find_in_tar(path: Path) -> Found:
                 key, dot, extension = name.partition(".")
                 if member.isreg() and dot:
                     parts.setdefault(folder + slash + key, {})[extension.lower()] = member
+            end = archive.offset
+        with open(path, "rb") as file:  # members also seem to end at a damaged header, or where the file is cut
+            if os.pread(file.fileno(), tarfile.BLOCKSIZE, end) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"it is cut or damaged at byte {end:,}")
     except tarfile.TarError as error:
         raise ValueError(f"{path} is not a whole tar ({error}); a packed one must be unpacked first") from None
 
@@ -97,8 +101,9 @@ def _find_in_tar(path: Path) -> Found:
         if picture is None:
             continue
         label = content(members["cls"]).strip() if "cls" in members else b""
-        if not label.isdigit() or len(label) > 9:
-            raise ValueError(f"{path}: the sample {key} has no label: needed is a member {key}.cls with digits")
+        if not label.isdigit() or len(label) > 6:
+            needed = f"needed is a member {key}.cls with the number of its class, at most six digits"
+            raise ValueError(f"{path}: the sample {key} has no label: {needed}")
         sources.append(Source(f"{path}: {picture.name}", lambda member=picture: content(member), int(label)))
     if not sources:
         raise ValueError(f"{path} holds no pictures: needed are members such as 0001.jpg with 0001.cls")

@@ -114,7 +114,7 @@ def paint(out, picture, height, width, recipe, bits):
             out[row : row + line] = 0
             continue
         begin, stored = target + _U(row + 3 * left), source + _U(i * line)
-        if y == height - 1:
+        if (height - 1 - y) * line < 16:
             if flip:
                 reverse_exactly(begin, stored, inside)
             else:
@@ -123,7 +123,7 @@ def paint(out, picture, height, width, recipe, bits):
                 edges(out, picture, row, width, dx, flip, False, 0, left)
                 edges(out, picture, row, width, dx, flip, False, right, width)
             continue
-        # What is written too much is painted over by what follows, in this row or the next.
+        # What is written too much, less than 16 bytes, is painted over by what follows, in this row or the next ones.
         if not recipe.reflect:
             for k in range(0, 3 * left, 16):
                 clear16(target + _U(row + k))

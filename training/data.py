@@ -25,18 +25,32 @@ def open_data(folder: str) -> Manifest:
     """
     name = Path(folder).name
     command = {
+        "cifar10": "python convert/cifar.py",
         "cifar100": "python convert/cifar.py --dataset cifar100",
         "shapes": "python convert/shapes.py",
         "svhn": "python convert/svhn.py --source FOLDER",
-    }.get(name, "python convert/cifar.py")
+    }.get(name, f"python convert/folder.py PICTURES --root {folder}")
     try:
         manifest = read_manifest(folder)
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no data set: run `{command}` first, or point --data to one") from None
     missing = missing_files(folder, manifest)
-    if missing or not {"train", "test"} <= set(manifest.splits):
-        what = ", ".join(missing) or "a train or a test split"
-        raise ValueError(f"{folder} is incomplete ({what} missing or of another size): run `{command}` again")
+    if missing:
+        raise ValueError(
+            f"{folder} is incomplete ({', '.join(missing)} missing or of another size): run `{command}` again"
+        )
+    for split in ("train", "test"):
+        if split not in manifest.splits:
+            raise ValueError(
+                f"{folder} has no {split} split, only {', '.join(manifest.splits)}: convert pictures that lie in "
+                "train/<class>/* and test/<class>/*"
+            )
+        if f"{split}.beton" not in manifest.splits[split].files:
+            files = ", ".join(manifest.splits[split].files)
+            raise ValueError(
+                f"{folder} holds its {split} split in {files} only, and training reads {split}.beton: convert it with "
+                "--format beton or both"
+            )
     return manifest
 
 

@@ -1,6 +1,7 @@
 """Any folder or tar of pictures to JPEG files: the same bytes each time, small JPEGs untouched, readable by others."""
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -151,6 +152,43 @@ def test_a_broken_picture_is_named_and_nothing_is_left(tmp_path):
     with pytest.raises(ValueError, match=r"17\.jpg is not a whole picture \(.*\): mend or remove it"):
         convert_folder(tmp_path / "source", tmp_path / "x", format="tar")
     assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
+    files = convert(source, tmp_path / "x", format="tar")
+    broken = shutil.copytree(source, tmp_path / "broken")
+    (broken / "val" / "ant" / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"a\.jpg is not a whole picture"):
+        convert_folder(broken, tmp_path / "x", format="both")
+    assert all((tmp_path / "x" / name).read_bytes() == content for name, content in files.items())
+
+
+@pytest.mark.ffcv
+def test_other_pictures_leave_no_file_of_the_first(source, tmp_path):
+    convert(source, tmp_path / "x", format="beton")
+    other = shutil.copytree(source, tmp_path / "other")
+    for split in ("train", "val"):
+        picture(99, 30, 30).save(other / split / "ant" / "a.jpg")
+    files = convert(other, tmp_path / "x", format="tar")
+    assert set(files) == {"manifest.json", "train.tar", "train.idx", "val.tar", "val.idx"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_tar_damaged_behind_its_beginning(tmp_path, damage):
+    members = {}
+    for i in range(8):
+        members |= {f"{i}.jpg": b"\xff" * 600, f"{i}.cls": b"1"}
+    path = tar_of(tmp_path / "x.tar", members)
+    content = bytearray(path.read_bytes())
+    with tarfile.open(path) as archive:
+        header = archive.getmember("5.jpg").offset
+    if damage == "cut":
+        content = content[:header]
+    else:
+        content[header + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"is not a whole tar .it is cut or damaged at byte {header:,}"):
+        convert_folder(path, tmp_path / "out", format="tar")
 
 
 def tar_of(path: Path, members: dict[str, bytes]) -> Path:

@@ -1,5 +1,6 @@
 """Each mistake is one sentence on stderr and the exit status 2, and leaves no half-made run."""
 
+import json
 import resource
 import shutil
 
@@ -70,10 +71,12 @@ def test_settings_that_cannot_work(quick_args, tmp_path, capsys, changes, senten
         ("cifar10", "convert/cifar.py`"),
         ("cifar100", "convert/cifar.py --dataset cifar100`"),
         ("shapes", "convert/shapes.py`"),
+        ("mine", "convert/folder.py PICTURES --root {folder}`"),
     ],
 )
 def test_missing_data_names_the_command(tmp_path, capsys, name, command):
-    assert f"run `python {command} first" in fails(capsys, [f"--data={tmp_path / name}"])
+    folder = tmp_path / name
+    assert f"run `python {command.format(folder=folder)} first" in fails(capsys, [f"--data={folder}"])
 
 
 def test_data_cut_short(shapes, quick_args, tmp_path, capsys):
@@ -83,6 +86,18 @@ def test_data_cut_short(shapes, quick_args, tmp_path, capsys):
     assert "train.beton missing or of another size" in fails(capsys, quick_args(data=data))
     (data / FILE_NAME).write_text("{")
     assert "is not valid JSON" in fails(capsys, quick_args(data=data))
+
+
+def test_data_that_training_cannot_use(shapes, quick_args, tmp_path, capsys):
+    """A train.beton may lie there, of other pictures: what counts is the manifest."""
+    data = shutil.copytree(shapes, tmp_path / "shapes")
+    manifest = json.loads((data / FILE_NAME).read_text())
+    train, test = manifest["splits"]["train"], manifest["splits"].pop("test")
+    (data / FILE_NAME).write_text(json.dumps({**manifest, "splits": {"train": train, "val": test}}))
+    assert "has no test split, only train, val: convert pictures that lie in" in fails(capsys, quick_args(data=data))
+    train = {**train, "files": test["files"]}
+    (data / FILE_NAME).write_text(json.dumps({**manifest, "splits": {"train": train, "test": test}}))
+    assert "train split in test.beton only, and training reads train.beton" in fails(capsys, quick_args(data=data))
 
 
 def test_unknown_key_in_a_file(tmp_path, capsys):

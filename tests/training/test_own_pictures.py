@@ -28,21 +28,27 @@ def pictures(request, tmp_path_factory):
     return root
 
 
-def own_args(quick_args, data, out, **changes):
-    changes = {"data": data, "out": out, "model": "rebarnet", "width": 0.25, "optimizer": "muon", **changes}
-    return quick_args(**{**changes, "method": "scan", "lr": 1.25, "budget": 1, "epochs": 6, "batch_size": 20})
+RECIPE = {
+    "model": "rebarnet",
+    "width": 0.25,
+    "optimizer": "muon",
+    "lr": 1.25,
+    "budget": 1,
+    "epochs": 6,
+    "batch_size": 20,
+}
 
 
 def test_they_are_brought_to_one_size_and_learned(pictures, quick_args, tmp_path):
     changes = {"image_size": 24, "backend": "auto", "eval_every": 0}
-    assert main(own_args(quick_args, pictures, tmp_path / "run", **changes)) == 0
+    assert main(quick_args(data=pictures, out=tmp_path / "run", **RECIPE, **changes)) == 0
     summary = record.read_summary(tmp_path / "run")
     assert summary["test_accuracy"] > 0.8
     assert summary["backend"] == "ffcv"
 
 
 def test_which_size_must_be_said(pictures, quick_args, tmp_path, capsys):
-    assert main(own_args(quick_args, pictures, tmp_path / "run")) == 2
+    assert main(quick_args(data=pictures, out=tmp_path / "run", **RECIPE)) == 2
     assert "vary in size: say which to bring them to, as --image_size 64" in capsys.readouterr().err
 
 
