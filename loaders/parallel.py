@@ -3,12 +3,24 @@
 The kernels are Numba functions with `nogil=True`; plain threads drive them. Numba's own parallel layers are not used:
 the default one aborts the process when two Python threads launch kernels at once, and the OpenMP one does not survive a
 fork.
+
+A process that is forked while a thread compiles would inherit the compiler's lock, held by a thread that it does not
+have, and its first kernel would wait for ever. So a fork waits until nothing is being compiled.
 """
 
 import functools
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+
+from numba.core.compiler_lock import global_compiler_lock
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def available_cores() -> int:

@@ -15,6 +15,7 @@ from convert.folder import convert_folder
 from convert.manifest import read_manifest
 from convert.pictures import find
 from loaders.dataset import open_dataset
+from tests.stock_ffcv import read_by_stock_ffcv
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,31 +71,17 @@ def test_ids_are_the_sorted_order_and_small_jpegs_keep_their_bytes(source, tmp_p
     assert Image.open(io.BytesIO(dataset.bytes(5).tobytes())).mode == "RGB"  # it was grey
 
 
-STOCK = """
-import sys, numpy as np
-from ffcv.fields.decoders import CenterCropRGBImageDecoder, IntDecoder
-from ffcv.loader import Loader, OrderOption
-pipelines = {"image": [CenterCropRGBImageDecoder((64, 64), 1.0)], "label": [IntDecoder()]}
-loader = Loader(sys.argv[1], 4, 1, order=OrderOption.SEQUENTIAL, pipelines=pipelines, drop_last=False)
-images, labels = zip(*((np.array(images), np.array(labels).ravel()) for images, labels in loader))
-np.savez(sys.argv[2], images=np.concatenate(images), labels=np.concatenate(labels))
-"""
-
-
 @pytest.mark.ffcv
 def test_stock_ffcv_reads_the_beton(source, tmp_path):
     convert(source, tmp_path / "x")
-    # In a process of its own: what FFCV's Loader leaves behind in Numba disturbs later tests.
-    files = str(tmp_path / "x" / "train.beton"), str(tmp_path / "stock.npz")
-    subprocess.run([sys.executable, "-c", STOCK, *files], check=True, timeout=400, capture_output=True)
-    stock = np.load(files[1])
-    assert stock["labels"].tolist() == [0] * 6 + [1] * 6
+    images, labels = read_by_stock_ffcv(tmp_path / "x" / "train.beton", 64)
+    assert labels.tolist() == [0] * 6 + [1] * 6
     for row, file in enumerate(("a.jpg", "b.JPEG")):
         picture = Image.open(source / "train" / "ant" / file)
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         wanted = picture.crop((left, top, left + side, top + side)).resize((64, 64), Image.Resampling.BOX)
-        assert np.abs(stock["images"][row].astype(int) - np.asarray(wanted)).mean() < 3
+        assert np.abs(images[row].astype(int) - np.asarray(wanted)).mean() < 3
 
 
 @pytest.mark.dali
