@@ -107,7 +107,9 @@ def main() -> None:
         for name, row in rows.items():
             rate = row["images_per_s"]
             print(f"{work:30}{name:30}{rate:12,.0f} images/s   ours / it {ours / rate:6.2f}")
-    rows = result["images_per_s"]["float32, more augmentation"] = apart(augmented_rates, args.data, args.repeats, absent)
+    rows = result["images_per_s"]["float32, more augmentation"] = apart(
+        augmented_rates, args.data, args.repeats, absent
+    )
     for name, row in rows.items():
         print(f"{'float32, more augmentation':30}{name:42}{row['images_per_s']:12,.0f} images/s")
     if "FFCV" in rows:
