@@ -17,6 +17,7 @@ from loaders.batches import Settings, Span
 from loaders.dali_forks import check_process
 from loaders.dataset import DatasetFile
 from loaders.geometry import boxes
+from loaders.jpeg import find_other_sizes
 from loaders.reference import decode
 from loaders.types import EpochPlan
 
@@ -39,6 +40,7 @@ class Decoder:
         self._plan, self._todo = None, []
         self._offsets = np.arange(settings.batch_size) * (shape[0] * shape[1] * shape[2])
         self._rows = np.arange(settings.batch_size)
+        self._other_size = np.empty(settings.batch_size, np.bool_)
         self._offsets.flags.writeable = self._rows.flags.writeable = False
 
     def fetch(self, plan: EpochPlan, todo: list[Span]) -> Iterator[feed.Pictures]:
@@ -70,7 +72,8 @@ class Decoder:
         pipeline = self._ready()
         self._plan, self._todo = plan, todo
         try:
-            for _ in todo:
+            for span in todo:
+                self._check_sizes(plan.ids[span.first : span.last])
                 pipeline.schedule_run()
                 (decoded,) = pipeline.share_outputs(cuda_stream=stream())
                 yield decoded
@@ -131,6 +134,14 @@ class Decoder:
             pipeline.reset()
         except RuntimeError:
             self._pipeline = None  # a batch that nobody asked for could not be decoded
+
+    def _check_sizes(self, ids: np.ndarray) -> None:
+        """DALI goes by the header of a JPEG, boxes and kernels by its record: raise the ValueError where they part."""
+        stored = self.dataset
+        fields = stored.data, stored.offsets, stored.sizes, stored.heights, stored.widths, stored.is_jpeg
+        find_other_sizes(*fields, ids, self._other_size)
+        for i in np.flatnonzero(self._other_size[: len(ids)]):
+            decode(stored, ids[i])
 
     def _name_culprit(self) -> None:
         """Raise the ValueError of the first picture of the epoch that the strict decoder cannot read either."""

@@ -25,6 +25,17 @@ def jpeg_size(stream):
 
 
 @njit(nogil=True, cache=True)
+def find_other_sizes(data, offsets, sizes, heights, widths, is_jpeg, ids, other):
+    """other[j], bool [B]: the header of JPEG ids[j], int64 [B], tells another size than heights and widths, int64 [N].
+
+    The rest as in `picture_sizes`.
+    """
+    for j in range(len(ids)):
+        i = ids[j]
+        other[j] = is_jpeg[i] and jpeg_size(data[offsets[i] : offsets[i] + sizes[i]]) != (heights[i], widths[i])
+
+
+@njit(nogil=True, cache=True)
 def _png_size(stream):
     """The same of a PNG stream."""
     if len(stream) < 24:

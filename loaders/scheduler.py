@@ -4,7 +4,6 @@
 resumes from (epoch, scores) alone. This module imports neither torch nor a backend.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from loaders import sampling, uniform_order
 from loaders.policy import Policy, Preference, resolve
 from loaders.rng import AUGMENT, DRAW, mix
+from loaders.shares import ceil_share, floor_share
 from loaders.types import EpochPlan, Snapshot
 
 DESIGNS = ("race", "systematic", "replacement", "credit", "paged")
@@ -80,7 +80,7 @@ class IndexScheduler:
     @property
     def num_draws(self) -> int:
         """K before the cut to whole batches: floor(N * budget), safe against 0.3 * 10 = 2.999..."""
-        return math.floor(self.num_samples * self.budget + 1e-9)
+        return floor_share(self.num_samples, self.budget)
 
     @property
     def num_items(self) -> int:
@@ -128,7 +128,8 @@ class IndexScheduler:
             scores: the importance table's snapshot after the previous epoch; None means that nothing is known yet.
 
         Raises:
-            ValueError: weights that are negative, infinite or NaN, or fewer positive ones than draws.
+            ValueError: weights that are negative, infinite or NaN, or fewer positive ones than draws; design "credit"
+                with uneven weights in a later epoch, and no visits.
         """
         n, design, known = self.num_items, self.design, self._known(scores)
         wanted, num_draws, importance = self._wanted(known)
@@ -140,12 +141,17 @@ class IndexScheduler:
             weights = None  # nothing is known: the draw of "uniform"
         key = mix(self.seed, DRAW, epoch)
         if design == "credit":
+            if weights is not None and epoch and not known.visits.any():
+                raise ValueError(
+                    "design 'credit' owes each sample what it was drawn too little, and no visit is recorded before "
+                    f"epoch {epoch}: update an importance table each step and pass its snapshot"
+                )
             visits = known.visits - np.float32(passes * epoch) if passes else known.visits
             draw = sampling.credit(weights, n, k, mix(self.seed, DRAW), epoch, visits, key)
         elif design == "paged":
             draw = sampling.paged(weights, n, k, key, self.page, self.window)
         elif design == "pool":
-            size = min(n, max(k, math.ceil(self.num_samples * self.pool - 1e-9)))
+            size = min(n, max(k, ceil_share(self.num_samples, self.pool)))
             draw = uniform_order.pool(weights, n, k, key, size)
         elif design == "scan":
             draw = uniform_order.scan(n, k, mix(self.seed, DRAW), epoch)

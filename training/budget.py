@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from loaders.shares import floor_share
 from training.config import Config
 from training.ledger import Ledger
 
@@ -76,12 +77,12 @@ def make_budget(
         ValueError: the budget does not pay for one step.
     """
     batch_size = config.batch_size
-    steps = math.floor(num_samples * config.draw_share + 1e-9) // batch_size
+    steps = floor_share(num_samples, config.draw_share) // batch_size
     per_epoch = steps if even_epochs else None
     if config.budget_unit == "samples":
         budget = Budget("steps", config.epochs * steps, per_epoch)
     elif config.budget_unit == "epochs":
-        budget = Budget("steps", math.floor(config.budget * config.epochs * steps + 1e-9), per_epoch)
+        budget = Budget("steps", floor_share(config.epochs * steps, config.budget), per_epoch)
     elif config.budget_unit == "flops":
         full = config.epochs * (num_samples // batch_size * batch_size) * flops[None]
         step_cost = max(cost + (scoring_flops or {}).get(side, 0) for side, cost in flops.items()) * batch_size

@@ -12,8 +12,9 @@ from rich.console import Console
 from convert.manifest import Manifest
 from loaders.dataset import open_dataset
 from loaders.rng import CORESET, mix
+from loaders.shares import floor_share
 from training.arguments import sentence
-from training.coreset_choice import hardest, num_chosen
+from training.coreset_choice import hardest
 from training.coreset_file import Cost, read_coreset, read_manifest, write_coreset
 from training.coreset_options import Options, parse_options
 from training.coreset_proxy import ask, train_proxy
@@ -67,7 +68,7 @@ def make_coreset(options: Options, console: Console) -> None:
 def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np.ndarray, np.ndarray, Cost]:
     """The ids, int64 [M] ascending, their weights, float32 [M] with mean one, and what choosing took."""
     key = mix(options.seed, CORESET)
-    total = num_chosen(len(labels_N), options.share)
+    total = floor_share(len(labels_N), options.share)
     if total < 1:
         raise ValueError(f"a share of {options.share:g} of {len(labels_N)} samples is none: raise the share")
     if options.method == "craig":

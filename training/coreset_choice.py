@@ -1,15 +1,9 @@
 """Which samples a core-set takes: pure functions of scores, labels and a key. Knows arrays; knows no network."""
 
-import math
-
 import numpy as np
 
 from loaders.rng import hash_array
-
-
-def num_chosen(num_samples: int, share: float) -> int:
-    """floor(N * share), safe against 0.3 * 10 = 2.999..."""
-    return math.floor(num_samples * share + 1e-9)
+from loaders.shares import floor_share
 
 
 def quotas(sizes_C: np.ndarray, total: int) -> np.ndarray:
@@ -39,13 +33,13 @@ def hardest(scores_N: np.ndarray, share: float, offset: float, key: int, labels_
     """
     n = len(scores_N)
     order = np.lexsort((hash_array(key, np.arange(n)), -np.asarray(scores_N)))
-    total = num_chosen(n, share)
+    total = floor_share(n, share)
     if labels_N is None:
-        start = num_chosen(n, offset)
+        start = floor_share(n, offset)
         return np.sort(order[start : start + total])
     chosen, classes = [], labels_N[order]
     for label, quota in enumerate(quotas(np.bincount(labels_N), total)):
         members = order[classes == label]
-        start = num_chosen(len(members), offset)
+        start = floor_share(len(members), offset)
         chosen.append(members[start : start + quota])
     return np.sort(np.concatenate(chosen))

@@ -16,6 +16,7 @@ from loaders.permutation import permutation
 from loaders.policy import Policy
 from loaders.rng import ORDER, mix
 from loaders.scheduler import SPECIAL_DESIGNS, IndexScheduler
+from loaders.shares import floor_share
 from loaders.types import EpochPlan, Snapshot
 from training import batch_rules
 from training.config import Config
@@ -102,7 +103,7 @@ def make_scheduler(
     if kind == "fixed":
         if subset is not None:
             raise ValueError("method fixed chooses a subset of its own: take uniform with a core-set")
-        count = math.floor(num_samples * share + 1e-9)
+        count = floor_share(num_samples, share)
         subset = np.sort(permutation(mix(config.seed, ORDER), num_samples, 0, count))
     if kind == "infobatch":
         if config.epoch_share != 1:

@@ -4,8 +4,6 @@ Pure functions of scores and of random numbers that are handed in. Must not know
 to what is chosen. On a GPU none but `keep_by_loss` makes the host wait.
 """
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from loaders.device import sent
 from loaders.rng import CHOICE, hash_array, mix
+from loaders.shares import floor_share
 from loaders.types import Batch, EpochPlan
 
 HISTORY = 1024
@@ -134,5 +133,5 @@ def random_subset(bits_B: np.ndarray, num: int) -> np.ndarray:
 
 def even_share(share: float, batch_size: int, index: int) -> int:
     """How many of batch `index` (0, 1, ...) make floor(share * pictures) in all so far."""
-    so_far, before = (math.floor(share * batch_size * k + 1e-9) for k in (index + 1, index))
+    so_far, before = (floor_share(batch_size * k, share) for k in (index + 1, index))
     return so_far - before

@@ -1,14 +1,16 @@
 """The DALI backend around the pictures: one pipeline for all epochs, no leftovers, errors that name the sample."""
 
 import gc
+import io
 import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from convert.tar import write_tar
-from loaders import Augment, EpochPlan, make_loader
+from loaders import Augment, EpochPlan, make_loader, open_dataset
 from loaders.dali_decoder import Decoder
 from tests.loaders.test_early_exit import held
 
@@ -50,6 +52,24 @@ def test_a_damaged_picture_is_named_and_the_loader_goes_on(photos, tmp_path):
     with pytest.raises(ValueError, match=r"the JPEG of sample 13 cannot be decoded"):
         pixels(loader, EpochPlan(np.arange(30)))
     assert torch.equal(pixels(loader, EpochPlan(np.arange(12))), wanted)
+
+
+@pytest.mark.parametrize("resize", [0, 16])
+def test_jpegs_of_another_size_than_their_records_are_refused(betons, tmp_path, resize):
+    content, dataset = bytearray(betons["jpeg"].path.read_bytes()), open_dataset(betons["jpeg"].path)
+    smaller = io.BytesIO()
+    Image.new("RGB", (32, 16), (90, 120, 40)).save(smaller, "jpeg")
+    for sample in range(8):  # whole batches, so that DALI's output is even
+        start = dataset.offsets[sample]
+        content[start : start + len(smaller.getvalue())] = smaller.getvalue()
+    (tmp_path / "x.beton").write_bytes(content)
+    augment = Augment(resize=resize, random_resized_crop=(0.08, 1.0)) if resize else Augment()
+    loader = make_loader(tmp_path / "x.beton", 4, backend="dali", augment=augment, dtype=torch.uint8)
+    others = EpochPlan(np.arange(8, 40))
+    wanted = pixels(loader, others)
+    with pytest.raises(ValueError, match=r"JPEG of sample 0 .* it is 16 x 32 pixels, its record says 24 x 40"):
+        pixels(loader, EpochPlan(np.arange(40)))
+    assert torch.equal(pixels(loader, others), wanted)
 
 
 def test_png_tars_have_the_pixels_of_raw_betons(betons, tmp_path):
