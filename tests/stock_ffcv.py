@@ -4,6 +4,7 @@ It runs in a process of its own: it marks Numba's type of uint8 arrays read-only
 (docs/formats.md), and what other libraries compile after that may fail.
 """
 
+import itertools
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 
-def read_by_stock_ffcv(path: Path, side: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """All of a file in its order: uint8 [N, H, W, 3] as stored, or centre crops of `side` pixels, and labels [N]."""
+def read_by_stock_ffcv(*paths: Path, side: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """All of each file in its order: uint8 [N, H, W, 3] as stored, or centre crops of `side` pixels, and labels [N]."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_read, str(path), side).result(timeout=400)
+        return list(pool.map(_read, map(str, paths), itertools.repeat(side), timeout=400))
 
 
 def _read(path: str, side: int | None) -> tuple[np.ndarray, np.ndarray]:

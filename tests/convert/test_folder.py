@@ -74,7 +74,7 @@ def test_ids_are_the_sorted_order_and_small_jpegs_keep_their_bytes(source, tmp_p
 @pytest.mark.ffcv
 def test_stock_ffcv_reads_the_beton(source, tmp_path):
     convert(source, tmp_path / "x")
-    images, labels = read_by_stock_ffcv(tmp_path / "x" / "train.beton", 64)
+    ((images, labels),) = read_by_stock_ffcv(tmp_path / "x" / "train.beton", side=64)
     assert labels.tolist() == [0] * 6 + [1] * 6
     for row, file in enumerate(("a.jpg", "b.JPEG")):
         picture = Image.open(source / "train" / "ant" / file)
