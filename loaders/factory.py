@@ -13,7 +13,7 @@ from loaders.augment import Augment
 from loaders.batches import Settings, count_batches
 from loaders.dataset import DatasetFile, open_dataset
 from loaders.device import OnDevice
-from loaders.importance import ImportanceTable
+from loaders.importance import ImportanceTable, place_among_ranks
 from loaders.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan
 
@@ -69,15 +69,24 @@ class Loader:
         return self._backend.epoch(plan, start_batch)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Draw the next plan (from the table's snapshot where there is one) and deliver it."""
+        """Draw the next plan (from the table's snapshot where there is one) and deliver it.
+
+        In a process group, ranks that merge a table share the plan: each is given its shard. Without a table each is
+        given the whole.
+        """
         scores = None if self._table is None else self._table.snapshot()
         plan = self.scheduler.plan(self._next_epoch, scores)
         self._next_epoch += 1
-        return self.epoch(plan)
+        rank, ranks = self._place()
+        return self.epoch(plan if ranks == 1 else plan.shard(rank, ranks))
 
     def __len__(self) -> int:
         """Batches of `for batch in loader`; right before the first epoch too."""
-        return count_batches(len(self.scheduler), self.settings.batch_size, self.settings.drop_last)
+        _, ranks = self._place()
+        return count_batches(len(self.scheduler) // ranks, self.settings.batch_size, self.settings.drop_last)
+
+    def _place(self) -> tuple[int, int]:
+        return (0, 1) if self._table is None else place_among_ranks()
 
 
 def make_loader(
@@ -105,7 +114,7 @@ def make_loader(
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to a picture.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
-        table: the scores that the scheduler follows.
+        table: the scores that the scheduler follows; in a process group also: each rank is given its part of a plan.
         drop_last: leave out a last batch that is not whole.
         num_threads: threads of the kernels; None takes the cores that the process may use. Pixels do not depend on it.
 

@@ -60,7 +60,7 @@ class ImportanceTable:
 
         All ranks must call it together; all receive the same values.
         """
-        if _num_ranks() > 1:
+        if place_among_ranks()[1] > 1:
             dist.all_reduce(self._epoch)
         share = self._epoch[:, :1]
         self._latest = torch.where(share > 0, self._epoch[:, 1:-1] / share, self._latest)
@@ -88,7 +88,7 @@ class ImportanceTable:
 
         All ranks must call it together. What they record afterwards adds up as before.
         """
-        if _num_ranks() > 1:
+        if place_among_ranks()[1] > 1:
             dist.all_reduce(self._epoch)
             if dist.get_rank():
                 self.clear_epoch()
@@ -109,5 +109,6 @@ class ImportanceTable:
             mine.copy_(state[name])
 
 
-def _num_ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+def place_among_ranks() -> tuple[int, int]:
+    """Rank and number of ranks of the process group that tables merge over; 0, 1 without one."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)

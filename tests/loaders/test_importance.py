@@ -4,6 +4,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from loaders.factory import make_loader
 from loaders.importance import ImportanceTable
 from loaders.scheduler import IndexScheduler
 from loaders.types import Mix, Scores
@@ -89,6 +90,34 @@ def _rank(rank, world_size, store, results):
         table.record(ids, scores(*((ids * 37 % 100) / 100).tolist()))
     results[rank] = (scheduler.plan(3, state := table.snapshot()).ids.tolist(), state.visits.tolist())
     dist.destroy_process_group()
+
+
+def _rank_with_a_loader(rank, path, store, results):
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    table = ImportanceTable(97)
+    loader = make_loader(path, 5, scheduler=IndexScheduler(97, "p-sgd", budget=0.4, seed=7), table=table)
+    epochs = []
+    for _ in range(2):
+        batches = [batch.ids.clone() for batch in loader]
+        assert len(batches) == len(loader)
+        epochs.append(torch.cat(batches))
+        table.record(epochs[-1], scores(*((epochs[-1] * 37 % 100) / 100).tolist()))
+    results[rank] = ([ids.tolist() for ids in epochs], table.snapshot().visits.tolist())
+    dist.destroy_process_group()
+
+
+def test_ranks_with_a_table_share_what_a_loader_delivers(betons, tmp_path):
+    with mp.Manager() as manager:
+        results = manager.dict()
+        mp.spawn(_rank_with_a_loader, (betons["square"].path, tmp_path / "store", results), nprocs=2)
+        (first, visits), (second, others) = results[0], results[1]
+    assert visits == others
+    assert sum(visits) == 2 * 38
+    for one, other in zip(first, second, strict=True):
+        assert len(one) == len(other) == 19
+        assert not set(one) & set(other)
+    turns = np.stack((first[0], second[0]), axis=1).reshape(-1)
+    assert turns.tolist() == IndexScheduler(97, budget=0.4, seed=7).plan(0).ids.tolist()
 
 
 def test_ranks_merge_by_one_all_reduce_and_make_the_same_plan(tmp_path):
