@@ -114,6 +114,7 @@ def test_a_tar_gives_the_files_that_its_folder_gave(source, tmp_path):
         assert again[name] == files[name]
 
 
+@pytest.mark.ffcv
 def test_another_format_joins_the_first(source, tmp_path):
     tars = convert(source, tmp_path / "x", format="tar")
     both = convert(source, tmp_path / "x", format="both")
@@ -141,6 +142,7 @@ def test_a_broken_picture_is_named_and_nothing_is_left(tmp_path):
     assert list((tmp_path / "x").iterdir()) == []
 
 
+@pytest.mark.ffcv
 def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
     files = convert(source, tmp_path / "x", format="tar")
     broken = shutil.copytree(source, tmp_path / "broken")
