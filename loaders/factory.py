@@ -163,13 +163,13 @@ def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> 
         return "fused"
     if dataset.kind == "png":
         return "dali"
-    return "dali" if _installed("nvidia.dali") and (device_type == "cuda" or not _installed("ffcv")) else "ffcv"
+    return "dali" if is_installed("nvidia.dali") and (device_type == "cuda" or not is_installed("ffcv")) else "ffcv"
 
 
-def _installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     """Whether a package can be found; it is not imported."""
     package, _, _ = name.rpartition(".")
-    return (not package or _installed(package)) and importlib.util.find_spec(name) is not None
+    return (not package or is_installed(package)) and importlib.util.find_spec(name) is not None
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -2,7 +2,7 @@
 
 | design        | repeats | chance of an item                                   | weights for unbiased means        |
 | ------------- | ------- | --------------------------------------------------- | --------------------------------- |
-| `race`        | no      | successive sampling, as `np.random.choice(p=...)`   | from the threshold (bottom-k)     |
+| `race`        | no      | successive sampling, as NumPy's `choice(p=...)`     | from the threshold (bottom-k)     |
 | `systematic`  | no      | exactly min(1, c w)                                 | 1 / (N pi), exact                 |
 | `replacement` | yes     | K draws of w / sum(w)                               | 1 / (N K p)                       |
 | `credit`      | no      | the largest arrears against the items' fair share   | none                              |
@@ -66,7 +66,7 @@ def check_weights(weights: np.ndarray | None, n: int, needed: int, threads: int 
 
 
 def race(weights, n: int, k: int, key: int, threads: int | None = None) -> Draw:
-    """K of N without replacement, the distribution of `np.random.choice(n, k, replace=False, p=weights / sum)`.
+    """K of N without replacement, the distribution of NumPy's `choice(n, k, replace=False, p=weights / sum)`.
 
     Exponential keys E_i / w_i, the K smallest (Efraimidis and Spirakis, "Weighted random sampling with a reservoir",
     IPL 2006): the order of the keys is successive (Plackett-Luce) sampling. The order of the ids is independent of

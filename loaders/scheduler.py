@@ -79,7 +79,7 @@ class IndexScheduler:
 
     @property
     def num_draws(self) -> int:
-        """K before the cut to whole batches: floor(N * budget), safe against 0.3 * 10 = 2.999..."""
+        """K before the cut to whole batches: floor(N * budget)."""
         return floor_share(self.num_samples, self.budget)
 
     @property
@@ -144,7 +144,7 @@ class IndexScheduler:
             if weights is not None and epoch and not known.visits.any():
                 raise ValueError(
                     "design 'credit' owes each sample what it was drawn too little, and no visit is recorded before "
-                    f"epoch {epoch}: update an importance table each step and pass its snapshot"
+                    f"epoch {epoch}: record each batch in an ImportanceTable and pass its snapshot"
                 )
             visits = known.visits - np.float32(passes * epoch) if passes else known.visits
             draw = sampling.credit(weights, n, k, mix(self.seed, DRAW), epoch, visits, key)

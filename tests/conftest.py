@@ -1,7 +1,6 @@
 """What several folders share: small data sets written by FFCV itself, and tests left out for want of an extra."""
 
 import contextlib
-import importlib.util
 import io
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from convert.beton import write_beton
+from loaders.factory import is_installed
 
 NUM_SAMPLES = 97
 EXTRAS = {"ffcv": "ffcv", "dali": "nvidia.dali"}  # a mark, as an extra is called, and what it installs
@@ -16,17 +16,10 @@ EXTRAS = {"ffcv": "ffcv", "dali": "nvidia.dali"}  # a mark, as an extra is calle
 
 def pytest_collection_modifyitems(items):
     for extra, module in EXTRAS.items():
-        if not _installed(module):
+        if not is_installed(module):
             absent = pytest.mark.skip(reason=f"needs the extra rebar-loaders[{extra}]")
             for item in (item for item in items if item.get_closest_marker(extra)):
                 item.add_marker(absent)
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that it is in
-        return False
 
 
 def photographs(num: int, height: int, width: int, seed: int) -> np.ndarray:

@@ -158,7 +158,6 @@ def test_raw_pictures_of_a_mixed_file_are_exact(betons):
 @pytest.mark.slow
 def test_stock_ffcv_reads_the_same_pictures(betons):
     """FFCV's own Loader over the same files: equal pictures, JPEG too (the same decoder)."""
-    pytest.importorskip("ffcv")
     paths = [betons[name].path for name in ("square", "jpeg")]
     for path, (images, labels) in zip(paths, read_by_stock_ffcv(*paths), strict=True):
         loader = make_loader(path, len(images), backend="ffcv", dtype=torch.uint8)

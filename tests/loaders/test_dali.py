@@ -134,6 +134,6 @@ def test_auto_decodes_png_with_dali_and_jpeg_without_ffcv(photos, betons, tmp_pa
     mixed = open_dataset(betons["mixed"].path)
     assert factory.choose_backend(mixed, Augment(), "cpu") == "ffcv"
     assert factory.choose_backend(mixed, Augment(), "cuda") == "dali"
-    monkeypatch.setattr(factory, "_installed", lambda name: name != "ffcv")
+    monkeypatch.setattr(factory, "is_installed", lambda name: name != "ffcv")
     assert factory.choose_backend(jpeg, AUGMENT, "cpu") == "dali"
     assert factory.choose_backend(mixed, Augment(), "cpu") == "dali"
