@@ -79,7 +79,7 @@ def convert_folder(
                 digests = streams.digest, labels_digest(streams.labels, len(found.classes))
                 kept = _kept(root, old, split, digests)
                 if not kept:
-                    _make_way(root, old, split)
+                    _make_way(root, old, split, console)
                 paths = _write_split(root, split, streams, format, lambda count: progress.advance(task, count))
                 files = {**kept, **{path.name: file_entry(path) for path in paths}}
                 written[split] = Split(len(streams), *digests, dict(sorted(files.items())))
@@ -125,10 +125,13 @@ def _kept(root: Path, old: Manifest | None, split: str, digests: tuple[str, str]
     return known.files if same else {}
 
 
-def _make_way(root: Path, old: Manifest | None, split: str) -> None:
+def _make_way(root: Path, old: Manifest | None, split: str, console: Console) -> None:
     """Take away what is of other pictures: the manifest, until this conversion is finished, and the split's files."""
     (root / FILE_NAME).unlink(missing_ok=True)
-    for name in old.splits[split].files if old is not None and split in old.splits else ():
+    if old is None or split not in old.splits:
+        return
+    for name in old.splits[split].files:
+        console.print(f"removing {root / name}: it holds other pictures", soft_wrap=True)
         (root / name).unlink(missing_ok=True)
 
 

@@ -153,13 +153,17 @@ def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
 
 
 @pytest.mark.ffcv
-def test_other_pictures_leave_no_file_of_the_first(source, tmp_path):
+def test_other_pictures_leave_no_file_of_the_first(source, tmp_path, capsys):
     convert(source, tmp_path / "x", format="beton")
     other = shutil.copytree(source, tmp_path / "other")
     for split in ("train", "val"):
         picture(99, 30, 30).save(other / split / "ant" / "a.jpg")
     files = convert(other, tmp_path / "x", format="tar")
     assert set(files) == {"manifest.json", "train.tar", "train.idx", "val.tar", "val.idx"}
+    said = capsys.readouterr().out
+    assert all(
+        f"removing {tmp_path / 'x' / name}: it holds other pictures" in said for name in ("train.beton", "val.beton")
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
