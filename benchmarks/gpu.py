@@ -20,10 +20,10 @@ import torch
 from benchmarks.loader_peers import AUGMENT, BATCH
 from benchmarks.measure import environment, interleave, write
 from loaders import EpochPlan, IndexScheduler, make_loader, open_dataset
-from loaders.batches import Settings
-from loaders.device import OnDevice
-from loaders.fused import open_backend
-from loaders.mixers import RICAP
+from loaders.augment.mixers import RICAP
+from loaders.backends.batching import Settings
+from loaders.backends.fused import open_backend
+from loaders.backends.transfer import OnDevice
 
 GOAL = 0.94
 EPOCHS = (8, 10, 12, 16, 20)  # lengths of training that are tried, until one reaches the goal

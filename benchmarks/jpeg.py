@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks import measure
 from convert.folder import convert_folder
 from loaders import Augment, IndexScheduler, make_loader
-from loaders.parallel import available_cores
+from loaders.threads import available_cores
 
 FOLDER = Path("build/jpeg")
 AHEAD = 2  # batches that DALI holds ready, its default

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from loaders import Augment, make_loader, open_dataset
-from loaders.parallel import available_cores
+from loaders.threads import available_cores
 
 BATCH = 512
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.loader_peers import BATCH, MEAN, STD
 from loaders import open_dataset
-from loaders.parallel import available_cores
+from loaders.threads import available_cores
 
 PAD = 4
 

@@ -27,8 +27,7 @@ def imports(name: str) -> None:
         import ffcv.loader
         import ffcv.transforms  # noqa: F401
     else:
-        import loaders.factory
-        import loaders.fused  # noqa: F401
+        pass
 
 
 def build(path: str, name: str) -> Iterable:

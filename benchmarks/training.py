@@ -28,12 +28,12 @@ from training.cpu.whole_factors import factors_of
 from training.cpu.winograd import products_of_picture, rows_of_line
 from training.ledger import count_flops
 from training.loop import forward, train_step
-from training.memory import keep_freed_memory
-from training.mirror import MirrorConv2d
-from training.models import build_model
-from training.optimizers import build_optimizers
-from training.precision import choose_precision
-from training.record import CONFIG
+from training.machine.memory import keep_freed_memory
+from training.machine.precision import choose_precision
+from training.models.build import build_model
+from training.models.mirror import MirrorConv2d
+from training.optim.build import build_optimizers
+from training.report.folder import CONFIG
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5, 1.0)
 STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from convert.arrays import Arrays
-from convert.manifest import (
+from convert.writers.arrays import Arrays
+from loaders.formats.manifest import (
     FILE_NAME,
     FileEntry,
     Manifest,
@@ -106,11 +106,11 @@ def _write_split(
 ) -> list[Path]:
     paths = [folder / f"{split}.{ending}" for ending in FORMATS[format]]
     if format != "dali":
-        from convert.beton import write_beton
+        from convert.writers.beton import write_beton
 
         write_beton(paths[0], *arrays, on_samples)
     if format != "beton":
-        from convert.tar import write_tar
+        from convert.writers.tar import write_tar
 
         write_tar(paths[-2], *arrays, on_samples)
     return paths

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from convert.build import build, finished, summary
 from convert.command import run_command
-from convert.published import CIFAR10, CIFAR100, Published
+from convert.sources.published import CIFAR10, CIFAR100, Published
 
 if TYPE_CHECKING:
-    from convert.archives import Content
+    from convert.sources.archives import Content
 
 Attempt = tuple[str, Callable[[], Path]]  # what to say, and how to get the file
 
@@ -64,7 +64,7 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
 
 
 def _read(path: Path, published: Published, console: Console) -> "Content":
-    from convert.archives import read_source  # only here: a call that finds its work done loads none of this
+    from convert.sources.archives import read_source  # only here: a call that finds its work done loads none of this
 
     with console.status(f"reading {path}"):
         return read_source(path, published)

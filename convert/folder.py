@@ -15,7 +15,8 @@ from rich.console import Console
 
 from convert.build import FORMATS, finished, progress_bar, summary
 from convert.command import run_command
-from convert.manifest import (
+from convert.writers.streams import Streams, spooled
+from loaders.formats.manifest import (
     FILE_NAME,
     FileEntry,
     Manifest,
@@ -27,7 +28,6 @@ from convert.manifest import (
     read_manifest,
     write_manifest,
 )
-from convert.streams import Streams, spooled
 
 
 def convert_folder(
@@ -57,7 +57,7 @@ def convert_folder(
     if manifest is not None:
         console.print(f"{root} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
         return
-    from convert.pictures import encode_all, find
+    from convert.sources.images import encode_all, find
 
     with console.status(f"looking through {source}"):
         found = find(source)
@@ -99,11 +99,11 @@ def convert_folder(
 def _write_split(root: Path, split: str, streams: Streams, format: str, on_samples) -> list[Path]:
     paths = [root / f"{split}.{ending}" for ending in FORMATS[format]]
     if format != "dali":
-        from convert.beton import write_jpeg_beton
+        from convert.writers.beton import write_jpeg_beton
 
         write_jpeg_beton(paths[0], streams, on_samples)
     if format != "beton":
-        from convert.tar import write_jpeg_tar
+        from convert.writers.tar import write_jpeg_tar
 
         write_jpeg_tar(paths[-2], streams, on_samples)
     return paths

@@ -14,10 +14,10 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 import numpy as np
 from rich.console import Console
 
-from convert.archives import check_md5
-from convert.arrays import Arrays
 from convert.build import build, finished, summary
 from convert.command import run_command
+from convert.sources.archives import check_md5
+from convert.writers.arrays import Arrays
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 CLASSES = tuple("0123456789")

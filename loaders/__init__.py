@@ -4,20 +4,20 @@ import importlib
 
 # Imported when first used: `import loaders` compiles nothing and starts no thread.
 _HOME = {
-    "open_dataset": "dataset",
-    "make_loader": "factory",
-    "Augment": "augment",
-    "RandAugment": "randaugment",
-    "Mixup": "mixers",
-    "CutMix": "mixers",
-    "RICAP": "mixers",
+    "open_dataset": "formats.dataset",
+    "make_loader": "loader",
+    "Augment": "augment.config",
+    "RandAugment": "augment.randaugment",
+    "Mixup": "augment.mixers",
+    "CutMix": "augment.mixers",
+    "RICAP": "augment.mixers",
     "EpochPlan": "types",
     "Batch": "types",
     "Mix": "types",
     "Snapshot": "types",
     "Scores": "types",
     "ImportanceTable": "importance",
-    "IndexScheduler": "scheduler",
+    "IndexScheduler": "order.scheduler",
 }
 __all__ = list(_HOME)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
-from loaders.scheduler import IndexScheduler
+from loaders.order.scheduler import IndexScheduler
 from loaders.types import EpochPlan, Snapshot
 
 

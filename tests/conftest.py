@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.beton import write_beton
-from loaders.factory import is_installed
+from convert.writers.beton import write_beton
+from loaders.loader import is_installed
 
 NUM_SAMPLES = 97
 EXTRAS = {"ffcv": "ffcv", "dali": "nvidia.dali"}  # a mark, as an extra is called, and what it installs

@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for package in ("convert", "loaders", "training") for path in (ROOT / package).rglob("*.py"))
-PURE_NAMES = "rng sampling uniform_order policy policy_parts scheduler permutation cumulative"
-PURE = {f"loaders/{name}.py" for name in PURE_NAMES.split()}
-BACKENDS = {f"loaders.{name}" for name in ("fused", "fused_gpu", "ffcv_backend", "dali_backend", "reference")}
+PURE_NAMES = "rng designs uniform_order policies policy_parts scheduler permutation prefix_sum"
+PURE = {f"loaders/order/{name}.py" for name in PURE_NAMES.split()}
+BACKENDS = {f"loaders.backends.{name}" for name in ("fused", "fused_gpu", "ffcv", "dali", "reference")}
 GLOBAL_RANDOMNESS = {
     f"{module}.{name}"
     for module in ("np.random", "numpy.random")
@@ -42,15 +42,14 @@ def test_layers(path):
     if name in PURE:
         assert not within(modules, "torch")
         assert not modules & BACKENDS
-    if name not in ("loaders/ffcv_backend.py", "convert/beton.py"):
+    if name not in ("loaders/backends/ffcv.py", "convert/writers/beton.py"):
         assert not within(modules, "ffcv")
-    if name != "loaders/dali_backend.py":
+    if name != "loaders/backends/dali.py":
         assert not within(modules, "nvidia")
-    if name != "loaders/triton_kernels.py":
+    if name != "loaders/kernels/augment_gpu.py":
         assert not within(modules, "triton")
     if name.startswith("training/cpu/"):
         assert within(modules, "training") == within(modules, "training.cpu")
-    assert path.name not in ("ffcv.py", "dali.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from loaders.shares import floor_share
+from loaders.order.rounding import floor_share
 from training.config import Config
 from training.ledger import Ledger
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from convert.atomic import atomic_path
+from loaders.formats.atomic import atomic_path
 from loaders.importance import ImportanceTable
 from loaders.types import EpochPlan
-from training.batch_memory import Memory
 from training.config import NEUTRAL_KEYS, Config
 from training.ledger import Ledger
-from training.ranks import Ranks
+from training.machine.distributed import Ranks
+from training.methods.batch_memory import Memory
 
 FORMAT, VERSION = "rebar checkpoint", 6
 

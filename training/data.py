@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from convert.manifest import Manifest, missing_files, read_manifest
-from loaders.augment import Augment
-from loaders.factory import make_loader
-from loaders.mixers import RICAP, CutMix, Mixup
-from loaders.randaugment import RandAugment
+from loaders.augment.config import Augment
+from loaders.augment.mixers import RICAP, CutMix, Mixup
+from loaders.augment.randaugment import RandAugment
+from loaders.formats.manifest import Manifest, missing_files, read_manifest
+from loaders.loader import make_loader
 from loaders.types import EpochPlan
 from training.config import Config
-from training.coreset_file import Coreset
-from training.ranks import Ranks
+from training.coreset.file import Coreset
+from training.machine.distributed import Ranks
 
 
 def open_data(folder: str) -> Manifest:

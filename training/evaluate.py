@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loaders.types import Batch
-from training.precision import Precision
-from training.ranks import Ranks
+from training.machine.distributed import Ranks
+from training.machine.precision import Precision
 
 
 class Result(NamedTuple):

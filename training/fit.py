@@ -10,17 +10,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loaders.diagnostics import describe_weights
-from training import checkpoint, record
-from training.assemble import Job
+from loaders.order.diagnostics import describe_weights
+from training import checkpoint
 from training.budget import budget_text
 from training.checkpoint import State
 from training.data import data_digest, whole_split
 from training.evaluate import Result, evaluate
-from training.events import event_writer
 from training.loop import train_epoch
-from training.stop import Stopped, StopRequest
-from training.terminal import Meter, meter
+from training.machine.signals import Stopped, StopRequest
+from training.report import folder as record
+from training.report.tensorboard import event_writer
+from training.report.terminal import Meter, meter
+from training.setup import Job
 
 _TOTALS = ("samples", "distinct_samples", "forward_samples", "backward_samples", "flops", "images_per_second")
 _TOLD = ("method", "budget", "budget_unit", "epochs", "batch_size", "mixer", "seed", "model", "width")

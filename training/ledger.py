@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from loaders.diagnostics import describe_visits
+from loaders.order.diagnostics import describe_visits
 
 
 @dataclass

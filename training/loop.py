@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from loaders.types import Batch, EpochPlan, Scores
-from training.batch_rules import Offer
 from training.checkpoint import State
 from training.losses import batch_loss, batch_scores, sample_losses
-from training.pictures import main_samples, take
-from training.precision import Precision
-from training.ranks import Ranks
+from training.machine.distributed import Ranks
+from training.machine.precision import Precision
+from training.methods.batch_rules import Offer
+from training.methods.pictures import main_samples, take
 from training.step_rule import StepRule
 
 

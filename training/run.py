@@ -12,19 +12,20 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from training import checkpoint, record
+from training import checkpoint
 from training.arguments import parse_args, sentence
-from training.assemble import Job, assemble
 from training.budget import payer
 from training.checkpoint import State
 from training.config import Config
-from training.coreset_file import share_files
+from training.coreset.file import share_files
 from training.data import data_digest
 from training.fit import summarise, train
-from training.memory import keep_freed_memory
-from training.ranks import OtherRankFailed, RankLost, Ranks, join
-from training.stop import Stopped, StopRequest, stop_requests
-from training.terminal import coreset_text, print_summary
+from training.machine.distributed import OtherRankFailed, RankLost, Ranks, join
+from training.machine.memory import keep_freed_memory
+from training.machine.signals import Stopped, StopRequest, stop_requests
+from training.report import folder as record
+from training.report.terminal import coreset_text, print_summary
+from training.setup import Job, assemble
 
 
 def main(argv: list[str] | None = None) -> int:

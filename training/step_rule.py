@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from training.batch_rules import BatchRule
 from training.budget import Budget
-from training.precision import Precision
+from training.machine.precision import Precision
+from training.methods.batch_rules import BatchRule
 from training.schedules import linear
 
 

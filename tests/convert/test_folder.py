@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from convert.folder import convert_folder
-from convert.manifest import read_manifest
-from convert.pictures import find
-from loaders.dataset import open_dataset
+from convert.sources.images import find
+from loaders.formats.dataset import open_dataset
+from loaders.formats.manifest import read_manifest
 from tests.stock_ffcv import read_by_stock_ffcv
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from convert.manifest import labels_digest, pixels_digest
 from convert.shapes import CLASSES, make_shapes
+from loaders.formats.manifest import labels_digest, pixels_digest
 
 
 def test_golden():

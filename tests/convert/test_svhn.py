@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from convert import svhn
-from convert.archives import file_md5
-from convert.manifest import read_manifest
-from loaders.dataset import open_dataset
+from convert.sources.archives import file_md5
+from loaders.formats.dataset import open_dataset
+from loaders.formats.manifest import read_manifest
 
 
 @pytest.fixture

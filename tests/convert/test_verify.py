@@ -13,9 +13,9 @@ from PIL import Image
 
 from convert.build import build
 from convert.folder import convert_folder
-from convert.manifest import file_entry, read_manifest, write_manifest
-from convert.tar import write_tar
 from convert.verify import verify
+from convert.writers.tar import write_tar
+from loaders.formats.manifest import file_entry, read_manifest, write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.ffcv

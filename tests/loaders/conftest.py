@@ -46,8 +46,8 @@ def device(request):
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(sys.modules, "loaders.triton_kernels", raising=False)
+        patch.delitem(sys.modules, "loaders.kernels.augment_gpu", raising=False)
         if request.param == "cpu":
             patch.setenv("TRITON_INTERPRET", "1")
         yield torch.device(request.param)
-        sys.modules.pop("loaders.triton_kernels", None)
+        sys.modules.pop("loaders.kernels.augment_gpu", None)

@@ -4,9 +4,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from loaders.factory import make_loader
 from loaders.importance import ImportanceTable
-from loaders.scheduler import IndexScheduler
+from loaders.loader import make_loader
+from loaders.order.scheduler import IndexScheduler
 from loaders.types import Mix, Scores
 
 

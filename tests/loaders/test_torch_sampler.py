@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from loaders.scheduler import IndexScheduler
+from loaders.order.scheduler import IndexScheduler
 from loaders.torch_sampler import SchedulerSampler
 from loaders.types import Snapshot
 

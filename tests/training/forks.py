@@ -16,7 +16,7 @@ import matplotlib.pyplot  # noqa: F401
 import numpy as np
 import torch
 
-from loaders.scheduler import IndexScheduler
+from loaders.order.scheduler import IndexScheduler
 from loaders.types import Snapshot
 from training.ledger import count_flops
 from training.run import main

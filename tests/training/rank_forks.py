@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 from forks import check_same, finish, is_running, warm_up
 
-from loaders.augment import Augment
-from loaders.factory import make_loader
+from loaders.augment.config import Augment
 from loaders.importance import ImportanceTable
-from loaders.scheduler import IndexScheduler
+from loaders.loader import make_loader
+from loaders.order.scheduler import IndexScheduler
 from training.budget import Budget
 from training.checkpoint import State
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch
-from training.precision import choose_precision
-from training.ranks import OtherRankFailed, join
+from training.machine.distributed import OtherRankFailed, join
+from training.machine.precision import choose_precision
 from training.run import main
 
 CPU = torch.device("cpu")

@@ -15,13 +15,13 @@ import torch
 
 from convert.build import build
 from convert.shapes import CLASSES, make_shapes
-from training.assemble import assemble
 from training.config import Config
 from training.evaluate import Result
 from training.fit import test as evaluate_run
 from training.ledger import Ledger
 from training.loop import train_epoch
-from training.stop import StopRequest
+from training.machine.signals import StopRequest
+from training.setup import assemble
 
 NAMES = ("disc", "cross", "bar")
 TINY = {

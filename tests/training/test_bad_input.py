@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from convert.manifest import FILE_NAME
+from loaders.formats.manifest import FILE_NAME
 from loaders.importance import ImportanceTable
 from loaders.types import Scores
 from training import checkpoint

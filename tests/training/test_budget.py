@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from training import record
 from training.budget import Budget, make_budget
 from training.config import Config, run_name
 from training.ledger import Ledger
+from training.report import folder as record
 from training.run import main
 
 FLOPS = {None: 10.0, 16: 4.0}

@@ -8,12 +8,12 @@ reference's rates and credit).
 import numpy as np
 import pytest
 
-from loaders.diagnostics import describe_visits
+from loaders.order.diagnostics import describe_visits
 from loaders.types import Snapshot
 from tests.goodness import chi_square
 from training.budget import make_budget
 from training.config import Config
-from training.methods import make_scheduler
+from training.methods.build import make_scheduler
 
 ARAZO = {"compat": "arazo", "optimizer": "sgd", "batch_size": 128, "epochs": 200}
 

@@ -5,9 +5,9 @@ import contextlib
 import pytest
 import torch
 
-from training.assemble import assemble
 from training.config import Config
 from training.loop import train_epoch
+from training.setup import assemble
 
 GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 

@@ -4,7 +4,7 @@ import gc
 import os
 from pathlib import Path
 
-from training import record
+from training.report import folder as record
 from training.run import main
 
 ALLOWANCE = 8 << 20

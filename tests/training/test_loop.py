@@ -14,8 +14,8 @@ from training.evaluate import evaluate, tta_logits
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, train_step
 from training.losses import sample_scores
-from training.models import build_model
-from training.precision import choose_precision
+from training.machine.precision import choose_precision
+from training.models.build import build_model
 
 CPU = torch.device("cpu")
 FP32 = choose_precision("fp32", CPU)

@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from loaders.diagnostics import describe_visits
+from loaders.augment.mixers import RICAP, Mixup, draw_mix
 from loaders.importance import ImportanceTable
-from loaders.mixers import RICAP, Mixup, draw_mix
-from loaders.policy import p_sgd
+from loaders.order.diagnostics import describe_visits
+from loaders.order.policies import p_sgd
 from loaders.types import Batch, EpochPlan, Mix
-from training import checkpoint, record
+from training import checkpoint
 from training.budget import Budget
 from training.checkpoint import State
 from training.config import Config
 from training.data import clean_share
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, update_average
-from training.precision import choose_precision
+from training.machine.precision import choose_precision
+from training.report import folder as record
 from training.run import main
 
 NUM, CLASSES = 400, 10

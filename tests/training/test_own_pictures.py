@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from convert.folder import convert_folder
-from training import coreset, record
+from training.coreset import command as coreset
+from training.report import folder as record
 from training.run import main
 
 pytestmark = pytest.mark.ffcv

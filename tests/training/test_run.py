@@ -9,8 +9,9 @@ import pytest
 import torch
 import yaml
 
-from training import checkpoint, record
+from training import checkpoint
 from training.config import FIELDS
+from training.report import folder as record
 from training.run import main
 
 METHODS = ("uniform", "p-sgd", "c-sgd")

@@ -20,7 +20,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
-from loaders.parallel import for_blocks
+from loaders.threads import for_blocks
 
 OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 block_of_work = njit(**OPTIONS)

@@ -12,8 +12,8 @@ from training.cpu import whole_factors as contexts
 from training.cpu.mirror_conv import can_convolve, mirror_conv
 from training.cpu.whole_factors import whole_factors
 from training.cpu.winograd import rows_of_line
-from training.mirror import MirrorConv2d
-from training.models import build_model
+from training.models.build import build_model
+from training.models.mirror import MirrorConv2d
 
 
 def seeded(seed=0):

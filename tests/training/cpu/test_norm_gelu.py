@@ -9,7 +9,7 @@ from torch import nn
 
 from training.cpu import norm_gelu as module
 from training.cpu.norm_gelu import can_norm, norm_gelu
-from training.mirror import side_by_side, stacked
+from training.models.mirror import side_by_side, stacked
 
 
 def make_norm(channels, is_training):

@@ -1,0 +1,82 @@
+"""The form in which JPEG pictures pass through `convert`: their streams one after the other in a scratch file.
+
+Knows offsets and sizes; must not know where the streams came from nor in which format they will be stored.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from loaders.formats.atomic import file_errors
+
+
+class Stream(NamedTuple):
+    """One picture."""
+
+    content: bytes  # a JPEG file
+    height: int  # pixels
+    width: int
+    histogram: np.ndarray  # int64 [3, 256]: pixels of each value, by channel
+
+
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """The pictures of one split; sample id i is the bytes offsets[i] to offsets[i + 1].
+
+    Attributes:
+        data: uint8 [all bytes], read-only.
+        offsets: int64 [N + 1].
+        heights, widths, labels: int64 [N].
+        histogram: int64 [3, 256], over all pictures.
+    """
+
+    data: np.ndarray
+    offsets: np.ndarray
+    heights: np.ndarray
+    widths: np.ndarray
+    labels: np.ndarray
+    histogram: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, sample: int) -> np.ndarray:
+        """The stream of one sample, a uint8 view."""
+        return self.data[self.offsets[sample] : self.offsets[sample + 1]]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all streams one after the other, as hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@contextmanager
+def spooled(path: Path, pictures: Iterable[Stream], labels: np.ndarray) -> Iterator[Streams]:
+    """Write streams to the scratch file `path` and hand them out until the block ends; then the file is gone.
+
+    Errors:
+        OSError: the disk is full or the file cannot be written.
+    """
+    sizes, heights, widths, histogram = [], [], [], np.zeros((3, 256), np.int64)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with file_errors(path, temporary), open(temporary, "wb") as file:
+            for picture in pictures:
+                file.write(picture.content)
+                sizes.append(len(picture.content))
+                heights.append(picture.height)
+                widths.append(picture.width)
+                histogram += picture.histogram
+        data = np.memmap(temporary, np.uint8, "r").view(np.ndarray)
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        yield Streams(data, offsets, np.array(heights), np.array(widths), np.asarray(labels, np.int64), histogram)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()

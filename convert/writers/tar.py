@@ -1,0 +1,101 @@
+"""Writes the pair that DALI's WebDataset reader takes: a `.tar` of samples and a text index `.idx` of byte offsets.
+
+Sample i is two members, `{i:08d}.png` (or `.jpg`) and `{i:08d}.cls` (the label in ASCII digits). A PNG is stored, not
+compressed: its bytes then depend on the pixels alone, not on the version of a compression library, and decoding is a
+copy. Owner, date and mode of every member are fixed. So two conversions give the same bytes.
+"""
+
+import struct
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from convert.writers.arrays import check_arrays
+from convert.writers.streams import Streams
+from loaders.formats.atomic import atomic_path
+
+BLOCK = 512  # tar's unit: each header is one block, each content is padded to whole ones
+INDEX_VERSION = "v1.2"
+
+
+def write_tar(
+    path: str | Path,
+    images_NHWC: np.ndarray,
+    labels_N: np.ndarray,
+    on_samples: Callable[[int], None] | None = None,
+) -> None:
+    """Write pictures and labels as a `.tar` and, beside it, its `.idx`; sample id i is row i.
+
+    Args:
+        path: the `.tar` to appear, by atomic rename; the index gets the same name with `.idx` and comes last.
+        images_NHWC: uint8 [N, H, W, 3], N >= 1.
+        labels_N: integers [N].
+        on_samples: called now and then with the number of samples written since its last call.
+
+    Errors:
+        ValueError: an array has another shape or dtype.
+        OSError: the disk is full or the file cannot be written; nothing is left behind.
+    """
+    images_NHWC, labels_N = check_arrays(images_NHWC, labels_N)
+    _write(path, "png", map(encode_png, images_NHWC), labels_N, on_samples)
+
+
+def write_jpeg_tar(path: str | Path, streams: Streams, on_samples: Callable[[int], None] | None = None) -> None:
+    """The same with JPEG streams, byte for byte: `{i:08d}.jpg` and `{i:08d}.cls`; sample id i is stream i."""
+    _write(path, "jpg", (streams[i].tobytes() for i in range(len(streams))), streams.labels, on_samples)
+
+
+def _write(
+    path: str | Path,
+    extension: str,
+    contents: Iterable[bytes],
+    labels_N: np.ndarray,
+    on_samples: Callable[[int], None] | None,
+) -> None:
+    path, lines, offset = Path(path), [f"{INDEX_VERSION} {len(labels_N)}"], 0
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        for sample, (picture, label) in enumerate(zip(contents, labels_N, strict=True)):
+            parts = []
+            for part, content in ((extension, picture), ("cls", b"%d" % label)):
+                name = f"{sample:08d}.{part}"
+                parts.append(f"{part} {offset + BLOCK} {len(content)} {name}")
+                padding = -len(content) % BLOCK
+                file.write(_header(name, len(content)) + content + bytes(padding))
+                offset += BLOCK + len(content) + padding
+            lines.append(" ".join(parts))
+            if on_samples is not None and (sample + 1) % 1000 == 0:
+                on_samples(1000)
+        file.write(bytes(2 * BLOCK))
+    if on_samples is not None:
+        on_samples(len(labels_N) % 1000)
+    with atomic_path(path.with_suffix(".idx")) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def encode_png(image_HWC: np.ndarray) -> bytes:
+    """The bytes of an 8-bit RGB PNG (RFC 2083) whose zlib stream holds stored blocks only; uint8 [H, W, 3]."""
+    height, width, _ = image_HWC.shape
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter: 0, none
+    rows[:, 1:] = image_HWC.reshape(height, -1)
+    raw = rows.tobytes()
+    stream = [b"\x78\x01"]
+    for start in range(0, len(raw), 0xFFFF):
+        block = raw[start : start + 0xFFFF]
+        last = start + len(block) == len(raw)
+        stream.append(struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF) + block)
+    stream.append(struct.pack(">I", zlib.adler32(raw)))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"".join(stream)) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _header(name: str, num_bytes: int) -> bytes:
+    member = tarfile.TarInfo(name)  # date, owner and group are 0, the mode is 0644
+    member.size = num_bytes
+    return member.tobuf(tarfile.USTAR_FORMAT)

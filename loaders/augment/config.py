@@ -1,0 +1,97 @@
+"""What happens to a picture between the file and the batch: one frozen value, and the draws that it takes from a key.
+
+The draws are pure functions of (key, global position), so every backend makes the same pixels. Backends import the slot
+numbers and the table from here; they hold no formula of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loaders.augment.mixers import RICAP, CutMix, Mixup
+from loaders.augment.randaugment import RandAugment
+from loaders.order.rng import below_array, hash_array
+
+# One slot of random bits per decision: bits = hash64(hash64(key, position), slot).
+CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(5)
+RANDAUGMENT = 16  # the first of the 48 slots of `loaders.augment.randaugment`
+RESIZED_CROP = 64  # the first of the 40 slots of `loaders.augment.crop`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Augmentation of one picture, in this order: cut a box and resize it, RandAugment, pad and crop, flip, cut out,
+    normalise, mix.
+
+    Attributes:
+        resize: side in pixels of the square that the picture becomes, so that pictures may vary in size; 0 is none.
+        random_resized_crop: the smallest and the largest share of the picture's area that the box takes, drawn at
+            random as in torchvision's RandomResizedCrop; None takes a centred square. Both need `resize`.
+        ratio: the smallest and the largest width / height of a random box.
+        center_crop: side of the centred square as a share of the shorter side of the picture.
+        randaugment: such as RandAugment(n=2, m=9): random operations before the picture is cropped; None is none.
+        crop_padding: pixels added on each side before a random crop back to the picture's size; 0 is no crop.
+        pad_mode: "zero" or "reflect" (without repeating the edge).
+        flip: mirror left to right with probability one half.
+        cutout: side in pixels of a square set to zero (before normalisation), centred at a random pixel and cut at the
+            borders (DeVries and Taylor 2017); 0 is none.
+        mixer: mix the pictures of a batch, each augmented by its own draws: Mixup, CutMix or RICAP; None does not.
+        mean, std: per channel, in units of [0, 1]; used for float outputs only: (pixel / 255 - mean) / std.
+    """
+
+    resize: int = 0
+    random_resized_crop: tuple[float, float] | None = None
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    center_crop: float = 1.0
+    randaugment: RandAugment | None = None
+    crop_padding: int = 0
+    pad_mode: str = "zero"
+    flip: bool = False
+    cutout: int = 0
+    mixer: Mixup | CutMix | RICAP | None = None
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self):
+        _check_box(self)
+        if self.crop_padding < 0 or self.cutout < 0:
+            raise ValueError(f"crop_padding and cutout are pixels >= 0, got {self.crop_padding} and {self.cutout}")
+        if not isinstance(self.randaugment, RandAugment | None):
+            raise ValueError(f"randaugment is None, or a value such as RandAugment(2, 9), got {self.randaugment!r}")
+        if not isinstance(self.mixer, Mixup | CutMix | RICAP | None):
+            raise ValueError(f"mixer is None, or a value such as Mixup(), CutMix() or RICAP(), got {self.mixer!r}")
+        if self.pad_mode not in ("zero", "reflect"):
+            raise ValueError(f"pad_mode is 'zero' or 'reflect', got {self.pad_mode!r}")
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise ValueError(f"mean and std need one value a channel and std > 0, got {self.mean} and {self.std}")
+
+
+def _check_box(augment: Augment) -> None:
+    share, ratio = augment.random_resized_crop, augment.ratio
+    if augment.resize < 0:
+        raise ValueError(f"resize is a side in pixels, or 0 for none, got {augment.resize}")
+    if share is not None and not (len(share) == 2 and 0 < share[0] <= share[1] <= 1):
+        raise ValueError(f"random_resized_crop is two shares of the area, 0 < smallest <= largest <= 1, got {share}")
+    if not (len(ratio) == 2 and 0 < ratio[0] <= ratio[1]):
+        raise ValueError(f"ratio is two values of width / height, 0 < smallest <= largest, got {ratio}")
+    if not 0 < augment.center_crop <= 1:
+        raise ValueError(f"center_crop is a share of the shorter side in (0, 1], got {augment.center_crop}")
+    if not augment.resize and (share is not None or augment.center_crop != 1):
+        raise ValueError("random_resized_crop and center_crop need the side of the result: set resize, such as 224")
+
+
+def normalisation_table(augment: Augment) -> np.ndarray:
+    """float32 [C, 256]: the normalised value of every pixel value, computed in float64 and rounded once.
+
+    Reading a table instead of computing makes every backend and every output type exact.
+    """
+    pixel = np.arange(256, dtype=np.float64) / 255
+    mean, std = np.float64(augment.mean)[:, None], np.float64(augment.std)[:, None]
+    return ((pixel - mean) / std).astype(np.float32)
+
+
+def draw(key: int, positions: np.ndarray, slot: int, n: int) -> np.ndarray:
+    """The decision `slot` of the samples at these global positions (int64 [B]): int64 [B] in 0..n-1."""
+    return below_array(hash_array(hash_array(key, positions), slot), n)

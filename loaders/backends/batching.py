@@ -1,0 +1,139 @@
+"""From a plan to the spans of its batches, their labels and ids: what every backend needs before it makes a pixel.
+
+Knows plans and data sets. Knows no backend, no thread and no device.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from loaders.augment.config import Augment
+from loaders.formats.dataset import CHANNELS, DatasetFile
+from loaders.types import EpochPlan
+
+DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a backend delivers; see `loaders.make_loader`.
+
+    Attributes:
+        batch_size: samples of a whole batch.
+        dtype: torch.uint8 (pixels), or float32, bfloat16, float16 (normalised).
+        augment: what happens to a picture.
+        drop_last: leave out a last batch that is not whole.
+        num_threads: threads of the kernels; None takes the cores that the process may use.
+        pinned: fill page-locked buffers, for copies to a device.
+    """
+
+    batch_size: int
+    dtype: torch.dtype = torch.float32
+    augment: Augment = field(default_factory=Augment)
+    drop_last: bool = False
+    num_threads: int | None = None
+    pinned: bool = False
+
+    def __post_init__(self):
+        size = self.batch_size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"batch_size is a number of samples >= 1, got {size!r}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(map(str, DTYPES))}, got {self.dtype!r}")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ValueError(f"num_threads is at least 1, or None for all cores, got {self.num_threads}")
+        if len(self.augment.mean) != CHANNELS:
+            raise ValueError(f"mean and std need {CHANNELS} values, one a channel, got {self.augment.mean}")
+
+
+class Span(NamedTuple):
+    """Positions first..last-1 of a plan."""
+
+    first: int
+    last: int
+
+
+class Columns(NamedTuple):
+    """What an epoch carries beside the pictures, in the order of the plan; a batch is a slice of it."""
+
+    labels: torch.Tensor  # int64 [K]
+    ids: torch.Tensor  # int64 [K]
+    weights: torch.Tensor | None  # float32 [K]
+
+    def slice(self, span: Span) -> dict[str, torch.Tensor | None]:
+        return {
+            name: None if column is None else column[span.first : span.last] for name, column in self._asdict().items()
+        }
+
+
+def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch: int) -> list[Span]:
+    """The batches of an epoch from `start_batch` on; a whole epoch is refused before it starts.
+
+    Raises:
+        ValueError: an id that the file does not hold, a plan without a whole batch where only whole ones are wanted, or
+            a start after the end.
+    """
+    ids, num_samples = plan.ids, dataset.num_samples
+    if len(ids) and (ids.min() < 0 or ids.max() >= num_samples):
+        bad = int(np.flatnonzero((ids < 0) | (ids >= num_samples))[0])
+        raise ValueError(
+            f"the plan's id {ids[bad]} at position {bad} is not in 0..{num_samples - 1}, the samples of {dataset.path}"
+        )
+    batch_size = settings.batch_size
+    num_batches = count_batches(len(ids), batch_size, settings.drop_last)
+    if not 0 <= start_batch <= num_batches:
+        raise ValueError(f"start_batch is {start_batch}, the plan has {num_batches} batches")
+    starts = range(start_batch * batch_size, num_batches * batch_size, batch_size)
+    return [Span(start, min(start + batch_size, len(ids))) for start in starts]
+
+
+def count_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
+    """Batches of an epoch of so many samples.
+
+    Raises:
+        ValueError: only whole batches are wanted and there is none.
+    """
+    if drop_last and num_samples < batch_size:
+        raise ValueError(
+            f"a batch of {batch_size} is larger than the plan of {num_samples} samples, and drop_last leaves nothing: "
+            "lower batch_size, or use drop_last=False"
+        )
+    return num_samples // batch_size if drop_last else -(-num_samples // batch_size)
+
+
+def columns(plan: EpochPlan, dataset: DatasetFile) -> Columns:
+    """Labels, ids and weights of the whole epoch, as fresh tensors (one gather; a few ms for a million samples)."""
+    weights = None if plan.weights is None else torch.from_numpy(plan.weights.copy())
+    return Columns(torch.from_numpy(dataset.labels[plan.ids]), torch.from_numpy(plan.ids.copy()), weights)
+
+
+def nchw(images_NHWC: torch.Tensor) -> torch.Tensor:
+    """[B, 3, H, W] in channels-last memory: a view."""
+    return images_NHWC.permute(0, 3, 1, 2)
+
+
+def delivered_shape(dataset: DatasetFile, augment: Augment, backend: str) -> tuple[int, int, int]:
+    """(H, W, 3) of every delivered picture: the square that they are resized to, or their own size.
+
+    Raises:
+        ValueError: the pictures vary in size and are not resized.
+    """
+    return (augment.resize, augment.resize, CHANNELS) if augment.resize else one_size(dataset, backend)
+
+
+def one_size(dataset: DatasetFile, backend: str) -> tuple[int, int, int]:
+    """(H, W, 3) of every picture.
+
+    Raises:
+        ValueError: the pictures vary in size.
+    """
+    shape = dataset.image_shape
+    if shape is None:
+        raise ValueError(
+            f"backend {backend!r} needs pictures of one size, those of {dataset.path} are "
+            f"{dataset.heights.min()} to {dataset.heights.max()} pixels high and "
+            f"{dataset.widths.min()} to {dataset.widths.max()} wide: set resize and random_resized_crop or center_crop"
+        )
+    return shape

@@ -1,0 +1,135 @@
+"""JPEG and PNG of a `.beton` or a `.tar` decoded by NVIDIA DALI, in our order and cut by our draws.
+
+DALI decodes and resizes, on the CPU or on a GPU. What comes after, up to the normalised batch, is the kernel that every
+backend shares, so pixels of equal decoding are equal. Raw pictures that keep their size have nothing to decode: the
+kernel reads them from the map; beside JPEG ones in the same file they are handed to DALI as PPM streams.
+
+The only file that imports `nvidia.dali`, when a loader is opened. Knows no order and no file format.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+
+from loaders.backends.batching import Settings, Span, delivered_shape
+from loaders.backends.dali_decoder import Decoder
+from loaders.backends.dali_forks import adopt
+from loaders.backends.device import DeviceFeed
+from loaders.backends.host import Feed, Pictures
+from loaders.formats.dataset import DatasetFile
+from loaders.threads import available_cores
+from loaders.types import EpochPlan
+
+AHEAD = 2  # batches that DALI holds ready or in the making
+_MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install \"rebar-loaders[dali]\""
+
+
+def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
+    """Deliver a data set whose pictures have one size or are resized to one.
+
+    Raises:
+        ImportError: DALI is not installed.
+        ValueError: pictures of several sizes.
+    """
+    _check_installed()
+    shape = delivered_shape(dataset, settings.augment, "dali")
+    if not _decodes(dataset, settings):
+
+        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
+            for span in todo:
+                yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
+
+        return Feed(dataset, shape, settings, lambda: fetch)
+    build = functools.partial(pipeline, dataset=dataset, settings=settings, device_id=None)
+    return Feed(dataset, shape, settings, lambda: Decoder(dataset, settings, shape, build).fetch)
+
+
+def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> DeviceFeed:
+    """The same with pictures that are decoded on a GPU and stay there; on the CPU, what leads to that can be tested.
+
+    Raises:
+        ImportError: DALI or Triton is not installed.
+        ValueError: as in `open_backend`.
+    """
+    _check_installed()
+    shape = delivered_shape(dataset, settings.augment, "dali")
+    build = functools.partial(pipeline, dataset=dataset, settings=settings, device_id=device.index)
+    residence = f"pictures decoded and batches made on {device}"
+    new_fetch = lambda: Decoder(dataset, settings, shape, build).fetch_on(device)  # noqa: E731
+    return DeviceFeed(dataset, shape, settings, device, new_fetch, residence)
+
+
+def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> str | None:
+    """Why the batches are to be made on the host and copied, in half a sentence; None when the device can make them."""
+    if settings.augment.randaugment is not None:
+        return "RandAugment runs on the host"
+    return (
+        None if _decodes(dataset, settings) else "raw pictures need no decoding, and backend 'fused' keeps them there"
+    )
+
+
+def _decodes(dataset: DatasetFile, settings: Settings) -> bool:
+    return dataset.kind != "raw" or settings.augment.resize > 0
+
+
+def _check_installed() -> None:
+    try:
+        import nvidia.dali  # noqa: F401
+    except ImportError as error:
+        raise ImportError(_MISSING.format(reason=error)) from error
+
+
+def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_id: int | None):
+    """A pipeline that is ready to run: see `graph`. `device_id` None is the CPU."""
+    from nvidia.dali import Pipeline
+
+    made = adopt(
+        Pipeline(
+            batch_size=settings.batch_size,
+            num_threads=settings.num_threads or available_cores(),
+            device_id=device_id,
+            prefetch_queue_depth=AHEAD,
+        )
+    )
+    with made:
+        made.set_outputs(graph(source, dataset.kind == "raw", settings.augment.resize, device_id is not None))
+    made.build()
+    return made
+
+
+def graph(source: Callable, raw: bool, side: int, on_gpu: bool):
+    """source -> (decode the box | cut the box out) -> resize -> uint8 [B, H, W, 3], on the GPU from the decoder on.
+
+    Args:
+        source: gives pictures and, where `side` is not 0, the top left corners and the sizes of their boxes.
+        raw: the pictures are pixels, not streams.
+        side: of the result, in pixels; 0 keeps the size.
+        on_gpu: decode and resize on the GPU. What cannot be decoded there (PNG, PPM) is decoded on the CPU and copied.
+    """
+    from nvidia.dali import fn, types
+
+    inputs = fn.external_source(
+        source,
+        num_outputs=3 if side else 1,
+        batch=True,
+        batch_info=True,
+        no_copy=True,
+        dtype=[types.UINT8, *([types.INT32] * 2 if side else [])],
+        ndim=[3 if raw else 1, *([1] * 2 if side else [])],
+        layout=["HWC" if raw else "", *([""] * 2 if side else [])],
+    )
+    options = {
+        "device": "mixed" if on_gpu else "cpu",
+        "output_type": types.RGB,
+        "jpeg_fancy_upsampling": True,
+        "adjust_orientation": False,  # no other backend looks at EXIF
+    }
+    if not side:
+        return fn.decoders.image(*inputs, **options)
+    if raw:
+        images = fn.slice(*inputs, axis_names="HW")
+        images = images.gpu() if on_gpu else images
+    else:
+        images = fn.decoders.image_slice(*inputs, axis_names="HW", **options)
+    return fn.resize(images, size=[side, side], interp_type=types.INTERP_LINEAR, antialias=True)

@@ -1,0 +1,156 @@
+"""Run a pipeline of DALI in our order, one epoch after the other, whatever becomes of an epoch.
+
+The pipeline's external source asks for batch i of the epoch; what it gets follows from i and the plan: views of the
+file's map (DALI reads them in place) and the boxes of `loaders.augment.crop`. DALI's own random numbers are not used.
+Knows how a pipeline is run. Knows neither what it does with a picture nor where, and does not import DALI.
+"""
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from loaders.augment.crop import boxes
+from loaders.backends import device as device_feed
+from loaders.backends import host as feed
+from loaders.backends.batching import Settings, Span
+from loaders.backends.dali_forks import check_process
+from loaders.backends.reference import decode
+from loaders.formats.dataset import DatasetFile
+from loaders.formats.image_header import find_other_sizes
+from loaders.types import EpochPlan
+
+
+class Decoder:
+    """One pipeline, built when first needed and used for one epoch after the other.
+
+    Args:
+        dataset: the open file.
+        settings: how to deliver.
+        shape: (H, W, 3) of the decoded (and resized) pictures.
+        build: makes a pipeline from its external source; its one output is uint8 [B, H, W, 3].
+    """
+
+    def __init__(
+        self, dataset: DatasetFile, settings: Settings, shape: tuple[int, int, int], build: Callable[[Callable], object]
+    ):
+        self.dataset, self.settings, self._build = dataset, settings, build
+        self._pipeline = None
+        self._plan, self._todo = None, []
+        self._offsets = np.arange(settings.batch_size) * (shape[0] * shape[1] * shape[2])
+        self._rows = np.arange(settings.batch_size)
+        self._other_size = np.empty(settings.batch_size, np.bool_)
+        self._offsets.flags.writeable = self._rows.flags.writeable = False
+
+    def fetch(self, plan: EpochPlan, todo: list[Span]) -> Iterator[feed.Pictures]:
+        """The decoded pictures of each span, on the host; see `loaders.backends.host`."""
+        with contextlib.closing(self._outputs(plan, todo, lambda: None)) as outputs:
+            for span, decoded in zip(todo, outputs, strict=True):
+                pixels = np.asarray(decoded.as_tensor()).reshape(-1)
+                pixels.flags.writeable = False
+                yield pixels, self._offsets, self._rows[: span.last - span.first]
+                del decoded, pixels
+
+    def fetch_on(self, device: torch.device) -> device_feed.Fetch:
+        """The same on a device, where DALI has put them: see `loaders.backends.device`. Nothing is copied."""
+        starts = torch.from_numpy(self._offsets.copy()).to(device)
+
+        def stream():
+            return torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[device_feed.Pictures]:
+            with contextlib.closing(self._outputs(plan, todo, stream)) as outputs:
+                for span, decoded in zip(todo, outputs, strict=True):
+                    yield torch.from_dlpack(decoded.as_tensor()).view(-1), starts[: span.last - span.first]
+                    del decoded
+
+        return fetch
+
+    def _outputs(self, plan: EpochPlan, todo: list[Span], stream: Callable) -> Iterator:
+        """The pipeline's output for each span, ordered before what comes next on `stream()`, or finished when None."""
+        pipeline = self._ready()
+        self._plan, self._todo = plan, todo
+        try:
+            for span in todo:
+                self._check_sizes(plan.ids[span.first : span.last])
+                pipeline.schedule_run()
+                (decoded,) = pipeline.share_outputs(cuda_stream=stream())
+                yield decoded
+                del decoded
+                pipeline.release_outputs()
+        except RuntimeError as error:
+            self._pipeline = None  # DALI's are of no use after an error
+            self._name_culprit()
+            raise RuntimeError(f"DALI could not decode pictures of {self.dataset.path}: {error}") from error
+        finally:
+            self._plan, self._todo = None, []  # what is in the making goes on; the next epoch waits for it
+
+    def _source(self, batch) -> tuple:
+        """The input of batch number `batch.iteration`: streams or raw pictures, and the boxes where there are any."""
+        if batch.iteration >= len(self._todo):
+            raise StopIteration
+        dataset, augment = self.dataset, self.settings.augment
+        span = self._todo[batch.iteration]
+        ids = self._plan.ids[span.first : span.last]
+        heights, widths = dataset.heights[ids], dataset.widths[ids]
+        pictures = [dataset.bytes(sample) for sample in ids]
+        if dataset.kind == "raw":
+            pictures = [p.reshape(h, w, 3) for p, h, w in zip(pictures, heights, widths, strict=True)]
+        elif dataset.kind == "mixed":
+            for i in np.flatnonzero(~dataset.is_jpeg[ids]):
+                pictures[i] = _as_ppm(pictures[i], heights[i], widths[i])
+        if not augment.resize:
+            return (pictures,)
+        box = boxes(augment, self._plan.key, self._plan.positions[span.first : span.last], heights, widths)
+        box = box.astype(np.int32)
+        return pictures, box[:, :2].copy(), box[:, 2:].copy()
+
+    def _ready(self):
+        """The pipeline of this process, before its first batch.
+
+        Raises:
+            RuntimeError: this process was forked off one that had decoded with DALI.
+        """
+        check_process()
+        if self._pipeline is not None:
+            self._rewind()
+        if self._pipeline is None:
+            # A weak reference makes no circle: the pipeline's threads end with the loader.
+            source = weakref.WeakMethod(self._source)
+            self._pipeline = self._build(lambda batch: source()(batch))
+        return self._pipeline
+
+    def _rewind(self) -> None:
+        """Take what the last epoch left in the making, so that the next one begins with its own first batch."""
+        pipeline = self._pipeline
+        pipeline.release_outputs()
+        try:
+            while True:
+                pipeline.schedule_run()
+                pipeline.share_outputs()
+                pipeline.release_outputs()
+        except StopIteration:
+            pipeline.reset()
+        except RuntimeError:
+            self._pipeline = None  # a batch that nobody asked for could not be decoded
+
+    def _check_sizes(self, ids: np.ndarray) -> None:
+        """DALI goes by the header of a JPEG, boxes and kernels by its record: raise the ValueError where they part."""
+        stored = self.dataset
+        fields = stored.data, stored.offsets, stored.sizes, stored.heights, stored.widths, stored.is_jpeg
+        find_other_sizes(*fields, ids, self._other_size)
+        for i in np.flatnonzero(self._other_size[: len(ids)]):
+            decode(stored, ids[i])
+
+    def _name_culprit(self) -> None:
+        """Raise the ValueError of the first picture of the epoch that the strict decoder cannot read either."""
+        for span in self._todo:
+            for sample in self._plan.ids[span.first : span.last]:
+                decode(self.dataset, sample)
+
+
+def _as_ppm(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Raw pixels as a stream of their own, that DALI may decode beside JPEG streams."""
+    return np.concatenate((np.frombuffer(b"P6 %d %d 255\n" % (width, height), np.uint8), pixels))

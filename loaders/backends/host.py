@@ -1,0 +1,110 @@
+"""Deliver an epoch from host memory: fetch the bytes, paint them into a buffer, ahead of the consumer.
+
+Small pictures are painted one whole batch per thread, the threads taking batches in turn: handing a part of a batch to
+a sleeping thread costs about as much as painting it. The backends on the CPU differ in how they fetch.
+Knows no file format and no device.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from loaders.backends.batching import Columns, Settings, Span, columns, spans
+from loaders.backends.buffers import Slots
+from loaders.backends.painter import Painter
+from loaders.backends.prefetch import prefetch
+from loaders.backends.randaugment import randaugmenting
+from loaders.backends.transfer import IN_FLIGHT
+from loaders.formats.dataset import DatasetFile
+from loaders.threads import available_cores
+from loaders.types import Batch, EpochPlan
+
+AHEAD = 2  # batches ready or in the making, per thread
+SLOTS = AHEAD + 2  # and two with a consumer that has just asked for the next
+
+# (plan, spans) -> for each span data uint8, offsets int64, rows int64 [B]: picture i begins at data[offsets[rows[i]]].
+Pictures = tuple[np.ndarray, np.ndarray, np.ndarray]
+Fetch = Callable[[EpochPlan, list[Span]], Iterator[Pictures]]
+
+
+class Feed:
+    """A backend on the CPU.
+
+    Args:
+        dataset: the open file.
+        shape: (H, W, 3) of its pictures.
+        settings: how to deliver.
+        new_fetch: makes the generator function that fetches the pictures of an epoch. What it yields stays valid until
+            it is asked for the next; it is closed when the epoch ends early. Epochs that run at once get functions of
+            their own, the next epoch gets one again.
+        batch_per_thread: paint as many batches at once as there are threads; otherwise one thread fills ahead and all
+            work on its batch, which suits a fetch that takes long.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetFile,
+        shape: tuple[int, int, int],
+        settings: Settings,
+        new_fetch: Callable[[], Fetch],
+        batch_per_thread: bool = False,
+    ):
+        self.fillers = 1
+        if batch_per_thread:
+            self.fillers = settings.num_threads or available_cores()
+            settings = dataclasses.replace(settings, num_threads=1)
+        self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
+        if settings.augment.randaugment is not None:
+            self.new_fetch = randaugmenting(new_fetch, shape, settings)
+        self.painter = Painter(shape, settings.dtype, settings.augment, settings.num_threads)
+        self._idle: list[tuple[Slots, Fetch]] = []  # of epochs that ended, for the next one
+
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of a plan, from `start_batch` on. Dropping the iterator stops its threads.
+
+        Raises:
+            ValueError: at once, when the plan does not fit the data set.
+        """
+        todo = spans(plan, self.dataset, self.settings, start_batch)
+        beside, fillers = columns(plan, self.dataset), min(self.fillers, max(1, len(todo)))
+        parts = [
+            prefetch(functools.partial(self._batches, plan, todo[i::fillers], beside), AHEAD) for i in range(fillers)
+        ]
+        return parts[0] if fillers == 1 else _in_turn(parts)
+
+    def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Iterator[Batch]:
+        workspace = self._idle.pop() if self._idle else self._new_workspace()
+        slots, fetch = workspace
+        fetched = fetch(plan, todo)
+        try:
+            for span, (data, offsets, rows) in zip(todo, fetched, strict=True):
+                out = slots.free()
+                mix = self.painter.paint(plan, span, data, offsets, rows, out)
+                yield Batch(slots.tensor(out, len(rows)), **beside.slice(span), mix=mix)
+                del out
+        finally:
+            fetched.close()
+            self._idle.append(workspace)
+
+    def _new_workspace(self) -> tuple[Slots, Fetch]:
+        settings = self.settings
+        count = SLOTS + (IN_FLIGHT if settings.pinned else 0)
+        slots = Slots(count, (settings.batch_size, *self.shape), settings.dtype, settings.pinned)
+        return slots, self.new_fetch()
+
+
+def _in_turn(parts: list[Iterator[Batch]]) -> Iterator[Batch]:
+    """One item of each part in turn, until the first of them ends; closes all."""
+    try:
+        for part in itertools.cycle(parts):
+            batch = next(part, None)
+            if batch is None:
+                return
+            yield batch
+            del batch
+    finally:
+        for part in parts:
+            part.close()

@@ -1,0 +1,127 @@
+"""The oracle: what every backend must deliver, written one picture and one step at a time in NumPy.
+
+Slow on purpose. It shares the draws and the normalisation table with the other backends, and no pixel code.
+"""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+
+from loaders.augment.config import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, Augment, draw, normalisation_table
+from loaders.augment.crop import boxes
+from loaders.augment.mixers import ONE, MixGeometry, draw_mix
+from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans
+from loaders.backends.randaugment_pillow import randaugmented
+from loaders.formats.dataset import DatasetFile
+from loaders.types import Batch, EpochPlan, Mix
+
+
+class Reference:
+    """Delivers a data set without a thread, a buffer or a trick."""
+
+    def __init__(self, dataset: DatasetFile, settings: Settings):
+        delivered_shape(dataset, settings.augment, "reference")
+        self.dataset, self.settings = dataset, settings
+
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of a plan, from `start_batch` on."""
+        todo = spans(plan, self.dataset, self.settings, start_batch)
+        return self._batches(plan, todo)
+
+    def _batches(self, plan: EpochPlan, todo: list[Span]) -> Iterator[Batch]:
+        augment, dtype = self.settings.augment, self.settings.dtype
+        beside = columns(plan, self.dataset)
+        for span in todo:
+            samples = zip(plan.ids[span.first : span.last], plan.positions[span.first : span.last], strict=True)
+            pixels = [augmented(decode(self.dataset, i), augment, plan.key, position) for i, position in samples]
+            images, mix = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels]), None
+            if augment.mixer is not None:
+                first = plan.rank + plan.world_size * span.first
+                geometry = draw_mix(augment.mixer, plan.key, first, *images.shape[:3])
+                images, mix = mixed(images, geometry), Mix(*map(torch.from_numpy, geometry[:2]))
+            yield Batch(nchw(torch.from_numpy(images)).to(dtype), **beside.slice(span), mix=mix)
+
+
+def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
+    """Deliver any data set whose pictures have one size, or are resized to one."""
+    return Reference(dataset, settings)
+
+
+def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
+    """One picture as it was stored: uint8 [H, W, 3]."""
+    stored, shape = dataset.bytes(sample), (dataset.heights[sample], dataset.widths[sample], 3)
+    if dataset.kind != "png" and not dataset.is_jpeg[sample]:
+        return stored.reshape(shape)
+    height, width, _ = shape
+    kind = "JPEG" if dataset.is_jpeg[sample] else "PNG"
+    try:
+        picture = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG", "PNG"])
+        if picture.size != (width, height):
+            raise OSError(f"it is {picture.size[1]} x {picture.size[0]} pixels, its record says {height} x {width}")
+        return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from error
+
+
+def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
+    """Cut and resize, RandAugment, crop, flip, cut out: uint8 [H, W, 3] from the draws of one global position."""
+    if augment.resize:
+        image_HWC = resized(image_HWC, augment, key, position)
+    if augment.randaugment is not None:
+        image_HWC = randaugmented(image_HWC, augment, key, position)
+
+    def drawn(slot: int, n: int) -> int:
+        return int(draw(key, np.array([position]), slot, n)[0])
+
+    height, width, _ = image_HWC.shape
+    p = augment.crop_padding
+    if p:
+        mode = "constant" if augment.pad_mode == "zero" else "reflect"
+        padded = np.pad(image_HWC, ((p, p), (p, p), (0, 0)), mode=mode)
+        y, x = drawn(CROP_Y, 2 * p + 1), drawn(CROP_X, 2 * p + 1)
+        image_HWC = padded[y : y + height, x : x + width]
+    if augment.flip and drawn(FLIP, 2):
+        image_HWC = image_HWC[:, ::-1]
+    if augment.cutout:
+        y, x = drawn(CUTOUT_Y, height) - augment.cutout // 2, drawn(CUTOUT_X, width) - augment.cutout // 2
+        image_HWC = image_HWC.copy()
+        image_HWC[max(y, 0) : max(y + augment.cutout, 0), max(x, 0) : max(x + augment.cutout, 0)] = 0
+    return image_HWC
+
+
+def resized(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
+    """The box of `loaders.augment.crop` as uint8 [resize, resize, 3], through Pillow's BILINEAR.
+
+    That filter is a triangle, widened by the ratio where the picture shrinks (so it does not alias); pixels outside the
+    box are not looked at.
+    """
+    height, width, _ = image_HWC.shape
+    sizes = np.array([height]), np.array([width])
+    top, left, height, width = boxes(augment, key, np.array([position]), *sizes)[0]
+    box = Image.fromarray(image_HWC[top : top + height, left : left + width])
+    return np.asarray(box.resize((augment.resize, augment.resize), Image.Resampling.BILINEAR))
+
+
+def normalised(image_HWC: np.ndarray, augment: Augment) -> np.ndarray:
+    """float32 [H, W, 3]: (pixel / 255 - mean) / std, through the table."""
+    table = normalisation_table(augment)
+    return np.stack([table[c][image_HWC[..., c]] for c in range(3)], axis=-1)
+
+
+def mixed(images_BHWC: np.ndarray, geometry: MixGeometry) -> np.ndarray:
+    """Mix augmented pictures, uint8 or float32 [B, H, W, 3]; blended bytes are rounded half up."""
+    partners, boxes, blend = geometry.partners, geometry.boxes, geometry.blend
+    if blend >= 0:
+        first, second = images_BHWC[partners[:, 0]], images_BHWC[partners[:, 1]]
+        if images_BHWC.dtype == np.uint8:
+            total = blend * first.astype(np.int64) + (ONE - blend) * second.astype(np.int64)
+            return ((total + ONE // 2) // ONE).astype(np.uint8)
+        return np.float32(blend / ONE) * first + np.float32(1 - blend / ONE) * second
+    out = np.empty_like(images_BHWC)
+    for k, (top, left, height, width, from_top, from_left) in enumerate(boxes):
+        patches = images_BHWC[partners[:, k], from_top : from_top + height, from_left : from_left + width]
+        out[:, top : top + height, left : left + width] = patches
+    return out

@@ -1,0 +1,77 @@
+"""The pictures of a data set in a device's memory: whether they fit, and the one copy that all loaders of a file share.
+
+Knows the file's bytes and the device's memory. Knows no order, no picture and no kernel.
+"""
+
+import os
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+
+from loaders.formats.dataset import DatasetFile
+
+_CHUNK = 1 << 26  # bytes on their way at once
+
+# (path, time and size of the file, device) -> bytes that some loader holds; training, its last epochs without mixing
+# and its statistics read one file.
+_held: WeakValueDictionary[tuple, torch.Tensor] = WeakValueDictionary()
+
+
+class Resident(NamedTuple):
+    """Pictures on a device.
+
+    Attributes:
+        data: uint8 [num_bytes], on the device.
+        offsets: int64 [N], on the host: the first byte of each picture in `data`.
+    """
+
+    data: torch.Tensor
+    offsets: np.ndarray
+
+
+def num_bytes(dataset: DatasetFile) -> int:
+    """From the first picture's first byte to the last one's end; what lies between is kept."""
+    first, last = _range(dataset)
+    return last - first
+
+
+def too_large(dataset: DatasetFile, device: torch.device) -> str | None:
+    """Why the pictures should not lie in the device's memory: they need more than half of what is free; or None."""
+    if device.type != "cuda" or _identity(dataset, device) in _held:
+        return None
+    size, (free, _) = num_bytes(dataset), torch.cuda.mem_get_info(device)
+    if size <= free // 2:
+        return None
+    return f"the pictures' {size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} GB that are free on {device}"
+
+
+def resident(dataset: DatasetFile, device: torch.device) -> Resident:
+    """The pictures on the device, copied unless a loader of this process has them there."""
+    first, last = _range(dataset)
+    identity = _identity(dataset, device)
+    data = _held.get(identity)
+    if data is None:
+        data = _held[identity] = _copied(dataset.data[first:last], device)
+    return Resident(data, dataset.offsets - first)
+
+
+def _range(dataset: DatasetFile) -> tuple[int, int]:
+    return int(dataset.offsets.min()), int((dataset.offsets + dataset.sizes).max())
+
+
+def _identity(dataset: DatasetFile, device: torch.device) -> tuple:
+    status = os.stat(dataset.path)
+    return os.path.realpath(dataset.path), status.st_mtime_ns, status.st_size, device
+
+
+def _copied(source: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Through one page-locked buffer: the file's own memory is neither writable nor page-locked."""
+    data = torch.empty(len(source), dtype=torch.uint8, device=device)
+    buffer = torch.empty(min(_CHUNK, len(source)), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    for start in range(0, len(source), _CHUNK):
+        part = buffer[: len(source) - start]
+        np.copyto(part.numpy(), source[start : start + _CHUNK])
+        data[start : start + _CHUNK].copy_(part)
+    return data

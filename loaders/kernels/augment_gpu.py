@@ -1,0 +1,161 @@
+"""The compiled GPU kernel: gather, crop, flip, cut out, mix, normalise, one launch a batch.
+
+The same draws and the same bytes as `loaders.kernels.augment_cpu` and `loaders.kernels.mix_cpu`: each value of the
+batch finds the byte of the file that it shows. Knows draws and memory; knows no plan. The
+only module that imports Triton, and imported only
+when a batch is to be made on a device. Under TRITON_INTERPRET=1, set before this import, it runs on the CPU.
+"""
+
+import triton
+import triton.language as tl
+
+from loaders.augment import config as augment
+from loaders.order import rng
+
+BLOCK = 1024  # values a program
+EXACT = {"enable_fp_fusion": False}  # products and sums are rounded one by one, as on the CPU
+
+_M1, _M2 = tl.constexpr(int(rng.M1)), tl.constexpr(int(rng.M2))
+
+
+def _step(slot: int) -> tl.constexpr:
+    """What `rng.hash64` adds to the key for a slot."""
+    return tl.constexpr((slot + 1) * int(rng.GOLDEN) & rng.MASK)
+
+
+_CROP_Y, _CROP_X, _FLIP = _step(augment.CROP_Y), _step(augment.CROP_X), _step(augment.FLIP)
+_CUTOUT_Y, _CUTOUT_X = _step(augment.CUTOUT_Y), _step(augment.CUTOUT_X)
+
+
+@triton.jit
+def _drawn(bits, STEP: tl.constexpr, n: tl.constexpr):
+    """`below(hash64(bits, slot), n)` of `loaders.order.rng`: bits uint64, result int32 in 0..n-1."""
+    z = bits + STEP
+    z = (z ^ (z >> 30)) * _M1
+    z = (z ^ (z >> 27)) * _M2
+    z = z ^ (z >> 31)
+    return (((z >> 32) * n) >> 32).to(tl.int32)
+
+
+@triton.jit
+def _mirror(i, n: tl.constexpr):
+    i = tl.where(i < 0, -i, i)
+    return tl.where(i >= n, 2 * (n - 1) - i, i)
+
+
+@triton.jit
+def _shown(
+    data,
+    starts,
+    bits,
+    j,
+    y,
+    x,
+    c,
+    wanted,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PADDING: tl.constexpr,
+    REFLECT: tl.constexpr,
+    FLIP: tl.constexpr,
+    CUTOUT: tl.constexpr,
+):
+    """The bytes at rows y, columns x, channels c of the augmented picture j of the batch; zero where not `wanted`."""
+    drawn = tl.load(bits + j).to(tl.uint64)
+    row, column, seen = y, x, wanted
+    if FLIP:
+        column = tl.where(_drawn(drawn, _FLIP, 2) == 1, WIDTH - 1 - x, x)
+    if PADDING:
+        row = row + (_drawn(drawn, _CROP_Y, 2 * PADDING + 1) - PADDING)
+        column = column + (_drawn(drawn, _CROP_X, 2 * PADDING + 1) - PADDING)
+        if REFLECT:
+            row, column = _mirror(row, HEIGHT), _mirror(column, WIDTH)
+        else:
+            seen = seen & (row >= 0) & (row < HEIGHT) & (column >= 0) & (column < WIDTH)
+    if CUTOUT:
+        top = _drawn(drawn, _CUTOUT_Y, HEIGHT) - CUTOUT // 2
+        left = _drawn(drawn, _CUTOUT_X, WIDTH) - CUTOUT // 2
+        seen = seen & ((y < top) | (y >= top + CUTOUT) | (x < left) | (x >= left + CUTOUT))
+    return tl.load(data + tl.load(starts + j) + ((row * WIDTH + column) * 3 + c), mask=seen, other=0)
+
+
+@triton.jit
+def _to_bfloat16(value):
+    """Bit patterns of float32 values rounded to bfloat16, ties to even, as `simd.rounded_to` does it: int16."""
+    word = value.to(tl.int32, bitcast=True)
+    return ((word + 0x7FFF + ((word >> 16) & 1)) >> 16).to(tl.int16)
+
+
+@triton.jit(do_not_specialize_on_alignment=["starts", "bits", "partners", "boxes", "shares"])
+def paint(
+    out,
+    data,
+    starts,
+    bits,
+    table,
+    partners,
+    boxes,
+    shares,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PADDING: tl.constexpr,
+    REFLECT: tl.constexpr,
+    FLIP: tl.constexpr,
+    CUTOUT: tl.constexpr,
+    PARTNERS: tl.constexpr,
+    DTYPE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Values BLOCK * program_id(1).. of picture program_id(0) of a batch.
+
+    Args:
+        out: [B, H, W, 3]: uint8, float32, or int16, the bit patterns of 16-bit floats.
+        data: uint8, pixels of all pictures.
+        starts: int64 [B], the first byte of each picture.
+        bits: int64 [B], the random bits of each position, hash64(key, position).
+        table: [3, 256], the value of each byte, of the type of `out`; float32 where `shares` are given. None for uint8.
+        partners: int64 [B, PARTNERS] of a mixed batch.
+        boxes: int32 [PARTNERS, 6], see `mixers.MixGeometry`; None where pictures are blended.
+        shares: float32 [2], whole numbers of 2^-16, of a blend; None where pictures are put together from boxes.
+        DTYPE: "uint8", "float32", "bfloat16" or "float16".
+    """
+    i = tl.program_id(0)
+    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < HEIGHT * WIDTH * 3
+    c, pixel = place % 3, place // 3
+    y, x = pixel // WIDTH, pixel % WIDTH
+    if boxes is not None:
+        byte = tl.full([BLOCK], 0, tl.uint8)
+        for k in tl.static_range(PARTNERS):
+            box = boxes + 6 * k
+            down, right = y - tl.load(box), x - tl.load(box + 1)
+            here = inside & (down >= 0) & (down < tl.load(box + 2)) & (right >= 0) & (right < tl.load(box + 3))
+            down, right = down + tl.load(box + 4), right + tl.load(box + 5)
+            j = tl.load(partners + i * PARTNERS + k)
+            patch = _shown(data, starts, bits, j, down, right, c, here, HEIGHT, WIDTH, PADDING, REFLECT, FLIP, CUTOUT)
+            byte = tl.where(here, patch, byte)
+    else:
+        byte = _shown(data, starts, bits, i, y, x, c, inside, HEIGHT, WIDTH, PADDING, REFLECT, FLIP, CUTOUT)
+    value = byte
+    if table is not None:
+        value = tl.load(table + (c * 256 + byte))
+    if shares is not None:
+        j = tl.load(partners + i * 2 + 1)
+        byte = _shown(data, starts, bits, j, y, x, c, inside, HEIGHT, WIDTH, PADDING, REFLECT, FLIP, CUTOUT)
+        share, rest = tl.load(shares), tl.load(shares + 1)
+        if DTYPE == "uint8":
+            apart = value.to(tl.int32) - byte.to(tl.int32)
+            value = (byte.to(tl.int32) + ((apart * (share * 65536).to(tl.int32) + 32768) >> 16)).to(tl.uint8)
+        else:
+            value = share * value + rest * tl.load(table + (c * 256 + byte))
+            if DTYPE == "bfloat16":
+                value = _to_bfloat16(value)
+            if DTYPE == "float16":
+                value = value.to(tl.float16).to(tl.int16, bitcast=True)
+    tl.store(out + i.to(tl.int64) * (HEIGHT * WIDTH * 3) + place, value, mask=inside)
+
+
+def launch(out, *arrays, height: int, width: int, **options) -> None:
+    """Queue `paint` for a whole batch on the current stream."""
+    grid = (len(out), triton.cdiv(height * width * 3, BLOCK))
+    paint[grid](out, *arrays, HEIGHT=height, WIDTH=width, BLOCK=BLOCK, **EXACT, **options)

@@ -1,0 +1,186 @@
+"""Choose a backend and put a loader together. The only place that knows all backends by name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import torch
+
+from loaders.augment.config import Augment
+from loaders.backends.batching import Settings, count_batches
+from loaders.backends.transfer import OnDevice
+from loaders.formats.dataset import DatasetFile, open_dataset
+from loaders.importance import ImportanceTable, place_among_ranks
+from loaders.order.scheduler import IndexScheduler
+from loaders.types import Batch, EpochPlan
+
+# Name -> module, imported when asked for; `open_backend(dataset, settings)` gives what has `epoch(plan, start_batch)`.
+BACKENDS = {
+    "fused": "loaders.backends.fused",
+    "ffcv": "loaders.backends.ffcv",
+    "dali": "loaders.backends.dali",
+    "reference": "loaders.backends.reference",
+}
+# Those that can make batches on a GPU: `obstacle` tells why not to, `open_on_device` does it.
+ON_DEVICE = {"fused": "loaders.backends.fused_gpu", "dali": "loaders.backends.dali"}
+
+
+class Loader:
+    """Batches of one data set. Built by `make_loader`.
+
+    Attributes:
+        dataset: the open file.
+        settings: how it is delivered.
+        backend: the name of what delivers it; "auto" is resolved.
+        residence: where the batches are made, and why there: half a sentence for people.
+        scheduler: draws the plans of `for batch in loader`.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetFile,
+        settings: Settings,
+        backend,
+        scheduler: IndexScheduler,
+        table: ImportanceTable | None,
+        name: str,
+        residence: str,
+    ):
+        self.dataset, self.settings, self.scheduler = dataset, settings, scheduler
+        self.backend, self.residence, self._backend, self._table = name, residence, backend, table
+        self._next_epoch = 0
+
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+        """Deliver a plan: any ids of the data set in any order, repeats included.
+
+        Args:
+            plan: the order; a plan of another length may follow in the next epoch.
+            start_batch: batches to leave out, for a run that resumes; the others are as in a whole epoch.
+
+        Returns:
+            An iterator; dropping it or leaving the loop frees its thread and buffers. Errors of any stage come from it.
+
+        Raises:
+            ValueError: at once, when the plan does not fit the data set.
+        """
+        return self._backend.epoch(plan, start_batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draw the next plan (from the table's snapshot where there is one) and deliver it.
+
+        In a process group, ranks that merge a table share the plan: each is given its shard. Without a table each is
+        given the whole.
+        """
+        scores = None if self._table is None else self._table.snapshot()
+        plan = self.scheduler.plan(self._next_epoch, scores)
+        self._next_epoch += 1
+        rank, ranks = self._place()
+        return self.epoch(plan if ranks == 1 else plan.shard(rank, ranks))
+
+    def __len__(self) -> int:
+        """Batches of `for batch in loader`; right before the first epoch too."""
+        _, ranks = self._place()
+        return count_batches(len(self.scheduler) // ranks, self.settings.batch_size, self.settings.drop_last)
+
+    def _place(self) -> tuple[int, int]:
+        return (0, 1) if self._table is None else place_among_ranks()
+
+
+def make_loader(
+    path: str | os.PathLike,
+    batch_size: int,
+    *,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    augment: Augment = Augment(),  # noqa: B008 (frozen)
+    scheduler: IndexScheduler | None = None,
+    table: ImportanceTable | None = None,
+    drop_last: bool = False,
+    num_threads: int | None = None,
+) -> Loader:
+    """Open a data set for training or evaluation.
+
+    Args:
+        path: a `.beton`, or a `.tar` with its `.idx`.
+        batch_size: samples a batch.
+        backend: "auto", or one of `BACKENDS`; see `choose_backend`.
+        device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the pictures in the GPU's memory, where
+            they take at most half of what is free, and makes the batches there; "dali" decodes there and makes the
+            batches there. The loader's `residence` tells.
+        dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
+        augment: what happens to a picture.
+        scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
+        table: the scores that the scheduler follows; in a process group also: each rank is given its part of a plan.
+        drop_last: leave out a last batch that is not whole.
+        num_threads: threads of the kernels; None takes the cores that the process may use. Pixels do not depend on it.
+
+    Raises:
+        ValueError: an argument that is not allowed, or a file that is not whole.
+        FileNotFoundError: no such file.
+        ImportError: the backend's library is not installed.
+    """
+    device = _device(device)
+    settings = Settings(batch_size, dtype, augment, drop_last, num_threads, pinned=device.type == "cuda")
+    if backend != "auto" and backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
+    dataset = open_dataset(path)
+    if scheduler is None:
+        scheduler = IndexScheduler(dataset.num_samples)
+    if scheduler.num_samples != dataset.num_samples:
+        raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
+    if backend == "auto":
+        backend = choose_backend(dataset, augment, device.type)
+    engine, residence = open_engine(backend, dataset, settings, device)
+    return Loader(dataset, settings, engine, scheduler, table, backend, residence)
+
+
+def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[object, str]:
+    """What delivers, and where it does so: see `Loader.residence`."""
+    reason = f"backend {backend!r} works there"
+    if device.type == "cuda" and backend in ON_DEVICE:
+        module = importlib.import_module(ON_DEVICE[backend])
+        reason = module.obstacle(dataset, settings, device)
+        if reason is None:
+            engine = module.open_on_device(dataset, settings, device)
+            return engine, engine.residence
+    engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
+    if device.type == "cpu":
+        return engine, "batches made on the host"
+    return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}"
+
+
+def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
+    """What "auto" means.
+
+    Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
+    on a CPU, or "dali" where FFCV is not installed. Pictures that are resized, and JPEG beside raw pictures: as JPEG.
+    """
+    if dataset.kind == "raw" and not augment.resize:
+        return "fused"
+    if dataset.kind == "png":
+        return "dali"
+    return "dali" if is_installed("nvidia.dali") and (device_type == "cuda" or not is_installed("ffcv")) else "ffcv"
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package can be found; it is not imported."""
+    package, _, _ = name.rpartition(".")
+    return (not package or is_installed(package)) and importlib.util.find_spec(name) is not None
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}: use 'cpu' or 'cuda'") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {str(device)!r} is not supported: use 'cpu' or 'cuda'")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch sees no CUDA device: use device='cpu'")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device

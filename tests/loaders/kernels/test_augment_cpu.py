@@ -1,0 +1,19 @@
+"""The compiled kernels write inside of their pictures only, however small these are."""
+
+import numpy as np
+import pytest
+
+from loaders.kernels.augment_cpu import Recipe, pixels
+
+
+@pytest.mark.parametrize("reflect", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (2, 2), (3, 5), (1, 1), (5, 6), (8, 2)])
+def test_nothing_is_written_behind_a_picture(height, width, reflect):
+    size, guard = height * width * 3, 64
+    data = np.arange(1, size + 1, dtype=np.uint8)
+    zero = np.zeros(1, np.int64)
+    for key in range(200):
+        memory = np.full(size + guard, 255, np.uint8)
+        recipe = Recipe(np.uint64(key), 0, 1, 1 if min(height, width) > 1 or not reflect else 0, reflect, True, 0)
+        pixels(0, 1, data, zero, zero, memory[:size].reshape(1, height, width, 3), recipe)
+        assert (memory[size:] == 255).all()

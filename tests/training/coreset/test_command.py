@@ -1,0 +1,144 @@
+"""`python -m training.coreset` end to end, and runs on what it chose."""
+
+import json
+
+import numpy as np
+import pytest
+
+from loaders.formats.dataset import open_dataset
+from training.coreset.command import main
+from training.coreset.file import read_coreset
+from training.coreset.options import DEFAULTS
+from training.data import data_digest, open_data
+
+TINY = {"model": "resnet8", "width": 0.125, "batch_size": 100, "epochs": 1, "seeds": 1, "backend": "reference"}
+
+
+@pytest.fixture(scope="module")
+def choose(shapes):
+    """A function: method and settings -> the core-set of the tiny `shapes`, and its file."""
+
+    def chosen(method: str, path, *flags: str, **changes):
+        settings = {"data": shapes, "method": method, "out": path, **TINY, **changes}
+        if method == "random":
+            settings = {name: value for name, value in settings.items() if name not in ("epochs", "seeds")}
+        assert main([*flags, *(f"--{name}={value}" for name, value in settings.items())]) == 0
+        return read_coreset(str(path), data_digest(open_data(str(shapes))), 600)
+
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def labels(shapes):
+    return open_dataset(shapes / "train.beton").labels
+
+
+@pytest.fixture(scope="module")
+def coresets(choose, tmp_path_factory):
+    """method -> a core-set of 30 %, its manifest and its file."""
+    folder, found = tmp_path_factory.mktemp("coresets"), {}
+    for method in DEFAULTS:
+        changes = {"forgetting": {"epochs": 3}, "el2n": {"seeds": 2}}.get(method, {})
+        coreset = choose(method, folder / f"{method}.npz", share=0.3, **changes)
+        found[method] = coreset, json.loads((folder / f"{method}.json").read_text()), folder / f"{method}.npz"
+    return found
+
+
+@pytest.mark.parametrize("method", DEFAULTS)
+def test_every_method_chooses_its_share_and_tells_the_cost(coresets, labels, method):
+    coreset, manifest, _ = coresets[method]
+    trained, asked = {"forgetting": (3, 0), "el2n": (2, 2), "random": (0, 0)}.get(method, (1, 1))
+    assert len(coreset.ids) == manifest["num_ids"] == 180
+    assert [*manifest["ids_per_class"].values()] == np.bincount(labels[coreset.ids], minlength=10).tolist()
+    cost = manifest["cost"]
+    assert (cost["forward_samples"], cost["backward_samples"]) == ((trained + asked) * 600, trained * 600)
+    if method == "random":
+        assert cost["flops"] == 0
+        return
+    # A backward pass is about two forward passes, less the first layer's gradient by the pictures.
+    assert 1 < cost["backward_flops"] / cost["backward_samples"] / (cost["forward_flops"] / cost["forward_samples"]) < 2
+    assert cost["flops"] == cost["forward_flops"] + cost["backward_flops"] > 1e9
+    assert cost["seconds"] > 0
+
+
+def test_methods_choose_differently(coresets):
+    sets = [{*coreset.ids.tolist()} for coreset, _, _ in coresets.values()]
+    assert all(a != b for number, a in enumerate(sets) for b in sets[:number])
+
+
+def test_only_craig_weighs(coresets):
+    assert [method for method, (coreset, _, _) in coresets.items() if coreset.weights is not None] == ["craig"]
+    assert coresets["craig"][0].weights.mean() == pytest.approx(1)
+
+
+def test_craig_and_balanced_keep_the_classes(coresets, choose, labels, tmp_path):
+    sizes = np.bincount(labels, minlength=10)
+    balanced = choose("random", tmp_path / "a.npz", "--balanced", share=0.3)
+    for coreset in (coresets["craig"][0], balanced):
+        assert np.abs(np.bincount(labels[coreset.ids], minlength=10) - 0.3 * sizes).max() < 1
+
+
+def test_chosen_again_from_nothing_it_has_the_same_bytes(coresets, choose, tmp_path):
+    _, manifest, path = coresets["craig"]
+    choose("craig", tmp_path / "again.npz", share=0.3)
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+    again = json.loads((tmp_path / "again.json").read_text())
+    for values in (again, manifest):
+        values["cost"].pop("seconds", None)
+    assert again == manifest
+
+
+def test_a_second_call_finds_its_work_done(coresets, choose, capsys):
+    path = coresets["el2n"][2]
+    before = [file.read_bytes() for file in (path, path.with_suffix(".json"))]
+    choose("el2n", path, share=0.3, seeds=2)
+    assert "is already there" in capsys.readouterr().out
+    assert [file.read_bytes() for file in (path, path.with_suffix(".json"))] == before
+
+
+def test_the_offset_leaves_out_the_hardest(coresets, choose, tmp_path):
+    plain = coresets["margin"][0].ids
+    later = choose("margin", tmp_path / "a.npz", share=0.3, offset=0.05).ids
+    assert len(np.setdiff1d(plain, later)) == 30
+    assert len(later) == 180
+
+
+def test_the_seed_decides(coresets, choose, tmp_path):
+    assert not np.array_equal(choose("margin", tmp_path / "a.npz", share=0.3, seed=1).ids, coresets["margin"][0].ids)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "method"),
+        (["--method=hardest"], "method: expected one of"),
+        (["--method=el2n", "--share=0"], "share must be above 0 and at most 1, got 0"),
+        (["--method=el2n", "--share=1.2"], "share must be above 0 and at most 1, got 1.2"),
+        (["--method=el2n", "--share=0.001"], "a share of 0.001 of 600 samples is none: raise the share"),
+        (["--method=el2n", "--offset=0.8"], "offset must be from 0 to 1 - share, got 0.8 beside a share of 0.3"),
+        (["--method=craig", "--offset=0.1"], "craig ranks no samples"),
+        (["--method=el2n", "--seeds=0"], "seeds must be at least 1, got 0"),
+        (["--method=el2n", "--epochs=0"], "epochs must be at least 1, got 0"),
+        (["--method=random", "--seeds=2"], "random trains no network"),
+        (["--method=el2n", "--model=vgg"], "model got 'vgg'"),
+        (["--method=el2n", "--batch_size=601"], "less than one batch of 601"),
+        (["--method=el2n", "--data=nowhere"], "nowhere holds no data set"),
+        (["--method=el2n", "--shares=0.3"], "--shares"),
+        (["--method=el2n", "--out=mine.json"], "out is the name of a file that ends in .npz, got mine.json"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(shapes, tmp_path, capsys, arguments, sentence):
+    assert main([f"--data={shapes}", f"--out={tmp_path / 'a.npz'}", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert sentence in err
+    assert not [*tmp_path.iterdir()]
+
+
+def test_another_core_set_is_not_overwritten(coresets, shapes, capsys):
+    path = coresets["random"][2]
+    before = path.read_bytes()
+    assert main([f"--data={shapes}", f"--out={path}", "--method=random", "--share=0.4", "--batch_size=50"]) == 2
+    assert "share was 0.3 and is now 0.4" in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -1,0 +1,76 @@
+"""Two ranks are one run: the same order, the same curve, one writer; and one that loses a rank ends and goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+ROOT = Path(__file__).parents[3]
+CHANGES = {"method": "p-sgd", "budget": 0.2, "batch_size": 20, "epochs": 4, "eval_every": 2, "backend": "auto"}
+
+
+@pytest.fixture(scope="module")
+def work(shapes, quick_args, tmp_path_factory):
+    """The folder that rank_forks.py has filled."""
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, Path(__file__).parents[1] / "rank_forks.py", folder, shapes, *quick_args(**CHANGES)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    assert done.returncode == 0, done.stdout + "".join(log.read_text() for log in folder.glob("*.log"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(work):
+    return torch.load(work / "0of1.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def both(work):
+    return [torch.load(work / f"{rank}of2.pt", weights_only=True) for rank in (0, 1)]
+
+
+def test_the_ranks_ids_taken_in_turns_are_the_order_of_one_process(alone, both):
+    for mine, theirs in zip(alone["ids"], zip(both[0]["ids"], both[1]["ids"], strict=True), strict=True):
+        assert mine == [i for pair in zip(*theirs, strict=True) for i in pair]
+
+
+def test_the_loss_curve_is_that_of_one_process(alone, both):
+    assert both[0]["curve"] == both[1]["curve"] == pytest.approx(alone["curve"], rel=1e-5)
+    assert alone["curve"][-1] < 0.9 * alone["curve"][0]
+
+
+def test_the_weights_are_equal_at_all_ranks_and_close_to_one_process(alone, both):
+    for name, value in alone["weights"].items():
+        assert torch.equal(both[0]["weights"][name], both[1]["weights"][name])
+        assert torch.allclose(both[0]["weights"][name], value, atol=1e-5)
+
+
+def test_scores_are_merged_and_samples_counted_once(alone, both):
+    for mine, first, second in zip(alone["snapshot"], both[0]["snapshot"], both[1]["snapshot"], strict=True):
+        assert torch.equal(first, second)
+        assert torch.allclose(first, mine, atol=1e-5)
+    for rank in both:
+        assert torch.equal(rank["ledger"]["visits"], alone["ledger"]["visits"])
+        assert rank["ledger"]["samples"] == alone["ledger"]["samples"] == 4 * 300
+
+
+def test_one_writer(work):
+    assert {path.name for path in (work / "whole").iterdir()} == {
+        "config.yaml", "metrics.jsonl", "summary.json", "curve.png", "checkpoint.pt"
+    }  # fmt: skip
+    summary = json.loads((work / "whole" / "summary.json").read_text())
+    assert (summary["ranks"], summary["samples"], summary["batch_size"]) == (2, 480, 20)
+    assert (work / "whole.log").read_text().count("epoch 1/4") == 1
+
+
+def test_each_rank_descends_on_the_largest_losses_of_its_part(work):
+    summary = json.loads((work / "ordered" / "summary.json").read_text())
+    assert (summary["steps"], summary["samples"], summary["backward_samples"]) == (24, 24 * 8, 24 * 20)
+    visits = torch.load(work / "ordered" / "checkpoint.pt", weights_only=True)["ledger"]["visits"]
+    assert visits.sum() == 24 * 8

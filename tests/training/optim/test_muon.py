@@ -1,0 +1,83 @@
+"""Muon: the mathematics of its update, and its state."""
+
+import pytest
+import torch
+
+from training.optim.muon import QUINTIC, Muon, orthogonalise
+
+
+def gaussian(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(32, 8, 3, 3), (64, 4, 3, 3), (16, 16), (96, 5)])
+def test_singular_values_come_near_one_and_vectors_stay(shape):
+    matrix = gaussian(*shape)
+    update = orthogonalise(matrix, steps=5)
+    assert update.shape == matrix.shape
+    values = torch.linalg.svdvals(update.flatten(1))
+    assert values.max() < 1.3
+    assert values.median() > 0.65
+    # U S V^T -> U f(S) V^T: in the input's singular basis the update is diagonal
+    u, _, vt = torch.linalg.svd(matrix.flatten(1), full_matrices=False)
+    inner = u.T @ update.flatten(1) @ vt.T
+    torch.testing.assert_close(inner, inner.diagonal().diag(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_equals_the_plain_iteration_on_the_whole_matrix(steps):
+    matrix = gaussian(24, 7, 3, 3)
+    a, b, c = QUINTIC
+    x = matrix.flatten(1).double()
+    x = x / x.norm()
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    torch.testing.assert_close(orthogonalise(matrix, steps).flatten(1).double(), x, rtol=1e-4, atol=1e-5)
+
+
+def test_zero_gradient_gives_zero_update():
+    assert not orthogonalise(torch.zeros(4, 3, 3, 3)).any()
+
+
+def test_step_follows_the_formula():
+    weight = torch.nn.Parameter(gaussian(8, 3, 3, 3))
+    optimizer = Muon([weight], lr=0.1, momentum=0.6)
+    expected, buffer = weight.detach().clone(), torch.zeros_like(weight)
+    for k in range(3):
+        gradient = gaussian(8, 3, 3, 3, seed=k + 1)
+        weight.grad = gradient.clone()
+        optimizer.step()
+        buffer = 0.6 * buffer + gradient
+        expected = expected * 8**0.5 / expected.norm() - 0.1 * orthogonalise(gradient + 0.6 * buffer)
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_state_survives_saving():
+    def run(save_after):
+        weight = torch.nn.Parameter(gaussian(8, 3, 3, 3))
+        optimizer = Muon([weight], lr=0.1)
+        for k in range(4):
+            if k == save_after:
+                saved = optimizer.state_dict()
+                optimizer = Muon([weight], lr=9.0)
+                optimizer.load_state_dict(saved)
+            weight.grad = gaussian(8, 3, 3, 3, seed=k + 1)
+            optimizer.step()
+        return weight.detach()
+
+    assert torch.equal(run(save_after=None), run(save_after=2))
+
+
+def test_parameters_without_a_gradient_are_left_alone():
+    weight = torch.nn.Parameter(gaussian(4, 4))
+    before = weight.detach().clone()
+    Muon([weight], lr=0.1).step()
+    assert torch.equal(weight.detach(), before)
+
+
+def test_refuses_vectors_and_bad_rates():
+    with pytest.raises(ValueError, match="give it to SGD"):
+        Muon([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
+    with pytest.raises(ValueError, match="momentum"):
+        Muon([torch.nn.Parameter(torch.zeros(3, 3))], lr=0.1, momentum=1.0)

@@ -1,0 +1,124 @@
+"""`python -m training.coreset`: chooses the part of a training set that `training.run --coreset` trains on.
+
+Knows the methods by name and the order of things; how each one scores and chooses is told elsewhere.
+"""
+
+import sys
+import time
+
+import numpy as np
+from rich.console import Console
+
+from loaders.formats.dataset import open_dataset
+from loaders.formats.manifest import Manifest
+from loaders.order.rng import CORESET, mix
+from loaders.order.rounding import floor_share
+from training.arguments import sentence
+from training.coreset.choose import hardest
+from training.coreset.craig import craig, require_small_classes
+from training.coreset.file import Cost, read_coreset, read_manifest, write_coreset
+from training.coreset.options import Options, parse_options
+from training.coreset.proxy import ask, train_proxy
+from training.coreset.scores import el2n, entropy, gradients, grand, margin
+from training.data import data_digest, open_data
+from training.machine.memory import keep_freed_memory
+
+SCORES = {"el2n": el2n, "grand": grand, "entropy": entropy, "margin": margin, "craig": gradients}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from a command line; returns the exit status: 0 done, 2 a mistake in the input, 130 stopped by Ctrl-C."""
+    keep_freed_memory()
+    try:
+        make_coreset(parse_options(argv), Console(highlight=False, soft_wrap=True))
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def make_coreset(options: Options, console: Console) -> None:
+    """Choose and write; does nothing where the same core-set is there already.
+
+    Errors:
+        ValueError, OSError: one sentence on what the options or files lack.
+    """
+    manifest, path = open_data(options.data), options.path
+    if _is_there(options, manifest):
+        console.print(f"{path} is already there; delete it to choose again")
+        return
+    labels_N = open_dataset(f"{options.data}/train.beton").labels
+    ids, weights, cost = choose(options, labels_N, console)
+    counts = np.bincount(labels_N[ids], minlength=len(manifest.classes)).tolist()
+    per_class = dict(zip(manifest.classes, counts, strict=True))
+    split = manifest.splits["train"]
+    data = {"name": manifest.name, "num_samples": split.num_samples, "digest": data_digest(manifest)}
+    write_coreset(path, ids, weights, options.deciding(), data, per_class, cost)
+    for line in (
+        f"{path}: {len(ids):,} of {split.num_samples:,} samples by {options.method}, "
+        f"{min(counts):,} to {max(counts):,} of a class",
+        f"choosing took {cost.flops / 1e12:,.2f} TFLOP and {cost.seconds:,.1f} s; a run on it is charged with both",
+        f"train on it with: python -m training.run --data {options.data} --budget {options.share:g} --coreset {path}",
+    ):
+        console.print(line)
+
+
+def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np.ndarray, np.ndarray, Cost]:
+    """The ids, int64 [M] ascending, their weights, float32 [M] with mean one, and what choosing took."""
+    key = mix(options.seed, CORESET)
+    total = floor_share(len(labels_N), options.share)
+    if total < 1:
+        raise ValueError(f"a share of {options.share:g} of {len(labels_N)} samples is none: raise the share")
+    if options.method == "craig":
+        require_small_classes(labels_N)
+    scores, cost = score(options, len(labels_N), console)
+    start = time.perf_counter()
+    if options.method == "craig":
+        ids, weights = craig(scores, labels_N, total, key)
+    else:
+        ids = hardest(scores, options.share, options.offset, key, labels_N if options.balanced else None)
+        weights = np.ones(len(ids), np.float32)
+    return ids, weights, cost + Cost(seconds=time.perf_counter() - start)
+
+
+def score(options: Options, num_samples: int, console: Console) -> tuple[np.ndarray, Cost]:
+    """The sum of the networks' scores, [N] (for craig [N, C]), all equal without a network; and what it took."""
+    total, cost = np.zeros(num_samples, np.float32), Cost()
+    for number in range(options.seeds):
+        what = f"network {number + 1} of {options.seeds}"
+        with console.status(f"training {what}") as status:
+            proxy, training = train_proxy(
+                options.proxy(number),
+                lambda done, what=what, status=status: status.update(f"{what}: {done} of {options.epochs} epochs"),
+            )
+            if options.method == "forgetting":
+                scores, asking = proxy.forgotten.counts(never_learned=options.epochs).numpy(), Cost()
+            else:
+                scores, asking = ask(proxy, SCORES[options.method])
+        total = total + scores if number else scores
+        cost = cost + training + asking
+        console.print(f"{what}: {options.epochs} epochs and its scores in {(training + asking).seconds:,.1f} s")
+    return total, cost
+
+
+def _is_there(options: Options, manifest: Manifest) -> bool:
+    """Whether the same choice from the same data is there, whole.
+
+    Errors:
+        ValueError: another core-set is there.
+    """
+    path, deciding = options.path, options.deciding()
+    if not path.exists():
+        return False
+    found = read_manifest(path).get("options", {})
+    changes = [
+        f"{name} was {found.get(name)!r} and is now {deciding[name]!r}"
+        for name in deciding
+        if found.get(name) != deciding[name]
+    ]
+    if changes:
+        raise ValueError(f"{path} is there already, but {', '.join(changes)}: choose another --out, or delete it")
+    read_coreset(str(path), data_digest(manifest), manifest.splits["train"].num_samples)
+    return True

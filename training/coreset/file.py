@@ -1,0 +1,188 @@
+"""A core-set on disk: NAME.npz with ids and weights, and NAME.json with how they were chosen and what that cost.
+
+Knows the two files; must not know how samples are chosen, nor what is trained on them. Nothing in them is trusted.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from loaders.formats.atomic import atomic_path
+from training.machine.distributed import Ranks
+
+FORMAT, VERSION = "rebar core-set", 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What choosing took: passes of the proxies (samples that went forward, backward), their FLOPs, and seconds."""
+
+    forward_samples: int = 0
+    backward_samples: int = 0
+    forward_flops: float = 0.0
+    backward_flops: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def flops(self) -> float:
+        return self.forward_flops + self.backward_flops
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class Coreset:
+    """Chosen samples of a training set.
+
+    Attributes:
+        ids: int64 [M], ascending.
+        weights: float32 [M] with mean one, or None where all are one.
+        method: that chose them.
+        cost: of choosing them.
+        digest: SHA-256 of ids and weights.
+    """
+
+    ids: np.ndarray
+    weights: np.ndarray | None
+    method: str
+    cost: Cost
+    digest: str
+
+    def summary(self, path: str) -> dict:
+        """What a run's summary.json says of it."""
+        told = {"method": self.method, "num_ids": len(self.ids), "flops": self.cost.flops, "seconds": self.cost.seconds}
+        return {"file": path, **told, "sha256": self.digest}
+
+
+def json_path(path: str | Path) -> Path:
+    """Where the manifest of a core-set lies."""
+    return Path(path).with_suffix(".json")
+
+
+def write_coreset(
+    path: Path, ids: np.ndarray, weights: np.ndarray, options: dict, data: dict, per_class: dict[str, int], cost: Cost
+) -> None:
+    """Write both files, the manifest last, each by atomic rename.
+
+    Args:
+        path: ends in .npz.
+        ids, weights: int64 [M] ascending, float32 [M].
+        options: everything that decided the choice.
+        data: `name`, `num_samples` and `digest` of the training set.
+        per_class: chosen samples of each class.
+
+    The same arguments give the same bytes.
+    """
+    json_path(path).unlink(missing_ok=True)  # it must not vouch for ids that are about to change
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, ids=ids.astype("<i8"), weights=weights.astype("<f4"))
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "options": options,
+        "data": data,
+        "num_ids": len(ids),
+        "ids_per_class": per_class,
+        "cost": {**asdict(cost), "flops": cost.flops},
+        "sha256": _digest(ids, weights),
+    }
+    with atomic_path(json_path(path)) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(path: str | Path) -> dict:
+    """The manifest of a core-set, or an empty one where there is none."""
+    try:
+        return json.loads(json_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def share_files(path: str | None, ranks: Ranks) -> tuple[bytes, bytes] | None:
+    """Both files as rank 0 reads them, at all ranks; None without a path. All ranks call it together.
+
+    Errors:
+        ValueError: a file is missing; says how to make it.
+    """
+    if path is None:
+        return None
+    files = (b"", b"")
+    with ranks.together():
+        if ranks.is_writer:
+            files = _read_files(path)
+    return ranks.share(files[0] or b"\0"), ranks.share(files[1] or b"\0")
+
+
+def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[bytes, bytes] | None = None) -> Coreset:
+    """Read and check a core-set.
+
+    Args:
+        data_digest: of the training set that it must be of (`training.data.data_digest`).
+        num_samples: N of that training set.
+        files: content of the .npz and of the .json where they have been read already.
+
+    Errors:
+        ValueError: a file is missing, cut, changed or of another kind, the core-set is of other data, or an id is not
+            in 0..N-1.
+    """
+    npz, text = files or _read_files(path)
+    again = "choose it again with `python -m training.coreset`"
+    try:
+        manifest = json.loads(text)
+        chosen = manifest["options"]["method"]
+        cost = Cost(**{name: value for name, value in manifest["cost"].items() if name != "flops"})
+        kind, version, data, digest = (manifest[name] for name in ("format", "version", "data", "sha256"))
+        name, made_on = data["name"], data["digest"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"{json_path(path)} is not a core-set's manifest (cut short, or another kind of file): {again}"
+        ) from None
+    if (kind, version) != (FORMAT, VERSION):
+        raise ValueError(
+            f"{json_path(path)} is a {kind!r} of version {version}, needed: {FORMAT!r} of {VERSION}: {again}"
+        )
+    if made_on != data_digest:
+        raise ValueError(f"the core-set {path} is of other data ({name}) than --data holds: {again} on that data")
+    try:
+        with np.load(io.BytesIO(npz), allow_pickle=False) as arrays:
+            ids, weights = arrays["ids"], arrays["weights"]
+    except (ValueError, KeyError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile):
+        raise ValueError(f"{path} is not a core-set (cut short, damaged, or another kind of file): {again}") from None
+    if (
+        ids.dtype != np.int64
+        or weights.dtype != np.float32
+        or ids.ndim != 1
+        or weights.shape != ids.shape
+        or not len(ids)
+    ):
+        raise ValueError(
+            f"{path} holds ids {ids.dtype} {list(ids.shape)} and weights {weights.dtype} {list(weights.shape)}, "
+            f"needed: int64 [M >= 1] and float32 [M]: {again}"
+        )
+    if ids.min() < 0 or ids.max() >= num_samples or (np.diff(ids) <= 0).any():
+        raise ValueError(f"{path} has ids that are not ascending or not in 0..{num_samples - 1}: {again}")
+    if _digest(ids, weights) != digest:
+        raise ValueError(f"{path} does not hold what its manifest says (another SHA-256): {again}")
+    return Coreset(ids, None if (weights == 1).all() else weights, chosen, cost, digest)
+
+
+def _read_files(path: str | Path) -> tuple[bytes, bytes]:
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"a core-set is a file that ends in .npz, got {path}")
+    try:
+        return Path(path).read_bytes(), json_path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"cannot read the core-set {error.filename} ({error.strerror}): "
+            "choose one with `python -m training.coreset`, or leave --coreset out"
+        ) from None
+
+
+def _digest(ids: np.ndarray, weights: np.ndarray) -> str:
+    return hashlib.sha256(ids.astype("<i8").tobytes() + weights.astype("<f4").tobytes()).hexdigest()

@@ -1,0 +1,140 @@
+"""What `training.coreset` is asked for: a frozen value and its command line.
+
+Knows names, types and limits; must not know how a method scores or chooses.
+"""
+
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from loaders.order.rng import CORESET, mix
+from training.arguments import parser_sentence, underscored
+from training.config import Config
+
+# method -> proxies and epochs of each where the command line does not say
+DEFAULTS = {
+    "forgetting": (1, 8),
+    "el2n": (4, 2),
+    "grand": (4, 2),
+    "entropy": (1, 4),
+    "margin": (1, 4),
+    "craig": (1, 4),
+    "random": (0, 0),
+}
+UNRANKED = ("craig", "random")  # methods that know no hardest sample
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to choose, and the small networks that it is chosen with.
+
+    Args:
+        method: the samples forgotten most often (forgetting), of the largest error (el2n) or last-layer gradient
+            (grand), of the largest entropy or smallest margin, those whose gradients stand for all others' (craig), or
+            any (random)
+        data: folder made by a script of convert/
+        share: share of the training set to choose, above 0 and up to 1
+        balanced: choose that share of each class, not of all samples together; craig always does
+        offset: share of the very hardest samples that is left out first
+        seeds: number of networks whose scores are added up; 4 for el2n and grand, else 1, when not given
+        epochs: epochs that each is trained; 8 for forgetting, 2 for el2n and grand, else 4, when not given
+        model: rebarnet, resnet18 or resnet8
+        width: factor on the network's channels
+        image_size: height and width that pictures are brought to, needed where they vary in size
+        batch_size: samples per step
+        seed: decides everything random
+        precision: auto, bf16, fp16, fp32 or int16
+        backend: how pictures are loaded (auto, fused, ffcv, dali, reference)
+        device: auto takes a GPU where there is one
+        out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<share>.npz when not given
+    """
+
+    method: Literal["forgetting", "el2n", "grand", "entropy", "margin", "craig", "random"]
+    data: str = "data/cifar10"
+    share: float = 0.3
+    balanced: bool = False
+    offset: float = 0.0
+    seeds: int | None = None
+    epochs: int | None = None
+    model: str = "rebarnet"
+    width: float = 0.25
+    image_size: int | None = None
+    batch_size: int = 250
+    seed: int = 0
+    precision: str = "auto"
+    backend: str = "auto"
+    device: str = "auto"
+    out: str | None = None
+
+    def __post_init__(self):
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {self.share:g}: 0.3 chooses 30 %")
+        if not 0 <= self.offset <= 1 - self.share + 1e-9:
+            raise ValueError(
+                f"offset must be from 0 to 1 - share, got {self.offset:g} beside a share of {self.share:g}"
+            )
+        if self.offset and self.method in UNRANKED:
+            raise ValueError(f"{self.method} ranks no samples, so it has no hardest to leave out: leave --offset out")
+        if self.method == "random" and (self.seeds or self.epochs):
+            raise ValueError("random trains no network: leave --seeds and --epochs out")
+        if self.path.suffix != ".npz":
+            raise ValueError(f"out is the name of a file that ends in .npz, got {self.out}")
+        seeds, epochs = DEFAULTS[self.method]
+        for name, default in (("seeds", seeds), ("epochs", epochs)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+            if getattr(self, name) < 1 and self.method != "random":
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def path(self) -> Path:
+        """The file to write."""
+        balanced = "-balanced" if self.balanced else ""
+        return Path(self.out or f"coresets/{Path(self.data).name}-{self.method}{balanced}-{self.share:g}.npz")
+
+    def deciding(self) -> dict:
+        """What decides the choice, as the manifest keeps it."""
+        return {name: value for name, value in vars(self).items() if name not in ("data", "backend", "device", "out")}
+
+    def proxy(self, number: int) -> Config:
+        """Settings of one network: a plain run over whole epochs, no sample twice in one, rates falling to zero at the
+        end; it is the trained weights that are asked."""
+        return Config(
+            data=self.data,
+            method="uniform",
+            ema=0.0,
+            model=self.model,
+            width=self.width,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=mix(self.seed, CORESET, number),
+            label_smoothing=0.0,
+            image_size=self.image_size,
+            sides=(),
+            precision=self.precision,
+            backend=self.backend,
+            device=self.device,
+        )
+
+
+def parse_options(argv: list[str] | None = None) -> Options:
+    """Read a command line.
+
+    Errors:
+        ValueError: one sentence for an unknown option, or for a value that is not allowed.
+    """
+    parser = ArgumentParser(
+        prog="python -m training.coreset",
+        description="Choose a part of a training set, for training.run --coreset.",
+        exit_on_error=False,
+    )
+    parser.add_class_arguments(Options, as_group=False, skip={"balanced"})
+    parser.add_argument("--balanced", action="store_true", help="choose the share of each class, not of all together")
+    try:
+        values = parser.parse_args(underscored(sys.argv[1:] if argv is None else argv))
+    except ArgumentError as error:
+        raise ValueError(parser_sentence(str(error))) from None
+    return Options(**{field.name: getattr(values, field.name) for field in fields(Options)})

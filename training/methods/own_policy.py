@@ -1,0 +1,28 @@
+"""A policy from a file of one's own. Knows Python files; knows nothing of what the policy does."""
+
+import importlib.util
+from pathlib import Path
+
+from loaders.order.policies import Policy
+
+
+def load_policy(method: str) -> Policy:
+    """The function that `FILE.py:FUNCTION` names; the file is run to find it.
+
+    Errors:
+        ValueError: no such file or function.
+    """
+    file, _, name = method.rpartition(":")
+    if not Path(file).is_file():
+        raise ValueError(f"method {method}: there is no file {file}")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None:
+        raise ValueError(f"method {method}: {file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"method {method}: {file}, line {error.lineno}: {error.msg}") from None
+    if not callable(getattr(module, name, None)):
+        raise ValueError(f"method {method}: {file} has no function {name!r}")
+    return getattr(module, name)

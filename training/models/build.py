@@ -1,0 +1,87 @@
+"""The networks by name, with their initial values: RebarNet, and two ResNets to compare with.
+
+Knows layers; knows nothing of data files, optimizers or loops. All initial values come from
+the generator that is handed in: layers are made on the meta device, so that no global generator is touched.
+Images are float32 [B, 3, H, W], normalised, channels-last; RebarNet's H and W are at least 16; logits are
+[B, num_classes].
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from training.models.rebarnet import WIDTHS, RebarNet
+from training.models.resnet import ResNet
+
+NAMES = ("rebarnet", "resnet18", "resnet8")
+
+
+def build_model(
+    name: str,
+    num_classes: int,
+    *,
+    generator: Generator,
+    width: float = 1.0,
+    whitening_images: Tensor | None = None,
+) -> nn.Module:
+    """Makes a network with its initial values drawn from `generator`, in channels-last order on the CPU.
+
+    Args:
+        name: "rebarnet"; "resnet18", the CIFAR form (3x3 stem of stride 1, widths 64 to 512, 11,173,962 parameters for
+            10 classes, PyTorch's default initial values); "resnet8", its small sister (widths 16 to 64).
+        num_classes: number of logits.
+        generator: source of all randomness.
+        width: factor on the number of channels; RebarNet's become multiples of 32, with which both of their halves fill
+            whole vectors, those of the others multiples of 8.
+        whitening_images: [B, 3, H, W] float32, normalised training images for RebarNet's frozen first filters; a few
+            hundred are enough. Without them the first filters are orthonormal at random.
+
+    Raises:
+        ValueError: an unknown name or a number out of range.
+    """
+    if name not in NAMES:
+        raise ValueError(f"model got {name!r}: the names are {', '.join(NAMES)}")
+    if num_classes < 1 or width <= 0:
+        raise ValueError(f"build_model got num_classes={num_classes}, width={width}: both must be positive")
+    with torch.device("meta"):
+        if name == "rebarnet":
+            model = RebarNet(num_classes, tuple(max(32, -(-round(w * width) // 32) * 32) for w in WIDTHS))
+        else:
+            base, groups, blocks = (64, 4, 2) if name == "resnet18" else (16, 3, 1)
+            model = ResNet(num_classes, tuple(_channels(base << k, width) for k in range(groups)), blocks)
+    model.to_empty(device="cpu")
+    for module in model.modules():
+        _initialise(module, generator)
+    if isinstance(model, RebarNet):
+        model.initialise(generator, whitening_images)
+    return model.to(memory_format=torch.channels_last)
+
+
+def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Sorts the trainable parameters by how they are stepped; every one is in exactly one list.
+
+    Returns:
+        "filters": convolution filters (Muon, or SGD); "biases": parameters of one axis (norms, biases); "head": the
+        matrix of the last layer.
+    """
+    groups: dict[str, list[nn.Parameter]] = {"filters": [], "biases": [], "head": []}
+    for p in model.parameters():
+        if p.requires_grad:
+            groups["filters" if p.ndim == 4 else "head" if p.ndim == 2 else "biases"].append(p)
+    return groups
+
+
+def _channels(base: int, width: float) -> int:
+    """Scaled to a multiple of 8; at least 8."""
+    return max(8, round(base * width / 8) * 8)
+
+
+def _initialise(module: nn.Module, generator: Generator) -> None:
+    """PyTorch's default initial values, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), from the given generator."""
+    if isinstance(module, nn.BatchNorm2d):
+        module.reset_parameters()
+    elif isinstance(module, nn.Conv2d | nn.Linear):
+        bound = module.weight[0].numel() ** -0.5
+        with torch.no_grad():
+            for p in (module.weight, module.bias):
+                if p is not None:
+                    p.uniform_(-bound, bound, generator=generator)
