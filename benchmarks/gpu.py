@@ -48,12 +48,12 @@ def contenders(path: Path, plan: EpochPlan) -> dict[str, Callable[[], None]]:
             on_host = open_backend(dataset, Settings(BATCH, dtype, augment, pinned=True))
             calls[f"on the GPU, {name}{what}"] = epoch_of(on_gpu, plan)
             calls[f"on the host and copied, {name}{what}"] = epoch_of(OnDevice(on_host, device), plan)
-    pictures = torch.from_numpy(np.stack([dataset.bytes(i) for i in range(dataset.num_samples)])).to(device)
+    images = torch.from_numpy(np.stack([dataset.bytes(i) for i in range(dataset.num_samples)])).to(device)
     ids = torch.from_numpy(plan.ids.copy()).to(device)
 
     def gather() -> None:
         for start in range(0, len(ids), BATCH):
-            pictures[ids[start : start + BATCH]]
+            images[ids[start : start + BATCH]]
         torch.cuda.synchronize()
 
     return calls | {"ceiling: gather on the GPU, uint8": gather}

@@ -1,8 +1,8 @@
-"""Random-resized-crop of JPEG pictures: our `ffcv` and `dali` backends beside FFCV's Loader and a pipeline of DALI.
+"""Random-resized-crop of JPEG images: our `ffcv` and `dali` backends beside FFCV's Loader and a pipeline of DALI.
 
     python -m benchmarks.jpeg --json benchmarks/results/jpeg.json
 
-Work of one repetition: equally many pictures of 400 to 500 pixels, each once, in random order, boxes of 8 to 100 % of
+Work of one repetition: equally many images of 400 to 500 pixels, each once, in random order, boxes of 8 to 100 % of
 the area, resized to 224 x 224, uint8 batches in host memory, all cores. The peers draw their own boxes, from the same
 distribution. The set is made on the first call and kept in build/.
 """
@@ -128,13 +128,13 @@ def stock_dali(folder: Path, num_samples: int, batch_size: int) -> Callable[[], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", required=True)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures are kept")
-    parser.add_argument("--pictures", type=int, default=2000, help="in the set, when it is made")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the images are kept")
+    parser.add_argument("--images", type=int, default=2000, help="in the set, when it is made")
     parser.add_argument("--samples", type=int, default=1024, help="in one repetition")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
-    make_set(arguments.folder, arguments.pictures)
+    make_set(arguments.folder, arguments.images)
     data, work = arguments.folder / "jpeg", (arguments.samples, arguments.batch_size)
     calls = {
         "ours, ffcv": ours("ffcv", data / "train.beton", *work),
@@ -157,7 +157,7 @@ def main() -> None:
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.2f}")
     size = (data / "train.tar").stat().st_size / num_samples_of(data / "train.tar")
-    result = {"environment": measure.environment(), "arguments": vars(arguments), "bytes_per_picture": round(size)}
+    result = {"environment": measure.environment(), "arguments": vars(arguments), "bytes_per_image": round(size)}
     result["arguments"]["folder"] = arguments.folder.name
     measure.write(arguments.json, {**result, "times": times, "ratios": ratios})
 

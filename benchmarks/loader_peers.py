@@ -66,8 +66,8 @@ def ffcv(path: str, dtype: torch.dtype, more: str | None = None) -> Epoch:
     return lambda: drain(loader)
 
 
-class Pictures(torch.utils.data.Dataset):
-    """CIFAR in memory with the usual augmentation, one picture at a time, in plain torch (no torchvision needed)."""
+class Images(torch.utils.data.Dataset):
+    """CIFAR in memory with the usual augmentation, one image at a time, in plain torch (no torchvision needed)."""
 
     def __init__(self, path: str, dtype: torch.dtype, num: int):
         dataset = open_dataset(path)
@@ -90,13 +90,13 @@ class Pictures(torch.utils.data.Dataset):
 
 
 def torch_dataloader(path: str, dtype: torch.dtype, num: int) -> Epoch:
-    """torch's DataLoader with as many (persistent) workers as cores, over the first `num` pictures.
+    """torch's DataLoader with as many (persistent) workers as cores, over the first `num` images.
 
     Its workers come from a fork server, since this process may have threads of other loaders.
     """
-    pictures = Pictures(path, dtype, num)
+    images = Images(path, dtype, num)
     options = {"num_workers": available_cores(), "persistent_workers": True, "shuffle": True, "drop_last": True}
-    loader = torch.utils.data.DataLoader(pictures, BATCH, multiprocessing_context="forkserver", **options)
+    loader = torch.utils.data.DataLoader(images, BATCH, multiprocessing_context="forkserver", **options)
     return lambda: drain(loader)
 
 

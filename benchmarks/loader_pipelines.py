@@ -1,6 +1,6 @@
-"""Two more peers of `benchmarks.loaders`, DALI and SPDL, each as its users write it for pictures held in memory.
+"""Two more peers of `benchmarks.loaders`, DALI and SPDL, each as its users write it for padded held in memory.
 
-The pictures are padded once, before the clock starts; each batch gathers its rows, then crops, flips and normalises.
+The padded are padded once, before the clock starts; each batch gathers its rows, then crops, flips and normalises.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ from loaders.threads import available_cores
 PAD = 4
 
 
-def padded_pictures(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """All pictures with zeros around them, uint8 [n, H + 8, W + 8, 3], and their labels."""
+def padded_images(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """All padded with zeros around them, uint8 [n, H + 8, W + 8, 3], and their labels."""
     dataset = open_dataset(path)
     stored = np.stack([dataset.bytes(i) for i in range(dataset.num_samples)]).reshape(-1, *dataset.image_shape)
     return np.pad(stored, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0))), np.asarray(dataset.labels)
@@ -33,15 +33,15 @@ def dali(path: str, dtype: torch.dtype) -> Callable[[], object]:
     """Stock DALI on the CPU: batches enter by `external_source`, one operator does the rest."""
     from nvidia.dali import fn, pipeline_def, types
 
-    pictures, labels = padded_pictures(path)
-    height, width = (side - 2 * PAD for side in pictures.shape[1:3])
+    padded, labels = padded_images(path)
+    height, width = (side - 2 * PAD for side in padded.shape[1:3])
     floats = dtype == torch.float32
     normalise = {"mean": [255 * m for m in MEAN], "std": [255 * s for s in STD]} if floats else {}
 
     def source() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         while True:
-            for ids in index_batches(len(pictures)):
-                yield pictures[ids], labels[ids]
+            for ids in index_batches(len(padded)):
+                yield padded[ids], labels[ids]
 
     @pipeline_def(batch_size=BATCH, num_threads=available_cores(), device_id=None, prefetch_queue_depth=2)
     def pipeline():
@@ -62,7 +62,7 @@ def dali(path: str, dtype: torch.dtype) -> Callable[[], object]:
     pipe.build()
 
     def epoch() -> None:
-        for _ in range(len(pictures) // BATCH):
+        for _ in range(len(padded) // BATCH):
             pipe.run()
 
     return epoch
@@ -72,9 +72,9 @@ def spdl(path: str, dtype: torch.dtype) -> Callable[[], object]:
     """SPDL: index batches, gathered and augmented by vectorised NumPy in as many threads as cores, into a sink."""
     from spdl.pipeline import PipelineBuilder
 
-    pictures, labels = padded_pictures(path)
-    rows, columns = pictures.shape[1] - 2 * PAD, 3 * (pictures.shape[2] - 2 * PAD)
-    flat = pictures.reshape(*pictures.shape[:2], -1)  # a row's pixels side by side, so that windows copy in runs
+    padded, labels = padded_images(path)
+    rows, columns = padded.shape[1] - 2 * PAD, 3 * (padded.shape[2] - 2 * PAD)
+    flat = padded.reshape(*padded.shape[:2], -1)  # a row's pixels side by side, so that windows copy in runs
     windows = np.lib.stride_tricks.sliding_window_view(flat, (rows, columns), axis=(1, 2))[:, :, ::3]
     scale = np.tile(1 / (255 * np.array(STD)), columns // 3).astype(np.float32)  # a whole row, for long inner loops
     shift = np.tile(np.array(MEAN) / STD, columns // 3).astype(np.float32)
@@ -91,7 +91,7 @@ def spdl(path: str, dtype: torch.dtype) -> Callable[[], object]:
         return torch.from_numpy(images.reshape(len(ids), rows, -1, 3)), torch.from_numpy(labels[ids])
 
     def epoch() -> None:
-        builder = PipelineBuilder().add_source(index_batches(len(pictures)))
+        builder = PipelineBuilder().add_source(index_batches(len(padded)))
         builder.pipe(load, concurrency=available_cores()).add_sink(3)
         pipeline = builder.build(num_threads=available_cores(), use_thread_output_queue=True)
         with pipeline.auto_stop():

@@ -53,7 +53,7 @@ def training(name: str = "training.json") -> str:
             f"{line['train_seconds']:,.0f} s",
             f"{line['flops'] / 1e12:,.0f} TFLOP",
             f"{line['images_per_second']:,.0f}",
-            f"{line['data_share']:.2%}",
+            f"{line['data_fraction']:.2%}",
         ]
         for line in json.loads((RESULTS / name).read_text())["budgets"]
     ]

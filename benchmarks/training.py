@@ -25,7 +25,7 @@ from training.config import Config
 from training.cpu.mirror_conv import can_convolve
 from training.cpu.packing import rows_of_output
 from training.cpu.whole_factors import factors_of
-from training.cpu.winograd import products_of_picture, rows_of_line
+from training.cpu.winograd import products_of_image, rows_of_line
 from training.ledger import count_flops
 from training.loop import forward, train_step
 from training.machine.memory import keep_freed_memory
@@ -70,7 +70,7 @@ def settings(folder: Path) -> dict:
 
 
 def calibrate(seconds: float = 8.0) -> float:
-    """Images per second of one fixed training step: the default network, 32 pixels, 250 made-up pictures."""
+    """Images per second of one fixed training step: the default network, 32 pixels, 250 made-up images."""
     _, step, batch_size = _fixed_step()
     step()
     count, start = 0, time.perf_counter()
@@ -106,7 +106,7 @@ def multiplied_flops(model: nn.Module, images: Tensor) -> float:
             height, width = y.shape[2:]
             full = 2 * 9 * x.shape[1] * y.shape[1] * height * width
             output, filters = (
-                products_of_picture(height, rows) / (3 * height) / 2
+                products_of_image(height, rows) / (3 * height) / 2
                 for rows in (rows_of_output(factors_of(x.dtype), height), rows_of_line(height))
             )
             passes = 1 + x.requires_grad  # the first layer has no gradient to hand on
@@ -156,7 +156,7 @@ def by_budget(rows: list[dict]) -> list[dict]:
             line[name] = {"mean": fmean(values), "half_width_95": half, "min": min(values), "max": max(values)}
         for name in ("train_seconds", "images_per_second", "flops", "samples"):
             line[name] = fmean(row[name] for row in some)
-        line["data_share"] = sum(row["data_seconds"] for row in some) / sum(row["train_seconds"] for row in some)
+        line["data_fraction"] = sum(row["data_seconds"] for row in some) / sum(row["train_seconds"] for row in some)
         result.append(line)
     return result
 

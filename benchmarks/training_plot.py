@@ -1,4 +1,4 @@
-"""The picture of accuracy against budget, from the JSON of `benchmarks.training`. Measures nothing."""
+"""The image of accuracy against budget, from the JSON of `benchmarks.training`. Measures nothing."""
 
 import os
 from pathlib import Path

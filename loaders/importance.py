@@ -41,7 +41,7 @@ class ImportanceTable:
         Args:
             ids: int64 [B]; a repeated id adds up.
             scores: float [B] each.
-            shares: float [B], the part of the picture that shows this sample (mixed batches); None is one.
+            shares: float [B], the part of the image that shows this sample (mixed batches); None is one.
         """
         values = torch.stack([torch.ones_like(scores.error), *scores, scores.error.square()], dim=1).float()
         if shares is not None:

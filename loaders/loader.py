@@ -108,11 +108,11 @@ def make_loader(
         path: a `.beton`, or a `.tar` with its `.idx`.
         batch_size: samples a batch.
         backend: "auto", or one of `BACKENDS`; see `choose_backend`.
-        device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the pictures in the GPU's memory, where
+        device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the images in the GPU's memory, where
             they take at most half of what is free, and makes the batches there; "dali" decodes there and makes the
             batches there. The loader's `residence` tells.
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
-        augment: what happens to a picture.
+        augment: what happens to an image.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
         table: the scores that the scheduler follows; in a process group also: each rank is given its part of a plan.
         drop_last: leave out a last batch that is not whole.
@@ -157,7 +157,7 @@ def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> 
     """What "auto" means.
 
     Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
-    on a CPU, or "dali" where FFCV is not installed. Pictures that are resized, and JPEG beside raw pictures: as JPEG.
+    on a CPU, or "dali" where FFCV is not installed. Images that are resized, and JPEG beside raw images: as JPEG.
     """
     if dataset.kind == "raw" and not augment.resize:
         return "fused"

@@ -64,9 +64,9 @@ class EpochPlan:
 
 
 class Mix(NamedTuple):
-    """How the pictures of a mixed batch were put together.
+    """How the images of a mixed batch were put together.
 
-    `partners` int64 [B, P]: positions in the batch; None once the pictures have left it (see `Batch`). `shares` float32
+    `partners` int64 [B, P]: positions in the batch; None once the images have left it (see `Batch`). `shares` float32
     [P] or [B, P], summing to one over P.
     """
 
@@ -77,7 +77,7 @@ class Mix(NamedTuple):
 class Batch(NamedTuple):
     """One batch on the device: images [B, 3, H, W] channels-last, labels int64 [B], ids int64 [B].
 
-    Loaders deliver just that. Mixed pictures that training takes out of their batch carry the labels and ids of their
+    Loaders deliver just that. Mixed images that training takes out of their batch carry the labels and ids of their
     partners themselves, int64 [B, P] each, beside shares [B, P].
     """
 

@@ -40,7 +40,7 @@ class Beton:
 
 @pytest.fixture(scope="session")
 def betons(tmp_path_factory):
-    """name -> Beton: "square" and "odd" are raw, "jpeg" and "mixed" hold 40 pictures. Sample i has the label 7 * i."""
+    """name -> Beton: "square" and "odd" are raw, "jpeg" and "mixed" hold 40 images. Sample i has the label 7 * i."""
     pytest.importorskip("ffcv")
     folder, made = tmp_path_factory.mktemp("betons"), {}
     for name, height, width in (("square", 32, 32), ("odd", 13, 17)):

@@ -21,7 +21,7 @@ def parse_args(argv: list[str] | None = None) -> tuple[Config, str | None]:
     Returns:
         the configuration, and where to resume from: a checkpoint's path, "" for a new run.
 
-    Errors:
+    Raises:
         ValueError: one sentence for an unknown option or key, or for a value out of bounds.
     """
     values = _parse(argv, None)
@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> tuple[Config, str | None]:
 def read_yaml(path: str | Path) -> dict:
     """The settings in a YAML file, its keys checked.
 
-    Errors:
+    Raises:
         ValueError: the file is missing, is not a YAML mapping, or has a key that is no setting.
     """
     try:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from loaders.order.rounding import floor_share
+from loaders.order.rounding import floor_fraction
 from training.config import Config
 from training.ledger import Ledger
 
@@ -66,23 +66,23 @@ def make_budget(
     """The budget that the settings describe (docs/methods.md, "Budgets").
 
     Args:
-        num_samples: N. An epoch of the budget is the whole batches in floor(N * config.draw_share) samples, whatever
+        num_samples: N. An epoch of the budget is the whole batches in floor(N * config.draw_fraction) samples, whatever
             number of samples the method's own epochs have.
-        flops: per sample of a forward and backward pass, by the pictures' side; None is their own.
+        flops: per sample of a forward and backward pass, by the images' side; None is their own.
         scoring_flops: likewise of a forward pass, for a method that makes passes for scores alone.
         even_epochs: whether the method's epochs have just those samples.
         charged: what the run has spent before its first step.
 
-    Errors:
+    Raises:
         ValueError: the budget does not pay for one step.
     """
     batch_size = config.batch_size
-    steps = floor_share(num_samples, config.draw_share) // batch_size
+    steps = floor_fraction(num_samples, config.draw_fraction) // batch_size
     per_epoch = steps if even_epochs else None
     if config.budget_unit == "samples":
         budget = Budget("steps", config.epochs * steps, per_epoch)
     elif config.budget_unit == "epochs":
-        budget = Budget("steps", floor_share(config.epochs * steps, config.budget), per_epoch)
+        budget = Budget("steps", floor_fraction(config.epochs * steps, config.budget), per_epoch)
     elif config.budget_unit == "flops":
         full = config.epochs * (num_samples // batch_size * batch_size) * flops[None]
         step_cost = max(cost + (scoring_flops or {}).get(side, 0) for side, cost in flops.items()) * batch_size

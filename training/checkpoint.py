@@ -66,7 +66,7 @@ def save(path: Path, state: State, config: Config, data_digest: str, ranks: Rank
     epochs it is drawn again from the table.
     """
     state.table.gather()
-    ranks.gather(state.loss_sum)
+    ranks.reduce_to_writer(state.loss_sum)
     if state.memory is not None:
         state.memory.settle(state.ledger, ranks)
     with ranks.together():
@@ -107,7 +107,7 @@ def load(path: Path, data: bytes | None = None) -> dict:
     Args:
         data: the file's bytes where they have been read already, on another machine perhaps.
 
-    Errors:
+    Raises:
         ValueError: the file is missing, cut short, or no checkpoint of this version.
     """
     try:
@@ -132,7 +132,7 @@ def restore(content: dict, state: State, config: Config, data_digest: str, is_wr
     Args:
         is_writer: whether this is rank 0, which alone goes on with the sums of the running epoch.
 
-    Errors:
+    Raises:
         ValueError: the run to continue was made with other settings or other data; the sentence names the keys.
     """
     check_config(content["config"], config)
@@ -172,7 +172,7 @@ def restore(content: dict, state: State, config: Config, data_digest: str, is_wr
 def check_config(saved: dict, config: Config) -> None:
     """Refuse to continue under settings that would change the result.
 
-    Errors:
+    Raises:
         ValueError: names each key with both values.
     """
     mine = config.as_dict()

@@ -25,9 +25,9 @@ class Config:
             el2n, infobatch, orderdp, selective-backprop, ordered-sgd, grad-norm, random-batch; or FILE.py:FUNCTION
         coreset: file of `python -m training.coreset`; only its samples are trained on, and the run is charged with
             its cost
-        keep: share of the pictures of a batch that selective-backprop (its exponent is 1/keep - 1), random-batch and
+        keep: share of the images of a batch that selective-backprop (its exponent is 1/keep - 1), random-batch and
             ordered-sgd train on; when not given, the budget, and for ordered-sgd what the training accuracy says
-        presample: pictures that grad-norm scores for each that it draws
+        presample: images that grad-norm scores for each that it draws
         tau_threshold: how uneven gradients must be for grad-norm to begin, from 1; (presample + 3) / 3 when not given
         design: how they are drawn (race, systematic, replacement, credit, paged); auto is the method's own, or race
         smoothing: share of uniform draws; 0.5 in p-sgd, c-sgd and active-bias when not given, as published, else 0
@@ -39,12 +39,12 @@ class Config:
         final_pressure: the same at the end of the run, reached geometrically; that of the beginning when not given
         prune_ratio: share of the samples below the mean loss that infobatch leaves out
         prune_until: share of the budget from which on infobatch leaves none out
-        pool_share: share of the training set that orderdp takes the hardest from; budget / 0.6 when not given
+        pool_fraction: share of the training set that orderdp takes the hardest from; budget / 0.6 when not given
         budget: share of the training set that one epoch may use, above 0 and up to 1; or what budget_unit says
         budget_unit: samples is that share; epochs trains on whole shuffled epochs, that share of their number; flops
             allows that share of the FLOPs of all epochs, scoring passes included; seconds is training time, for which
             budget is a number of seconds, epochs means nothing, and a resumed run is not equal to the bit
-        epoch_share: share of the training set that one epoch draws when budget_unit is not samples
+        epoch_fraction: share of the training set that one epoch draws when budget_unit is not samples
         epochs: number of epochs of the full budget; when not given 11, or 9 in fp32, or 8 on a GPU and where
             training/cpu cannot compute float32 either (`precision.default_size`)
         batch_size: samples per step, over all ranks
@@ -61,22 +61,22 @@ class Config:
         nesterov: Nesterov's form of the momentum
         weight_decay: L2 term on all parameters of SGD
         label_smoothing: share of the target that is spread over all classes
-        image_size: height and width that pictures are brought to, needed where they vary in size: of a random box in
+        image_size: height and width that images are brought to, needed where they vary in size: of a random box in
             training, which takes the place of crop_padding, and of the centred square in tests
-        smallest_box: share of a picture's area that such a box takes at least
+        smallest_box: share of an image's area that such a box takes at least
         crop_padding: pixels added on each side before a random crop; 0 is no crop
         pad_mode: what the added pixels hold
-        flip: mirror half of the pictures left to right
+        flip: mirror half of the images left to right
         cutout: side in pixels of the square that is cut out; 0 is none
         randaugment: number and magnitude of RandAugment's operations, [2, 9]; none when not given
-        mixer: how the pictures of a batch are mixed
+        mixer: how the images of a batch are mixed
         mixer_alpha: parameter of the mixer's Beta distribution; the method's own when not given
-        clean_share: last share of the budget, without mixer and RandAugment
+        clean_fraction: last share of the budget, without mixer and RandAugment
         mixer_visits: visits per sample that pay for a mixed run; of one with fewer the rest is clean. 0 mixes all
         ema: decay per step of the averaged weights that are evaluated, in the first steps less (step / (step + 9)); 0
             evaluates the trained ones
-        sides: height and width of the pictures in equal parts of the run, [24, 32]; [] for their own; when not given,
-            of square ones three quarters of their own for two thirds of the run, as [24, 24, 32] for 32 pixels
+        size_schedule: height and width of the images in equal parts of the run, [24, 32]; [] for their own; when not
+            given, of square ones three quarters of their own for two thirds of the run, as [24, 24, 32] for 32 pixels
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
         precision: auto takes bf16 where the processor computes it natively, elsewhere int16 for rebarnet where that is
@@ -87,7 +87,7 @@ class Config:
         compile: compile the network with torch.compile, for GPUs
         eval_every: evaluate each that many epochs and after the last one; 0 is after the last one only
         compat: arazo repeats the reference's oddities in its rates, its choice of samples, its RandAugment and the
-            samples that a mixed picture's score is credited to
+            samples that a mixed image's score is credited to
         tta: report the accuracy under test-time augmentation (flip and one-pixel shifts) too
         tensorboard: write TensorBoard event files too; needs the package tensorboard
     """
@@ -109,10 +109,10 @@ class Config:
     final_pressure: float | None = None
     prune_ratio: float = 0.5
     prune_until: float = 0.875
-    pool_share: float | None = None
+    pool_fraction: float | None = None
     budget: float = 1.0
     budget_unit: Literal["samples", "epochs", "flops", "seconds"] = "samples"
-    epoch_share: float = 1.0
+    epoch_fraction: float = 1.0
     epochs: int | None = None
     batch_size: int = 250
     seed: int = 0
@@ -136,10 +136,10 @@ class Config:
     randaugment: tuple[int, int] | None = None
     mixer: Literal["none", "mixup", "cutmix", "ricap"] = "none"
     mixer_alpha: float | None = None
-    clean_share: float = 0.0
+    clean_fraction: float = 0.0
     mixer_visits: float = 0.0
     ema: float = 0.99
-    sides: tuple[int, ...] | None = None
+    size_schedule: tuple[int, ...] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32", "int16"] = "auto"
@@ -162,18 +162,18 @@ class Config:
         for name in ("final_lr", "weight_decay", "eval_every", "mixer_visits"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing", "clean_share", "ema"):
+        for name in ("momentum", "label_smoothing", "clean_fraction", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name):g}")
         if not 0 < self.smallest_box <= 1:
             raise ValueError(f"smallest_box must be above 0 and at most 1, got {self.smallest_box:g}")
-        if self.sides and min(self.sides) < 8:
-            raise ValueError(f"sides are at least 8 pixels, got {min(self.sides)}")
+        if self.size_schedule and min(self.size_schedule) < 8:
+            raise ValueError(f"sides are at least 8 pixels, got {min(self.size_schedule)}")
 
     @property
-    def draw_share(self) -> float:
+    def draw_fraction(self) -> float:
         """Share of the training set that one epoch draws."""
-        return self.budget if self.budget_unit == "samples" else self.epoch_share
+        return self.budget if self.budget_unit == "samples" else self.epoch_fraction
 
     @classmethod
     def from_dict(cls, values: dict) -> Config:
@@ -192,10 +192,10 @@ def _check_budget(config: Config) -> None:
     if unit != "seconds" and not 0 < budget <= 1:
         hint = {"samples": "0.3 trains on 30 % per epoch"}.get(unit, "it is a share of the full run")
         raise ValueError(f"budget must be above 0 and at most 1, got {budget:g}: {hint}")
-    if not 0 < config.epoch_share <= 1:
-        raise ValueError(f"epoch_share must be above 0 and at most 1, got {config.epoch_share:g}")
-    if unit == "samples" and config.epoch_share != 1:
-        raise ValueError("epoch_share is for the other budget units: with samples the budget is that share itself")
+    if not 0 < config.epoch_fraction <= 1:
+        raise ValueError(f"epoch_fraction must be above 0 and at most 1, got {config.epoch_fraction:g}")
+    if unit == "samples" and config.epoch_fraction != 1:
+        raise ValueError("epoch_fraction is for the other budget units: with samples the budget is that share itself")
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Config))

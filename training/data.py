@@ -1,4 +1,4 @@
-"""The data of a run: its manifest, its loaders, what happens to its pictures. Knows settings, and nothing of models."""
+"""The data of a run: its manifest, its loaders, what happens to its images. Knows settings, and nothing of models."""
 
 import dataclasses
 from pathlib import Path
@@ -20,7 +20,7 @@ from training.machine.distributed import Ranks
 def open_data(folder: str) -> Manifest:
     """The manifest of a converted data set, all of whose files are in place.
 
-    Errors:
+    Raises:
         ValueError: the folder or a file is missing; says which command makes it.
     """
     name = Path(folder).name
@@ -29,7 +29,7 @@ def open_data(folder: str) -> Manifest:
         "cifar100": "python convert/cifar.py --dataset cifar100",
         "shapes": "python convert/shapes.py",
         "svhn": "python convert/svhn.py --source FOLDER",
-    }.get(name, f"python convert/folder.py PICTURES --root {folder}")
+    }.get(name, f"python convert/folder.py IMAGES --root {folder}")
     try:
         manifest = read_manifest(folder)
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def open_data(folder: str) -> Manifest:
     for split in ("train", "test"):
         if split not in manifest.splits:
             raise ValueError(
-                f"{folder} has no {split} split, only {', '.join(manifest.splits)}: convert pictures that lie in "
+                f"{folder} has no {split} split, only {', '.join(manifest.splits)}: convert images that lie in "
                 "train/<class>/* and test/<class>/*"
             )
         if f"{split}.beton" not in manifest.splits[split].files:
@@ -55,7 +55,7 @@ def open_data(folder: str) -> Manifest:
 
 
 def data_digest(manifest: Manifest, coreset: Coreset | None = None) -> str:
-    """Tells whether two runs saw the same training pictures and labels; "/" is followed by the core-set's digest."""
+    """Tells whether two runs saw the same training images and labels; "/" is followed by the core-set's digest."""
     split = manifest.splits["train"]
     return f"{split.pixels_sha256}-{split.labels_sha256}" + (f"/{coreset.digest}" if coreset else "")
 
@@ -75,53 +75,53 @@ def make_randaugment(config: Config) -> RandAugment | None:
 
 
 def normalise(config: Config, manifest: Manifest) -> Augment:
-    """As tests see pictures: normalised by the settings' statistics or the data's own, and brought to one size."""
+    """As tests see images: normalised by the settings' statistics or the data's own, and brought to one size."""
     return Augment(resize=config.image_size or 0, mean=config.mean or manifest.mean, std=config.std or manifest.std)
 
 
 def augment_simply(config: Config, plain: Augment) -> Augment:
-    """As training sees pictures in its clean share: cropped, mirrored, cut out."""
+    """As training sees images in its clean share: cropped, mirrored, cut out."""
     crop = {"crop_padding": config.crop_padding, "pad_mode": config.pad_mode}
     if config.image_size:
         crop = {"random_resized_crop": (config.smallest_box, 1.0)}
     return dataclasses.replace(plain, flip=config.flip, cutout=config.cutout, **crop)
 
 
-def picture_shape(config: Config, manifest: Manifest) -> tuple[int, int, int]:
+def delivered_shape(config: Config, manifest: Manifest) -> tuple[int, int, int]:
     """H, W, C of what the loaders deliver.
 
-    Errors:
-        ValueError: the pictures vary in size.
+    Raises:
+        ValueError: the images vary in size.
     """
     height, width, channels = manifest.image_shape
     if config.image_size:
         return config.image_size, config.image_size, channels
     if not (height and width):
-        raise ValueError(f"the pictures of {config.data} vary in size: say which to bring them to, as --image_size 64")
+        raise ValueError(f"the images of {config.data} vary in size: say which to bring them to, as --image_size 64")
     return manifest.image_shape
 
 
-def choose_sides(config: Config, height: int, width: int) -> tuple[int, ...]:
-    """`config.sides`, or those that the size of the pictures says; none are their own.
+def choose_image_sizes(config: Config, height: int, width: int) -> tuple[int, ...]:
+    """`config.size_schedule`, or those that the size of the images says; none are their own.
 
-    Errors:
+    Raises:
         ValueError: too small for the network.
     """
-    sides, least = config.sides, 16 if config.model == "rebarnet" else 1
+    sides, least = config.size_schedule, 16 if config.model == "rebarnet" else 1
     if sides is None:
         small = max(height * 3 // 4, least)
         sides = (small, small, height) if height == width and small < height else ()
     smallest = min(sides or (height, width))
     if smallest < least:
         raise ValueError(
-            f"{config.model} needs pictures of at least {least} pixels a side, got {smallest}: choose larger --sides, "
-            "or --model resnet8"
+            f"{config.model} needs images of at least {least} pixels a side, got {smallest}: choose a larger "
+            "--size_schedule, or --model resnet8"
         )
     return sides
 
 
-def clean_share(config: Config, passes: float = 1.0) -> float:
-    """Last share of the budget without mixing: `clean_share`, or more where the run's visits do not pay for mixing.
+def clean_fraction(config: Config, passes: float = 1.0) -> float:
+    """Last share of the budget without mixing: `clean_fraction`, or more where the run's visits do not pay for mixing.
 
     Strong mixing needs many visits per sample: a run of V visits mixes for the share V / mixer_visits of its budget.
 
@@ -129,15 +129,17 @@ def clean_share(config: Config, passes: float = 1.0) -> float:
         passes: visits of each sample that there is to draw for one of the whole training set's; more than one in a
             part of it.
 
-    Errors:
+    Raises:
         ValueError: the visits cannot be told beforehand.
     """
     if not config.mixer_visits:
-        return config.clean_share
+        return config.clean_fraction
     if config.budget_unit == "seconds":
-        raise ValueError("mixer_visits needs a budget that tells the visits; with seconds choose clean_share yourself")
-    visits = passes * config.budget * config.epochs * (config.epoch_share if config.budget_unit == "epochs" else 1)
-    return max(config.clean_share, 1 - visits / config.mixer_visits)
+        raise ValueError(
+            "mixer_visits needs a budget that tells the visits; with seconds choose clean_fraction yourself"
+        )
+    visits = passes * config.budget * config.epochs * (config.epoch_fraction if config.budget_unit == "epochs" else 1)
+    return max(config.clean_fraction, 1 - visits / config.mixer_visits)
 
 
 def warm_up(loader, batch_size: int) -> None:
@@ -148,7 +150,7 @@ def warm_up(loader, batch_size: int) -> None:
 
 def whole_split(num_samples: int, ranks: Ranks = Ranks()) -> EpochPlan:  # noqa: B008 (frozen)
     """Every sample once, in the order of the file; this rank's part of them."""
-    return EpochPlan(ranks.part(num_samples))
+    return EpochPlan(ranks.shard(num_samples))
 
 
 def open_loader(config: Config, device: torch.device, split: str, augment: Augment, batch_size: int):

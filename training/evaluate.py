@@ -37,7 +37,7 @@ def evaluate(
         tta: compute `tta_logits` too.
         ranks: each passes its own batches; the result is that of all.
 
-    Errors:
+    Raises:
         ValueError: there was no sample.
     """
     was_training = model.training
@@ -51,7 +51,7 @@ def evaluate(
         totals[:3] += torch.stack([hit, F.cross_entropy(logits_BC, batch.labels, reduction="sum"), hit_tta]).double()
         totals[3] += len(batch.labels)
     model.train(was_training)
-    *sums, num_samples = ranks.add(totals).tolist()
+    *sums, num_samples = ranks.all_reduce(totals).tolist()
     if num_samples == 0:
         raise ValueError("the test split holds no samples: convert the data again")
     accuracy, loss, accuracy_tta = (value / num_samples for value in sums)
@@ -62,7 +62,7 @@ def tta_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
     """Logits averaged over the nine shifts by at most one pixel each way, and their mirror images. A model with the
     attribute `knows_mirror_images`, whose logits a mirror image does not change, sees the shifts only.
 
-    Three of the shifts, the picture itself counted twice, are what K. Jordan averages in "94% on CIFAR-10 in 3.29
+    Three of the shifts, the image itself counted twice, are what K. Jordan averages in "94% on CIFAR-10 in 3.29
     seconds on a single A100" (arXiv:2404.00498), section 3.6.
 
     Returns:

@@ -61,10 +61,10 @@ def train(job: Job, state: State, folder: Path, console: Console, stop: StopRequ
 def agree(job: Job, state: State, stop: StopRequest) -> None:
     """Stop behind the same step at all ranks when one was asked to, and let all read the slowest one's clock.
 
-    Errors:
+    Raises:
         Stopped: some rank was asked to stop.
     """
-    number, state.ledger.train_seconds = job.ranks.largest(stop.signal or 0, state.ledger.train_seconds)
+    number, state.ledger.train_seconds = job.ranks.all_reduce_max(stop.signal or 0, state.ledger.train_seconds)
     if number:
         raise Stopped(int(number))
 
@@ -72,10 +72,10 @@ def agree(job: Job, state: State, stop: StopRequest) -> None:
 def finish_epoch(job: Job, state: State, folder: Path, stop: StopRequest, bar: Meter) -> dict:
     """Evaluate where it is due, add the row, move the position to the next epoch; returns the row.
 
-    Errors:
+    Raises:
         ValueError: the loss is no longer finite.
     """
-    loss_sum = job.ranks.add(state.loss_sum.clone()).item()
+    loss_sum = job.ranks.all_reduce(state.loss_sum.clone()).item()
     loss = loss_sum / state.trained if state.trained else None  # no whole batch was chosen
     if state.memory is not None:
         state.memory.settle(state.ledger, job.ranks)
@@ -117,7 +117,7 @@ def test(job: Job, state: State, stop: StopRequest, tta: bool) -> Result:
     """Accuracy of the averaged weights where there are any, else of the trained ones; each rank tests its part."""
     plan = whole_split(job.manifest.splits["test"].num_samples, job.ranks)
     model = state.model if state.average is None else state.average
-    job.ranks.same_buffers(model)
+    job.ranks.broadcast_buffers(model)
     batches = job.test_loader.epoch(plan)
     if job.ranks.is_alone:
         batches = stop.guard(batches)
@@ -128,7 +128,7 @@ def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
     """Evaluate a run whose last epoch is done, where its row is missing, and write curve.png and summary.json."""
     config, ranks = job.config, job.ranks
     last = (record.read_rows(folder) or [None])[-1] if ranks.is_writer else None
-    last = json.loads(ranks.share(json.dumps(last).encode()))
+    last = json.loads(ranks.broadcast(json.dumps(last).encode()))
     if last and last["epoch"] == state.epoch:
         accuracy, accuracy_tta, loss = (last[f"test_{name}"] for name in ("accuracy", "accuracy_tta", "loss"))
     else:
@@ -141,11 +141,11 @@ def summarise(job: Job, state: State, folder: Path, stop: StopRequest) -> dict:
         "train_loss": last and last["train_loss"],
         **{name: getattr(config, name) for name in _TOLD},
         "design": job.scheduler.scheduler.design,
-        "sides": [*job.rule.sides],
-        "clean_share": job.rule.clean_share,
+        "size_schedule": [*job.rule.size_schedule],
+        "clean_fraction": job.rule.clean_fraction,
         "budget_text": budget_text(config),
         **state.ledger.summary(),
-        **({"saved_share": state.ledger.saved_share} if config.method == "infobatch" else {}),
+        **({"saved_fraction": state.ledger.saved_fraction} if config.method == "infobatch" else {}),
         **({"coreset": job.coreset.summary(config.coreset)} if job.coreset else {}),
         "data": job.manifest.name,
         "precision": config.precision,

@@ -22,7 +22,7 @@ class Ledger:
 
     Attributes:
         num_samples: N, the size of the training set.
-        visits: int64 [N], how often each sample was trained on. Of a mixed batch as it was drawn; a mixed picture that
+        visits: int64 [N], how often each sample was trained on. Of a mixed batch as it was drawn; a mixed image that
             was chosen alone is a visit of the sample that fills most of it.
         steps: optimiser steps.
         samples: samples trained on, repeats counted.
@@ -60,7 +60,7 @@ class Ledger:
         np.add.at(self.visits, ids_B, 1)
 
     def add_chosen_step(self, num_samples: int, num_passed: int, flops_per_sample: float) -> None:
-        """Count a step on `num_samples` pictures for which `num_passed` went through both passes; `visits` follow."""
+        """Count a step on `num_samples` images for which `num_passed` went through both passes; `visits` follow."""
         self.steps += 1
         self.samples += num_samples
         self.forward_samples += num_passed
@@ -92,7 +92,7 @@ class Ledger:
             setattr(self, f"{name}_seconds", seconds)
 
     @property
-    def saved_share(self) -> float:
+    def saved_fraction(self) -> float:
         """Share of the covered samples that was not trained on: what InfoBatch saves."""
         return 1 - self.samples / self.covered_samples if self.covered_samples else 0.0
 

@@ -15,13 +15,13 @@ from training.checkpoint import State
 from training.losses import batch_loss, batch_scores, sample_losses
 from training.machine.distributed import Ranks
 from training.machine.precision import Precision
+from training.methods.batch_ops import main_samples, take
 from training.methods.batch_rules import Offer
-from training.methods.pictures import main_samples, take
 from training.step_rule import StepRule
 
 
 def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, side: int | None = None) -> Tensor:
-    """Logits [B, C] of pictures that the network sees at height and width `side`; None is their own."""
+    """Logits [B, C] of images that the network sees at height and width `side`; None is their own."""
     if side is not None and images_BCHW.shape[2:] != (side, side):
         images_BCHW = F.interpolate(images_BCHW, size=(side, side), mode="area")
     with precision.autocast(images_BCHW.device):
@@ -29,7 +29,7 @@ def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, side: i
 
 
 def warm_up(model: nn.Module, shape_CHW: tuple[int, int, int], precision: Precision) -> None:
-    """Pass two empty pictures through a copy, forward and backward: what its layers compile on their first use is then
+    """Pass two empty images through a copy, forward and backward: what its layers compile on their first use is then
     not on the training clock."""
     images = torch.zeros(2, *shape_CHW).to(memory_format=torch.channels_last)
     forward(copy.deepcopy(model).train(), images, precision).float().sum().backward()
@@ -49,7 +49,7 @@ def train_step(
     """One forward pass, one backward pass, one step of each optimiser; no host synchronisation (but fp16's scaler).
 
     Args:
-        side: height and width at which the network sees the pictures; None is their own.
+        side: height and width at which the network sees the images; None is their own.
         own_labels: see `batch_scores`.
         narrow: of batch, logits and losses the positions that are descended on; None is all.
 
@@ -132,7 +132,7 @@ def train_epoch(
 
 def _choose(state: State, batch: Batch, plan: EpochPlan, rule: StepRule) -> Batch | None:
     """What the next step trains on; passes for scores alone, in evaluation mode, are paid for here."""
-    side = rule.side(rule.budget.progress(state.ledger))
+    side = rule.image_size(rule.budget.progress(state.ledger))
 
     def score(batch: Batch) -> Tensor:
         state.ledger.add_scoring(len(batch.images), rule.scoring_flops[side])
@@ -149,7 +149,7 @@ def _step(state: State, batch: Batch, rule: StepRule, ranks: Ranks) -> None:
     """One step, and its traces in table, averages and ledger."""
     ledger, size, num_passed = state.ledger, rule.batch_size, len(batch.images)
     progress = rule.budget.progress(ledger)
-    side = rule.side(progress)
+    side = rule.image_size(progress)
     rule.set_rates(state.optimizers, progress)
     choosing = {} if rule.choice is None else {"narrow": partial(rule.choice.narrow, state.memory)}
     batch, scores = train_step(

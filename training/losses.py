@@ -14,7 +14,7 @@ def sample_losses(logits_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, l
     partners of share * cross-entropy with the partner's label.
 
     Args:
-        labels_B: int64 [B]; or [B, P], of mixed pictures that have left the batch of their partners.
+        labels_B: int64 [B]; or [B, P], of mixed images that have left the batch of their partners.
     """
     logits_BC = logits_BC.float()
     if mix is None:
@@ -36,8 +36,8 @@ def batch_scores(logits_BC: Tensor, batch: Batch, own_labels: bool = False) -> S
     """Scores of what training saw.
 
     Args:
-        own_labels: score a mixed picture as if it were the sample at its place in the batch (`compat="arazo"`): in
-            mixup the first of the two, in RICAP as a rule none of the four. Pictures that have left their batch are
+        own_labels: score a mixed image as if it were the sample at its place in the batch (`compat="arazo"`): in
+            mixup the first of the two, in RICAP as a rule none of the four. Images that have left their batch are
             scored by their partners in any case.
 
     Returns:

@@ -17,7 +17,7 @@ from training.arguments import parse_args, sentence
 from training.budget import payer
 from training.checkpoint import State
 from training.config import Config
-from training.coreset.file import share_files
+from training.coreset.file import broadcast_files
 from training.data import data_digest
 from training.fit import summarise, train
 from training.machine.distributed import OtherRankFailed, RankLost, Ranks, join
@@ -62,7 +62,7 @@ def read_settings(argv: list[str] | None, ranks: Ranks) -> tuple[Config, Path | 
         if ranks.is_writer:
             config, resume = parse_args(argv)
             values = json.dumps([config.as_dict(), resume and str(resume)]).encode()
-    settings, resume = json.loads(ranks.share(values))
+    settings, resume = json.loads(ranks.broadcast(values))
     return Config.from_dict(settings), resume and Path(resume)
 
 
@@ -75,12 +75,12 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     Returns:
         what summary.json holds.
 
-    Errors:
+    Raises:
         ValueError, OSError: one sentence on what the settings or files lack.
         Stopped: a signal came; the state is saved.
     """
-    saved = ranks.share(resume.read_bytes() if ranks.is_writer and resume and resume.exists() else b"none")
-    coreset_files, content = share_files(config.coreset, ranks), None
+    saved = ranks.broadcast(resume.read_bytes() if ranks.is_writer and resume and resume.exists() else b"none")
+    coreset_files, content = broadcast_files(config.coreset, ranks), None
     with ranks.together():
         if saved != b"none":
             content = checkpoint.load(resume, saved)
@@ -137,7 +137,7 @@ def _open_folder(job: Job, state: State, resume: Path | None, is_resumed: bool) 
                 record.cut_rows(folder, state.epoch)
                 record.write_config(folder, job.config)
             opened = json.dumps([str(folder), summary]).encode()
-    folder, summary = json.loads(job.ranks.share(opened))
+    folder, summary = json.loads(job.ranks.broadcast(opened))
     return Path(folder), summary
 
 

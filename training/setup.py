@@ -14,22 +14,22 @@ from loaders.augment.config import Augment
 from loaders.formats.manifest import Manifest
 from loaders.importance import ImportanceTable
 from loaders.loader import make_loader
-from loaders.order.rng import INIT, mix
+from loaders.order.rng import INIT, fold_in
 from training.budget import make_budget
 from training.checkpoint import State
 from training.config import Config
 from training.coreset.file import Coreset, read_coreset
 from training.data import (
     augment_simply,
-    choose_sides,
-    clean_share,
+    choose_image_sizes,
+    clean_fraction,
     data_digest,
+    delivered_shape,
     make_mixer,
     make_randaugment,
     normalise,
     open_data,
     open_loader,
-    picture_shape,
     warm_up,
     whole_split,
 )
@@ -50,7 +50,7 @@ _WHITENING_IMAGES = 1000
 
 class Job(NamedTuple):
     """All that stays the same while a run goes on. `clean_loader` does not mix, or is `train_loader`; `image_shape` is
-    H, W, C of the pictures that both deliver."""
+    H, W, C of the images that both deliver."""
 
     config: Config
     ranks: Ranks
@@ -79,7 +79,7 @@ def assemble(
     Returns:
         the job, in whose config all is decided that depends on the machine, and the state before the first step.
 
-    Errors:
+    Raises:
         ValueError, FileNotFoundError: one sentence on what the settings or the data lack.
     """
     if config.batch_size % ranks.world_size:
@@ -102,9 +102,9 @@ def assemble(
         epochs=config.epochs or epochs,
         width=config.width or (width if config.model == "rebarnet" else 1.0),
     )
-    num_samples, image_shape = manifest.splits["train"].num_samples, picture_shape(config, manifest)
+    num_samples, image_shape = manifest.splits["train"].num_samples, delivered_shape(config, manifest)
     height, width, channels = image_shape
-    sides = choose_sides(config, height, width)
+    sides = choose_image_sizes(config, height, width)
     choice = make_batch_rule(config, ranks)
     ledger, coreset, subset = Ledger(num_samples), None, ()
     if config.coreset is not None:
@@ -112,17 +112,17 @@ def assemble(
         subset, cost = (coreset.ids, coreset.weights), coreset.cost
         ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
     scheduler = make_scheduler(config, num_samples, *subset)
-    share_clean, plain = clean_share(config, num_samples / scheduler.num_items), normalise(config, manifest)
+    fraction, plain = clean_fraction(config, num_samples / scheduler.num_items), normalise(config, manifest)
     clean = augment_simply(config, plain)
     augment = dataclasses.replace(clean, mixer=make_mixer(config), randaugment=make_randaugment(config))
     local_size = config.batch_size // ranks.world_size
     train_loader = clean_loader = open_loader(config, device, "train", augment, local_size)
     warm_up(train_loader, local_size)
-    if share_clean and augment != clean:
+    if fraction and augment != clean:
         clean_loader = open_loader(config, device, "train", clean, local_size)
         warm_up(clean_loader, local_size)
     images = _whitening_images(config, device, plain, num_samples) if config.model == "rebarnet" else None
-    generator = torch.Generator().manual_seed(mix(config.seed, INIT))
+    generator = torch.Generator().manual_seed(fold_in(config.seed, INIT))
     model = build_model(
         config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
     )
@@ -140,7 +140,7 @@ def assemble(
         config.compat == "arazo",
         config.final_lr,
         sides,
-        share_clean,
+        fraction,
         config.ema,
         choice,
         scoring_flops,
@@ -162,7 +162,7 @@ def assemble(
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> torch.Tensor:
-    """float32 [B, 3, H, W]: the first pictures of the training set, normalised, on the CPU."""
+    """float32 [B, 3, H, W]: the first images of the training set, normalised, on the CPU."""
     count = min(num_samples, _WHITENING_IMAGES)
     loader = make_loader(Path(config.data) / "train.beton", count, backend=config.backend, device=device, augment=plain)
     return next(iter(loader.epoch(whole_split(count)))).images.cpu()

@@ -18,16 +18,16 @@ class StepRule:
         budget: when the run ends.
         batch_size: samples of a step, over all ranks.
         precision: of the forward and backward pass.
-        flops: per sample of a forward and backward pass, by the pictures' side; None is their own.
+        flops: per sample of a forward and backward pass, by the images' side; None is their own.
         label_smoothing: see `sample_losses`.
         arazo: the last step takes `final_lr`, where by default it lies behind the last step; and scores of mixed
-            pictures are credited as `batch_scores` says under `own_labels`.
+            images are credited as `batch_scores` says under `own_labels`.
         final_lr: rate at the end.
-        sides: height and width of the pictures in equal parts of the budget; empty is their own throughout.
-        clean_share: last share of the budget, which is for the clean loader.
+        size_schedule: height and width of the images in equal parts of the budget; empty is their own throughout.
+        clean_fraction: last share of the budget, which is for the clean loader.
         ema: decay per step of the averaged weights, once many steps are made.
         choice: the method that chooses within a batch; None trains on each batch as it comes.
-        scoring_flops: per sample of a forward pass, by the pictures' side, for a choice that makes such passes.
+        scoring_flops: per sample of a forward pass, by the images' side, for a choice that makes such passes.
     """
 
     budget: Budget
@@ -37,8 +37,8 @@ class StepRule:
     label_smoothing: float = 0.0
     arazo: bool = False
     final_lr: float = 0.0
-    sides: tuple[int, ...] = ()
-    clean_share: float = 0.0
+    size_schedule: tuple[int, ...] = ()
+    clean_fraction: float = 0.0
     ema: float = 0.0
     choice: BatchRule | None = None
     scoring_flops: dict[int | None, float] = field(default_factory=dict)
@@ -55,9 +55,13 @@ class StepRule:
         steps = self.budget.total_steps
         return linear(progress, base_lr, self.final_lr, (steps - 1) / steps if self.arazo and steps else 1.0)
 
-    def side(self, progress: float) -> int | None:
-        """Height and width of the pictures; None is their own."""
-        return self.sides[min(int(progress * len(self.sides) + 1e-9), len(self.sides) - 1)] if self.sides else None
+    def image_size(self, progress: float) -> int | None:
+        """Height and width of the images; None is their own."""
+        return (
+            self.size_schedule[min(int(progress * len(self.size_schedule) + 1e-9), len(self.size_schedule) - 1)]
+            if self.size_schedule
+            else None
+        )
 
     def decay(self, steps: int) -> float:
         """Of the averaged weights behind so many steps: less than `ema` at first, that a short run can forget where it
@@ -65,5 +69,5 @@ class StepRule:
         return min(self.ema, (1 + steps) / (10 + steps))
 
     def is_clean(self, progress: float) -> bool:
-        """Whether pictures are no longer mixed."""
-        return progress >= 1 - self.clean_share - 1e-9
+        """Whether images are no longer mixed."""
+        return progress >= 1 - self.clean_fraction - 1e-9

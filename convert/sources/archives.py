@@ -37,7 +37,7 @@ def read_source(path: Path, published: Published) -> Content:
             image folder `train/<class>/*`, `test/<class>/*`.
         published: what it should hold.
 
-    Errors:
+    Raises:
         FileNotFoundError: there is nothing at `path`.
         ValueError: cut short, damaged, of another kind, or other pixels than those published.
     """
@@ -125,7 +125,7 @@ def _check_split(path: Path, split: str, arrays: Arrays, published: Published) -
     images, labels = arrays
     expected, num_classes = published.num_samples[split], len(published.classes)
     if len(images) != expected or len(labels) != expected:
-        raise ValueError(f"{path} has {len(images):,} pictures and {len(labels):,} labels in {split}, not {expected:,}")
+        raise ValueError(f"{path} has {len(images):,} images and {len(labels):,} labels in {split}, not {expected:,}")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
             f"{path} has a label {labels.min()} or {labels.max()} in {split}, allowed: 0 to {num_classes - 1}"

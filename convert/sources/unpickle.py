@@ -44,7 +44,7 @@ def read_plain_pickle(content: bytes) -> Any:
 
     Text of Python 2 comes as str (Latin-1).
 
-    Errors:
+    Raises:
         ValueError: the pickle is cut short, or asks for anything but plain data.
     """
     stack: list[Any] = []

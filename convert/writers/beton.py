@@ -3,7 +3,7 @@
 FFCV's own driver forks one worker per core. There pages are taken in racing order (two conversions differ), a worker
 that fails leaves the parent waiting for ever, and a short last write goes unnoticed. So the parts of `DatasetWriter`
 (header, fields, pages, tables) are driven from this process, one sample after the other: the bytes depend on the
-samples only and an error is raised where it happens. 50,000 pictures of 32 x 32 take about two seconds this way.
+samples only and an error is raised where it happens. 50,000 images of 32 x 32 take about two seconds this way.
 """
 
 import errno
@@ -19,7 +19,7 @@ from convert.writers.arrays import check_arrays
 from convert.writers.streams import Streams
 from loaders.formats.atomic import atomic_path
 
-JPEG = 0  # FFCV's mode of a picture
+JPEG = 0  # FFCV's mode of an image
 MIN_PAGE_BYTES = 1 << 21  # FFCV's least page
 _MISSING = (
     "writing .beton files needs FFCV, which cannot be imported here ({reason}): install Debian's libopencv-dev "
@@ -33,7 +33,7 @@ def write_beton(
     labels_N: np.ndarray,
     on_samples: Callable[[int], None] | None = None,
 ) -> None:
-    """Write raw pictures and labels as a `.beton` with fields `image` and `label`; sample id i is row i.
+    """Write raw images and labels as a `.beton` with fields `image` and `label`; sample id i is row i.
 
     Args:
         path: the file to appear, by atomic rename, when all is on disk.
@@ -41,7 +41,7 @@ def write_beton(
         labels_N: integers [N].
         on_samples: called now and then with the number of samples written since its last call.
 
-    Errors:
+    Raises:
         ValueError: an array has another shape or dtype.
         ImportError: FFCV is not installed; the sentence names what to install.
         OSError: the disk is full or the file cannot be written; nothing is left behind.
@@ -56,13 +56,13 @@ def write_jpeg_beton(path: str | Path, streams: Streams, on_samples: Callable[[i
 
     Arguments and errors are those of `write_beton`.
     """
-    pictures = [(streams[i], int(streams.heights[i]), int(streams.widths[i])) for i in range(len(streams))]
-    _write(path, pictures, streams.labels, _keep, int(np.diff(streams.offsets).max()), on_samples)
+    images = [(streams[i], int(streams.heights[i]), int(streams.widths[i])) for i in range(len(streams))]
+    _write(path, images, streams.labels, _keep, int(np.diff(streams.offsets).max()), on_samples)
 
 
-def _keep(destination: np.ndarray, picture: tuple[np.ndarray, int, int], malloc: Callable) -> None:
-    """What FFCV's image field does to a picture, without its encoder: store the stream as it is."""
-    stream, height, width = picture
+def _keep(destination: np.ndarray, image: tuple[np.ndarray, int, int], malloc: Callable) -> None:
+    """What FFCV's image field does to an image, without its encoder: store the stream as it is."""
+    stream, height, width = image
     destination["mode"], destination["height"], destination["width"] = JPEG, height, width
     destination["data_ptr"], storage = malloc(len(stream))
     storage[:] = stream
@@ -88,17 +88,17 @@ def _ffcv():
 
 def _write(
     path: str | Path,
-    pictures: Sequence,
+    images: Sequence,
     labels_N: np.ndarray,
     encode: Callable,
     image_bytes: int,
     on_samples: Callable[[int], None] | None,
 ) -> None:
-    """Write `pictures` through `encode(destination, picture, malloc)`, at most about `image_bytes` each."""
+    """Write `images` through `encode(destination, image, malloc)`, at most about `image_bytes` each."""
     ffcv = _ffcv()
     fields = {"image": ffcv.fields.RGBImageField(), "label": ffcv.fields.IntField()}
     encoders = {"image": _Column(encode), "label": fields["label"]}
-    num_samples, page_bytes = len(pictures), _page_bytes(image_bytes)
+    num_samples, page_bytes = len(images), _page_bytes(image_bytes)
     with atomic_path(path) as temporary:
         writer = ffcv.writer.DatasetWriter(str(temporary), fields, page_size=page_bytes, num_workers=1)
         writer.num_samples = num_samples
@@ -110,7 +110,7 @@ def _write(
             allocator.__enter__()  # opens the file; its __exit__ would wait for ever after some failures
             try:
                 for sample in range(num_samples):
-                    row = (pictures[sample], labels_N[sample])
+                    row = (images[sample], labels_N[sample])
                     ffcv.writer.handle_sample(row, sample, names, metadata, allocator, encoders)
                     if on_samples is not None and (sample + 1) % 1000 == 0:
                         on_samples(1000)
@@ -130,7 +130,7 @@ def _write(
 
 
 def _page_bytes(image_bytes: int) -> int:
-    """FFCV's least page, or the least power of two that holds 16 pictures of this size (the largest)."""
+    """FFCV's least page, or the least power of two that holds 16 images of this size (the largest)."""
     return max(MIN_PAGE_BYTES, 1 << (16 * image_bytes - 1).bit_length())
 
 

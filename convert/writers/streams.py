@@ -1,4 +1,4 @@
-"""The form in which JPEG pictures pass through `convert`: their streams one after the other in a scratch file.
+"""The form in which JPEG images pass through `convert`: their streams one after the other in a scratch file.
 
 Knows offsets and sizes; must not know where the streams came from nor in which format they will be stored.
 """
@@ -17,7 +17,7 @@ from loaders.formats.atomic import file_errors
 
 
 class Stream(NamedTuple):
-    """One picture."""
+    """One image."""
 
     content: bytes  # a JPEG file
     height: int  # pixels
@@ -27,13 +27,13 @@ class Stream(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Streams:
-    """The pictures of one split; sample id i is the bytes offsets[i] to offsets[i + 1].
+    """The images of one split; sample id i is the bytes offsets[i] to offsets[i + 1].
 
     Attributes:
         data: uint8 [all bytes], read-only.
         offsets: int64 [N + 1].
         heights, widths, labels: int64 [N].
-        histogram: int64 [3, 256], over all pictures.
+        histogram: int64 [3, 256], over all images.
     """
 
     data: np.ndarray
@@ -57,10 +57,10 @@ class Streams:
 
 
 @contextmanager
-def spooled(path: Path, pictures: Iterable[Stream], labels: np.ndarray) -> Iterator[Streams]:
+def spooled(path: Path, images: Iterable[Stream], labels: np.ndarray) -> Iterator[Streams]:
     """Write streams to the scratch file `path` and hand them out until the block ends; then the file is gone.
 
-    Errors:
+    Raises:
         OSError: the disk is full or the file cannot be written.
     """
     sizes, heights, widths, histogram = [], [], [], np.zeros((3, 256), np.int64)
@@ -68,12 +68,12 @@ def spooled(path: Path, pictures: Iterable[Stream], labels: np.ndarray) -> Itera
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with file_errors(path, temporary), open(temporary, "wb") as file:
-            for picture in pictures:
-                file.write(picture.content)
-                sizes.append(len(picture.content))
-                heights.append(picture.height)
-                widths.append(picture.width)
-                histogram += picture.histogram
+            for image in images:
+                file.write(image.content)
+                sizes.append(len(image.content))
+                heights.append(image.height)
+                widths.append(image.width)
+                histogram += image.histogram
         data = np.memmap(temporary, np.uint8, "r").view(np.ndarray)
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         yield Streams(data, offsets, np.array(heights), np.array(widths), np.asarray(labels, np.int64), histogram)

@@ -27,7 +27,7 @@ def write_tar(
     labels_N: np.ndarray,
     on_samples: Callable[[int], None] | None = None,
 ) -> None:
-    """Write pictures and labels as a `.tar` and, beside it, its `.idx`; sample id i is row i.
+    """Write images and labels as a `.tar` and, beside it, its `.idx`; sample id i is row i.
 
     Args:
         path: the `.tar` to appear, by atomic rename; the index gets the same name with `.idx` and comes last.
@@ -35,7 +35,7 @@ def write_tar(
         labels_N: integers [N].
         on_samples: called now and then with the number of samples written since its last call.
 
-    Errors:
+    Raises:
         ValueError: an array has another shape or dtype.
         OSError: the disk is full or the file cannot be written; nothing is left behind.
     """
@@ -57,9 +57,9 @@ def _write(
 ) -> None:
     path, lines, offset = Path(path), [f"{INDEX_VERSION} {len(labels_N)}"], 0
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        for sample, (picture, label) in enumerate(zip(contents, labels_N, strict=True)):
+        for sample, (image, label) in enumerate(zip(contents, labels_N, strict=True)):
             parts = []
-            for part, content in ((extension, picture), ("cls", b"%d" % label)):
+            for part, content in ((extension, image), ("cls", b"%d" % label)):
                 name = f"{sample:08d}.{part}"
                 parts.append(f"{part} {offset + BLOCK} {len(content)} {name}")
                 padding = -len(content) % BLOCK

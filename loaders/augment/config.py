@@ -1,4 +1,4 @@
-"""What happens to a picture between the file and the batch: one frozen value, and the draws that it takes from a key.
+"""What happens to an image between the file and the batch: one frozen value, and the draws that it takes from a key.
 
 The draws are pure functions of (key, global position), so every backend makes the same pixels. Backends import the slot
 numbers and the table from here; they hold no formula of their own.
@@ -22,22 +22,22 @@ RESIZED_CROP = 64  # the first of the 40 slots of `loaders.augment.crop`
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Augmentation of one picture, in this order: cut a box and resize it, RandAugment, pad and crop, flip, cut out,
+    """Augmentation of one image, in this order: cut a box and resize it, RandAugment, pad and crop, flip, cut out,
     normalise, mix.
 
     Attributes:
-        resize: side in pixels of the square that the picture becomes, so that pictures may vary in size; 0 is none.
-        random_resized_crop: the smallest and the largest share of the picture's area that the box takes, drawn at
+        resize: side in pixels of the square that the image becomes, so that images may vary in size; 0 is none.
+        random_resized_crop: the smallest and the largest share of the image's area that the box takes, drawn at
             random as in torchvision's RandomResizedCrop; None takes a centred square. Both need `resize`.
         ratio: the smallest and the largest width / height of a random box.
-        center_crop: side of the centred square as a share of the shorter side of the picture.
-        randaugment: such as RandAugment(n=2, m=9): random operations before the picture is cropped; None is none.
-        crop_padding: pixels added on each side before a random crop back to the picture's size; 0 is no crop.
+        center_crop: side of the centred square as a share of the shorter side of the image.
+        randaugment: such as RandAugment(n=2, m=9): random operations before the image is cropped; None is none.
+        crop_padding: pixels added on each side before a random crop back to the image's size; 0 is no crop.
         pad_mode: "zero" or "reflect" (without repeating the edge).
         flip: mirror left to right with probability one half.
         cutout: side in pixels of a square set to zero (before normalisation), centred at a random pixel and cut at the
             borders (DeVries and Taylor 2017); 0 is none.
-        mixer: mix the pictures of a batch, each augmented by its own draws: Mixup, CutMix or RICAP; None does not.
+        mixer: mix the images of a batch, each augmented by its own draws: Mixup, CutMix or RICAP; None does not.
         mean, std: per channel, in units of [0, 1]; used for float outputs only: (pixel / 255 - mean) / std.
     """
 

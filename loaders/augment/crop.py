@@ -1,4 +1,4 @@
-"""Which box of a picture is cut out and resized: random-resized-crop and centre-crop, from the epoch's key.
+"""Which box of an image is cut out and resized: random-resized-crop and centre-crop, from the epoch's key.
 
 One function serves every backend, so all of them look at the same pixels; only how they resize differs. Knows sizes and
 draws; knows no pixel and no library.
@@ -16,9 +16,9 @@ _AREA, _RATIO, _Y, _X = range(4)
 
 
 def boxes(augment: Augment, key: int, positions: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """The box of each picture that becomes the resized picture.
+    """The box of each image that becomes the resized image.
 
-    With `random_resized_crop` a try draws an area (a share of the picture's, uniform) and an aspect ratio (uniform in
+    With `random_resized_crop` a try draws an area (a share of the image's, uniform) and an aspect ratio (uniform in
     its logarithm); the first of ten tries whose box fits is placed uniformly, and when none fits the box is the largest
     centred one whose ratio is allowed (Szegedy et al., "Going deeper with convolutions", 2014, section 6, as in
     torchvision's RandomResizedCrop). Without, it is the centred square over `center_crop` of the shorter side.
@@ -30,7 +30,7 @@ def boxes(augment: Augment, key: int, positions: np.ndarray, heights: np.ndarray
         heights, widths: int64 [B], pixels.
 
     Returns:
-        int64 [B, 4]: top, left, height, width; inside the picture and never empty.
+        int64 [B, 4]: top, left, height, width; inside the image and never empty.
     """
     if augment.random_resized_crop is None:
         side = np.maximum((np.minimum(heights, widths) * augment.center_crop).astype(np.int64), 1)

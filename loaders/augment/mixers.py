@@ -1,4 +1,4 @@
-"""How the pictures of a batch are mixed: mixup, CutMix, RICAP. Three frozen values, and the draws of one batch.
+"""How the images of a batch are mixed: mixup, CutMix, RICAP. Three frozen values, and the draws of one batch.
 
 The draws are a pure function of (plan key, MIXER, global position of the batch's first sample), in integers and in
 numbers rounded to integers, so every backend mixes the same. Partners come from the same batch of the same rank: ranks
@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from loaders.order.permutation import fisher_yates
-from loaders.order.rng import MIXER, hash64, mix
+from loaders.order.rng import MIXER, fold_in, hash64
 
 ONE = 1 << 16  # mixup's share of the first partner is a whole number of 2^-16
 # Slots of random bits under the batch's key: two a Beta draw, one a patch and axis, one a permutation.
@@ -45,7 +45,7 @@ class CutMix:
 
 @dataclass(frozen=True)
 class RICAP:
-    """Four pictures around one corner: the width and the height of the first are W and H times Beta(beta, beta); one
+    """Four images around one corner: the width and the height of the first are W and H times Beta(beta, beta); one
     corner, four permutations and four crop offsets a batch (Takahashi et al. 2018)."""
 
     beta: float = 0.3
@@ -55,14 +55,14 @@ class RICAP:
 
 
 class MixGeometry(NamedTuple):
-    """How one batch is mixed. Sample i is made of the augmented pictures of the samples partners[i].
+    """How one batch is mixed. Sample i is made of the augmented images of the samples partners[i].
 
     Attributes:
         partners: int64 [B, P], positions in the batch.
         shares: float32 [P], sum to one; shares of light (mixup) or of area.
         boxes: int64 [P, 6]: top, left, height and width in the result, top and left in the partner. Later boxes cover
             earlier ones; a box may be empty.
-        blend: -1: the boxes are copied. Otherwise the pictures are blended, blend / 2^16 of the first.
+        blend: -1: the boxes are copied. Otherwise the images are blended, blend / 2^16 of the first.
     """
 
     partners: np.ndarray
@@ -80,7 +80,7 @@ def draw_mix(mixer: Mixup | CutMix | RICAP, key: int, first: int, num: int, heig
         num: B >= 1, samples of the batch.
         height, width: pixels.
     """
-    words = [int(word) for word in _random_words(np.uint64(mix(key, MIXER, first)))]
+    words = [int(word) for word in _random_words(np.uint64(fold_in(key, MIXER, first)))]
     partners = np.empty((num, 4 if isinstance(mixer, RICAP) else 2), np.int64)
     _draw_partners(partners, np.array(words[_PERMUTATION:], np.uint64), not isinstance(mixer, RICAP))
     if isinstance(mixer, RICAP):
@@ -122,7 +122,7 @@ def _random_words(key):
 
 @njit(cache=True)
 def _draw_partners(partners, keys, itself):
-    """Fill int64 [B, P] with a permutation a column; the first is the identity where the picture stays `itself`."""
+    """Fill int64 [B, P] with a permutation a column; the first is the identity where the image stays `itself`."""
     for k in range(partners.shape[1]):
         column = partners[:, k]
         for i in range(len(column)):

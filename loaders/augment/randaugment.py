@@ -1,4 +1,4 @@
-"""RandAugment in two named versions: what is applied to a picture, with which numbers. Knows no pixel and no backend.
+"""RandAugment in two named versions: what is applied to an image, with which numbers. Knows no pixel and no backend.
 
 Each round draws one operation, uniformly and with replacement, and a sign. `operations` lists an operation with the
 number that it takes for either sign, in the units of Pillow's call (see `loaders.backends.randaugment_pillow`).
@@ -18,10 +18,10 @@ OPERATION, SIGN, TOP, LEFT = range(4)
 
 @dataclass(frozen=True)
 class RandAugment:
-    """n random operations of magnitude m (Cubuk et al. 2020), before anything else is done to the picture.
+    """n random operations of magnitude m (Cubuk et al. 2020), before anything else is done to the image.
 
     Attributes:
-        n: operations a picture, 1 to 12.
+        n: operations an image, 1 to 12.
         m: magnitude, 0 to 30.
         version: "standard": 14 operations, one of them the identity, signs at random: those of torchvision's
             RandAugment with 31 bins. "arazo": the 16 operations of Arazo et al.'s code, oddities included.
@@ -49,7 +49,7 @@ class Operation(NamedTuple):
 
 
 def operations(randaugment: RandAugment, height: int, width: int) -> tuple[Operation, ...]:
-    """The operations to choose from, for pictures of this size in pixels."""
+    """The operations to choose from, for images of this size in pixels."""
     return _VERSIONS[randaugment.version](randaugment.m, height, width)
 
 

@@ -23,7 +23,7 @@ class Settings:
     Attributes:
         batch_size: samples of a whole batch.
         dtype: torch.uint8 (pixels), or float32, bfloat16, float16 (normalised).
-        augment: what happens to a picture.
+        augment: what happens to an image.
         drop_last: leave out a last batch that is not whole.
         num_threads: threads of the kernels; None takes the cores that the process may use.
         pinned: fill page-locked buffers, for copies to a device.
@@ -56,7 +56,7 @@ class Span(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What an epoch carries beside the pictures, in the order of the plan; a batch is a slice of it."""
+    """What an epoch carries beside the images, in the order of the plan; a batch is a slice of it."""
 
     labels: torch.Tensor  # int64 [K]
     ids: torch.Tensor  # int64 [K]
@@ -115,24 +115,24 @@ def nchw(images_NHWC: torch.Tensor) -> torch.Tensor:
 
 
 def delivered_shape(dataset: DatasetFile, augment: Augment, backend: str) -> tuple[int, int, int]:
-    """(H, W, 3) of every delivered picture: the square that they are resized to, or their own size.
+    """(H, W, 3) of every delivered image: the square that they are resized to, or their own size.
 
     Raises:
-        ValueError: the pictures vary in size and are not resized.
+        ValueError: the images vary in size and are not resized.
     """
     return (augment.resize, augment.resize, CHANNELS) if augment.resize else one_size(dataset, backend)
 
 
 def one_size(dataset: DatasetFile, backend: str) -> tuple[int, int, int]:
-    """(H, W, 3) of every picture.
+    """(H, W, 3) of every image.
 
     Raises:
-        ValueError: the pictures vary in size.
+        ValueError: the images vary in size.
     """
     shape = dataset.image_shape
     if shape is None:
         raise ValueError(
-            f"backend {backend!r} needs pictures of one size, those of {dataset.path} are "
+            f"backend {backend!r} needs images of one size, those of {dataset.path} are "
             f"{dataset.heights.min()} to {dataset.heights.max()} pixels high and "
             f"{dataset.widths.min()} to {dataset.widths.max()} wide: set resize and random_resized_crop or center_crop"
         )

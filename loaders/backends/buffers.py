@@ -1,7 +1,7 @@
 """Buffers that are filled again and again, but never while somebody still looks at one.
 
 A batch is delivered as a tensor over a slot's array. The tensor, its views and the graph of autograd hold the array, so
-its reference count tells when the slot is free. Knows no order, no picture and no thread.
+its reference count tells when the slot is free. Knows no order, no image and no thread.
 """
 
 import sys
@@ -52,7 +52,7 @@ class Slots:
         return self._arrays[-1]
 
     def tensor(self, array_BHWC: np.ndarray, size: int) -> torch.Tensor:
-        """The first `size` pictures as [size, C, H, W], channels-last; the array is in use while the tensor lives."""
+        """The first `size` images as [size, C, H, W], channels-last; the array is in use while the tensor lives."""
         return nchw(torch.from_numpy(array_BHWC[:size]).view(self.dtype))
 
     def _allocate(self) -> np.ndarray:

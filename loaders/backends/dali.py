@@ -1,7 +1,7 @@
 """JPEG and PNG of a `.beton` or a `.tar` decoded by NVIDIA DALI, in our order and cut by our draws.
 
 DALI decodes and resizes, on the CPU or on a GPU. What comes after, up to the normalised batch, is the kernel that every
-backend shares, so pixels of equal decoding are equal. Raw pictures that keep their size have nothing to decode: the
+backend shares, so pixels of equal decoding are equal. Raw images that keep their size have nothing to decode: the
 kernel reads them from the map; beside JPEG ones in the same file they are handed to DALI as PPM streams.
 
 The only file that imports `nvidia.dali`, when a loader is opened. Knows no order and no file format.
@@ -16,7 +16,7 @@ from loaders.backends.batching import Settings, Span, delivered_shape
 from loaders.backends.dali_decoder import Decoder
 from loaders.backends.dali_forks import adopt
 from loaders.backends.device import DeviceFeed
-from loaders.backends.host import Feed, Pictures
+from loaders.backends.host import Feed, Images
 from loaders.formats.dataset import DatasetFile
 from loaders.threads import available_cores
 from loaders.types import EpochPlan
@@ -26,17 +26,17 @@ _MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install \"rebar-loa
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
-    """Deliver a data set whose pictures have one size or are resized to one.
+    """Deliver a data set whose images have one size or are resized to one.
 
     Raises:
         ImportError: DALI is not installed.
-        ValueError: pictures of several sizes.
+        ValueError: images of several sizes.
     """
     _check_installed()
     shape = delivered_shape(dataset, settings.augment, "dali")
     if not _decodes(dataset, settings):
 
-        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
+        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Images]:
             for span in todo:
                 yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
 
@@ -46,7 +46,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
 
 
 def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> DeviceFeed:
-    """The same with pictures that are decoded on a GPU and stay there; on the CPU, what leads to that can be tested.
+    """The same with images that are decoded on a GPU and stay there; on the CPU, what leads to that can be tested.
 
     Raises:
         ImportError: DALI or Triton is not installed.
@@ -55,7 +55,7 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
     _check_installed()
     shape = delivered_shape(dataset, settings.augment, "dali")
     build = functools.partial(pipeline, dataset=dataset, settings=settings, device_id=device.index)
-    residence = f"pictures decoded and batches made on {device}"
+    residence = f"images decoded and batches made on {device}"
     new_fetch = lambda: Decoder(dataset, settings, shape, build).fetch_on(device)  # noqa: E731
     return DeviceFeed(dataset, shape, settings, device, new_fetch, residence)
 
@@ -64,9 +64,7 @@ def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> 
     """Why the batches are to be made on the host and copied, in half a sentence; None when the device can make them."""
     if settings.augment.randaugment is not None:
         return "RandAugment runs on the host"
-    return (
-        None if _decodes(dataset, settings) else "raw pictures need no decoding, and backend 'fused' keeps them there"
-    )
+    return None if _decodes(dataset, settings) else "raw images need no decoding, and backend 'fused' keeps them there"
 
 
 def _decodes(dataset: DatasetFile, settings: Settings) -> bool:
@@ -102,8 +100,8 @@ def graph(source: Callable, raw: bool, side: int, on_gpu: bool):
     """source -> (decode the box | cut the box out) -> resize -> uint8 [B, H, W, 3], on the GPU from the decoder on.
 
     Args:
-        source: gives pictures and, where `side` is not 0, the top left corners and the sizes of their boxes.
-        raw: the pictures are pixels, not streams.
+        source: gives images and, where `side` is not 0, the top left corners and the sizes of their boxes.
+        raw: the images are pixels, not streams.
         side: of the result, in pixels; 0 keeps the size.
         on_gpu: decode and resize on the GPU. What cannot be decoded there (PNG, PPM) is decoded on the CPU and copied.
     """

@@ -2,7 +2,7 @@
 
 The pipeline's external source asks for batch i of the epoch; what it gets follows from i and the plan: views of the
 file's map (DALI reads them in place) and the boxes of `loaders.augment.crop`. DALI's own random numbers are not used.
-Knows how a pipeline is run. Knows neither what it does with a picture nor where, and does not import DALI.
+Knows how a pipeline is run. Knows neither what it does with an image nor where, and does not import DALI.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ class Decoder:
     Args:
         dataset: the open file.
         settings: how to deliver.
-        shape: (H, W, 3) of the decoded (and resized) pictures.
+        shape: (H, W, 3) of the decoded (and resized) images.
         build: makes a pipeline from its external source; its one output is uint8 [B, H, W, 3].
     """
 
@@ -44,8 +44,8 @@ class Decoder:
         self._other_size = np.empty(settings.batch_size, np.bool_)
         self._offsets.flags.writeable = self._rows.flags.writeable = False
 
-    def fetch(self, plan: EpochPlan, todo: list[Span]) -> Iterator[feed.Pictures]:
-        """The decoded pictures of each span, on the host; see `loaders.backends.host`."""
+    def fetch(self, plan: EpochPlan, todo: list[Span]) -> Iterator[feed.Images]:
+        """The decoded images of each span, on the host; see `loaders.backends.host`."""
         with contextlib.closing(self._outputs(plan, todo, lambda: None)) as outputs:
             for span, decoded in zip(todo, outputs, strict=True):
                 pixels = np.asarray(decoded.as_tensor()).reshape(-1)
@@ -60,7 +60,7 @@ class Decoder:
         def stream():
             return torch.cuda.current_stream(device) if device.type == "cuda" else None
 
-        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[device_feed.Pictures]:
+        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[device_feed.Images]:
             with contextlib.closing(self._outputs(plan, todo, stream)) as outputs:
                 for span, decoded in zip(todo, outputs, strict=True):
                     yield torch.from_dlpack(decoded.as_tensor()).view(-1), starts[: span.last - span.first]
@@ -83,29 +83,29 @@ class Decoder:
         except RuntimeError as error:
             self._pipeline = None  # DALI's are of no use after an error
             self._name_culprit()
-            raise RuntimeError(f"DALI could not decode pictures of {self.dataset.path}: {error}") from error
+            raise RuntimeError(f"DALI could not decode images of {self.dataset.path}: {error}") from error
         finally:
             self._plan, self._todo = None, []  # what is in the making goes on; the next epoch waits for it
 
     def _source(self, batch) -> tuple:
-        """The input of batch number `batch.iteration`: streams or raw pictures, and the boxes where there are any."""
+        """The input of batch number `batch.iteration`: streams or raw images, and the boxes where there are any."""
         if batch.iteration >= len(self._todo):
             raise StopIteration
         dataset, augment = self.dataset, self.settings.augment
         span = self._todo[batch.iteration]
         ids = self._plan.ids[span.first : span.last]
         heights, widths = dataset.heights[ids], dataset.widths[ids]
-        pictures = [dataset.bytes(sample) for sample in ids]
+        images = [dataset.bytes(sample) for sample in ids]
         if dataset.kind == "raw":
-            pictures = [p.reshape(h, w, 3) for p, h, w in zip(pictures, heights, widths, strict=True)]
+            images = [p.reshape(h, w, 3) for p, h, w in zip(images, heights, widths, strict=True)]
         elif dataset.kind == "mixed":
             for i in np.flatnonzero(~dataset.is_jpeg[ids]):
-                pictures[i] = _as_ppm(pictures[i], heights[i], widths[i])
+                images[i] = _as_ppm(images[i], heights[i], widths[i])
         if not augment.resize:
-            return (pictures,)
+            return (images,)
         box = boxes(augment, self._plan.key, self._plan.positions[span.first : span.last], heights, widths)
         box = box.astype(np.int32)
-        return pictures, box[:, :2].copy(), box[:, 2:].copy()
+        return images, box[:, :2].copy(), box[:, 2:].copy()
 
     def _ready(self):
         """The pipeline of this process, before its first batch.
@@ -145,7 +145,7 @@ class Decoder:
             decode(stored, ids[i])
 
     def _name_culprit(self) -> None:
-        """Raise the ValueError of the first picture of the epoch that the strict decoder cannot read either."""
+        """Raise the ValueError of the first image of the epoch that the strict decoder cannot read either."""
         for span in self._todo:
             for sample in self._plan.ids[span.first : span.last]:
                 decode(self.dataset, sample)

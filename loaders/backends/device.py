@@ -1,7 +1,7 @@
-"""Deliver an epoch that is made on a device: pictures lie there, and one kernel paints a batch.
+"""Deliver an epoch that is made on a device: images lie there, and one kernel paints a batch.
 
 What an epoch needs goes to the device once, at its start, through page-locked memory; after that the host only queues
-kernels and waits for nothing. The backends on a GPU differ in how pictures get there. Knows plans and arrays; the
+kernels and waits for nothing. The backends on a GPU differ in how images get there. Knows plans and arrays; the
 arithmetic is in `loaders.kernels.augment_gpu`.
 """
 
@@ -23,9 +23,9 @@ from loaders.formats.dataset import DatasetFile
 from loaders.order.rng import hash_array
 from loaders.types import Batch, EpochPlan, Mix
 
-# (plan, spans) -> for each span data uint8, starts int64 [B], on the device: picture i begins at data[starts[i]].
-Pictures = tuple[Tensor, Tensor]
-Fetch = Callable[[EpochPlan, list[Span]], Iterator[Pictures]]
+# (plan, spans) -> for each span data uint8, starts int64 [B], on the device: image i begins at data[starts[i]].
+Images = tuple[Tensor, Tensor]
+Fetch = Callable[[EpochPlan, list[Span]], Iterator[Images]]
 
 _NAMES = {
     torch.uint8: "uint8",
@@ -48,15 +48,15 @@ class DeviceFeed:
 
     Args:
         dataset: the open file.
-        shape: (H, W, 3) of its pictures.
+        shape: (H, W, 3) of its images.
         settings: how to deliver.
         device: a GPU; or the CPU, where Triton's interpreter runs the kernel.
-        new_fetch: makes the generator function that fetches the pictures of an epoch, on the current stream; otherwise
+        new_fetch: makes the generator function that fetches the images of an epoch, on the current stream; otherwise
             as in `loaders.backends.host`.
         residence: where the batches are made, for people.
 
     Raises:
-        ValueError: the pictures are too small for the padding.
+        ValueError: the images are too small for the padding.
         ImportError: Triton is not installed.
     """
 

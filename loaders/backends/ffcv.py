@@ -3,7 +3,7 @@
 Only FFCV's compiled library does work here: its `imdecode` turns one JPEG into pixels on our threads, then the fused
 kernel augments them. What is to be resized goes through `loaders.kernels.resize_cpu` (FFCV's area resize takes twice
 as long as its decoding). The parts of FFCV 1.0.2 that hang, leak, cut orders, compile for ten seconds or set
-global thread counts (its Loader, graph and memory managers) are not imported. Knows no order; raw pictures are copied
+global thread counts (its Loader, graph and memory managers) are not imported. Knows no order; raw images are copied
 as they are.
 """
 
@@ -20,7 +20,7 @@ from numba import njit, types
 
 from loaders.augment.crop import boxes
 from loaders.backends.batching import Settings, Span, delivered_shape
-from loaders.backends.host import Feed, Fetch, Pictures
+from loaders.backends.host import Feed, Fetch, Images
 from loaders.backends.reference import decode
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import jpeg_size
@@ -43,11 +43,11 @@ _U = np.uint64
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
-    """Deliver a data set, JPEG or raw, whose pictures have one size or are resized to one.
+    """Deliver a data set, JPEG or raw, whose images have one size or are resized to one.
 
     Raises:
         ImportError: FFCV is not installed.
-        ValueError: pictures of several sizes, or PNG.
+        ValueError: images of several sizes, or PNG.
     """
     if dataset.kind == "png":
         raise ValueError(f"backend 'ffcv' reads no PNG, {dataset.path} holds some: use backend='dali'")
@@ -83,7 +83,7 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
     # FFCV's decoder keeps memory for each thread that ever called it, and an epoch's own thread ends with the epoch.
     options = {"threads": settings.num_threads, "caller_helps": dataset.kind == "raw"}
 
-    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Images]:
         for span in todo:
             ids, box = plan.ids[span.first : span.last], None
             if augment.resize:
@@ -94,11 +94,11 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
                 for_blocks(_decode, len(ids), *stored, ids, decoded, failed, **options)
             for i in np.flatnonzero(failed[: len(ids)]):
                 # A warning (extra bytes) or an error (bytes lost): the strict decoder tells, and names the sample.
-                picture = decode(dataset, ids[i])
+                image = decode(dataset, ids[i])
                 if box is None:
-                    decoded[i] = picture
+                    decoded[i] = image
                 else:
-                    resize_box(np.array(picture), *_edges(box[i], 1.0), decoded[i])
+                    resize_box(np.array(image), *_edges(box[i], 1.0), decoded[i])
             yield readable, offsets, rows[: len(ids)]
 
     return fetch
@@ -129,7 +129,7 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
 def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids, box, out, failed):
     """The same with boxes int64 [B, 4] (top, left, height, width) cut out and resized to `out` uint8 [B, S, S, 3].
 
-    `heights`, `widths` int64 [B] of the stored pictures. A JPEG whose box is twice (4, 8 times) as large as the result
+    `heights`, `widths` int64 [B] of the stored images. A JPEG whose box is twice (4, 8 times) as large as the result
     is decoded at a half (a quarter, an eighth) of its size: the inverse transform then has less to do.
     """
     side = out.shape[1]
@@ -154,11 +154,11 @@ def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids
             failed[i] = _imdecode(_U(stored.ctypes.data), _U(size), *full, _U(scratch.ctypes.data), *args) != 0
             height, width = (height * eighths + 7) // 8, (width * eighths + 7) // 8
         if not failed[i]:
-            picture = scratch[: height * width * 3].reshape(height, width, 3)
-            resize_box(picture, *_edges(box[i], eighths / 8), out[i])
+            image = scratch[: height * width * 3].reshape(height, width, 3)
+            resize_box(image, *_edges(box[i], eighths / 8), out[i])
 
 
 @njit(nogil=True, cache=True)
 def _edges(box, scale):
-    """Top, left, bottom, right of a box (top, left, height, width), in pixels of a scaled picture."""
+    """Top, left, bottom, right of a box (top, left, height, width), in pixels of a scaled image."""
     return scale * box[0], scale * box[1], scale * (box[0] + box[2]), scale * (box[1] + box[3])

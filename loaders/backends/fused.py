@@ -6,20 +6,20 @@ The file is resident through its memory map; no byte of it is copied before the 
 from collections.abc import Iterator
 
 from loaders.backends.batching import Settings, Span, one_size
-from loaders.backends.host import Feed, Pictures
+from loaders.backends.host import Feed, Images
 from loaders.formats.dataset import DatasetFile
 from loaders.types import EpochPlan
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
-    """Deliver a raw data set whose pictures have one size.
+    """Deliver a raw data set whose images have one size.
 
     Raises:
-        ValueError: the file holds JPEG, PNG or pictures of several sizes, or the pictures are to be resized.
+        ValueError: the file holds JPEG, PNG or images of several sizes, or the images are to be resized.
     """
     shape = raw_shape(dataset, settings)
 
-    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Images]:
         for span in todo:
             yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
 
@@ -27,7 +27,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
 
 
 def raw_shape(dataset: DatasetFile, settings: Settings) -> tuple[int, int, int]:
-    """(H, W, 3) of every picture, on any device.
+    """(H, W, 3) of every image, on any device.
 
     Raises:
         ValueError: as in `open_backend`.

@@ -1,6 +1,6 @@
-"""The fused backend on a GPU: the pictures lie in its memory, where one kernel makes a batch.
+"""The fused backend on a GPU: the images lie in its memory, where one kernel makes a batch.
 
-Knows where the pictures are and whether they may be there; `loaders.backends.device` does the rest.
+Knows where the images are and whether they may be there; `loaders.backends.device` does the rest.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from loaders.backends.batching import Settings, Span
-from loaders.backends.device import DeviceFeed, Pictures
+from loaders.backends.device import DeviceFeed, Images
 from loaders.backends.fused import raw_shape
 from loaders.backends.residence import num_bytes, resident, too_large
 from loaders.backends.transfer import sent
@@ -17,22 +17,22 @@ from loaders.types import EpochPlan
 
 
 def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> DeviceFeed:
-    """Deliver a raw data set whose pictures have one size, from the device's memory.
+    """Deliver a raw data set whose images have one size, from the device's memory.
 
     Raises:
         ValueError: as in `loaders.backends.fused`.
         ImportError: Triton is not installed.
     """
 
-    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Pictures]:
-        starts = sent(torch.from_numpy(pictures.offsets[plan.ids]), device)
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Images]:
+        starts = sent(torch.from_numpy(images.offsets[plan.ids]), device)
         for span in todo:
-            yield pictures.data, starts[span.first : span.last]
+            yield images.data, starts[span.first : span.last]
 
     size = num_bytes(dataset) / 1e6
-    residence = f"batches made on {device}, whose memory holds the pictures ({size:,.1f} MB)"
+    residence = f"batches made on {device}, whose memory holds the images ({size:,.1f} MB)"
     feed = DeviceFeed(dataset, raw_shape(dataset, settings), settings, device, lambda: fetch, residence)
-    pictures = resident(dataset, device)  # after the checks: it takes time and memory
+    images = resident(dataset, device)  # after the checks: it takes time and memory
     return feed
 
 

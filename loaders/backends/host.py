@@ -1,6 +1,6 @@
 """Deliver an epoch from host memory: fetch the bytes, paint them into a buffer, ahead of the consumer.
 
-Small pictures are painted one whole batch per thread, the threads taking batches in turn: handing a part of a batch to
+Small images are painted one whole batch per thread, the threads taking batches in turn: handing a part of a batch to
 a sleeping thread costs about as much as painting it. The backends on the CPU differ in how they fetch.
 Knows no file format and no device.
 """
@@ -25,9 +25,9 @@ from loaders.types import Batch, EpochPlan
 AHEAD = 2  # batches ready or in the making, per thread
 SLOTS = AHEAD + 2  # and two with a consumer that has just asked for the next
 
-# (plan, spans) -> for each span data uint8, offsets int64, rows int64 [B]: picture i begins at data[offsets[rows[i]]].
-Pictures = tuple[np.ndarray, np.ndarray, np.ndarray]
-Fetch = Callable[[EpochPlan, list[Span]], Iterator[Pictures]]
+# (plan, spans) -> for each span data uint8, offsets int64, rows int64 [B]: image i begins at data[offsets[rows[i]]].
+Images = tuple[np.ndarray, np.ndarray, np.ndarray]
+Fetch = Callable[[EpochPlan, list[Span]], Iterator[Images]]
 
 
 class Feed:
@@ -35,9 +35,9 @@ class Feed:
 
     Args:
         dataset: the open file.
-        shape: (H, W, 3) of its pictures.
+        shape: (H, W, 3) of its images.
         settings: how to deliver.
-        new_fetch: makes the generator function that fetches the pictures of an epoch. What it yields stays valid until
+        new_fetch: makes the generator function that fetches the images of an epoch. What it yields stays valid until
             it is asked for the next; it is closed when the epoch ends early. Epochs that run at once get functions of
             their own, the next epoch gets one again.
         batch_per_thread: paint as many batches at once as there are threads; otherwise one thread fills ahead and all

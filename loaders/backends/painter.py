@@ -1,4 +1,4 @@
-"""Augment pictures that lie in memory: the part that the backends on the CPU share.
+"""Augment images that lie in memory: the part that the backends on the CPU share.
 
 Knows the kernels and their arguments. Knows no file, no buffer and no thread.
 """
@@ -17,12 +17,12 @@ from loaders.types import EpochPlan, Mix
 
 
 class Painter:
-    """Fills batches with augmented pictures.
+    """Fills batches with augmented images.
 
     Args:
-        shape: (H, W, 3) of the pictures.
+        shape: (H, W, 3) of the images.
         dtype: of the batches.
-        augment: what to do to a picture.
+        augment: what to do to an image.
         num_threads: None takes the cores that the process may use.
     """
 
@@ -38,7 +38,7 @@ class Painter:
     def paint(
         self, plan: EpochPlan, span: Span, data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, out: np.ndarray
     ) -> Mix | None:
-        """Fill out[: len(ids)] with the pictures at data[offsets[ids]], drawn for the positions of `span`.
+        """Fill out[: len(ids)] with the images at data[offsets[ids]], drawn for the positions of `span`.
 
         Returns:
             how they were mixed; None without a mixer.
@@ -68,7 +68,7 @@ class Painter:
 
 
 def check_padding(augment: Augment, shape: tuple[int, int, int]) -> None:
-    """A picture is reflected once at most.
+    """An image is reflected once at most.
 
     Raises:
         ValueError: it would be more often.
@@ -76,7 +76,7 @@ def check_padding(augment: Augment, shape: tuple[int, int, int]) -> None:
     height, width, _ = shape
     if augment.pad_mode == "reflect" and augment.crop_padding >= min(height, width):
         raise ValueError(
-            f"reflecting {augment.crop_padding} pixels needs a larger picture than {height} x {width}: "
+            f"reflecting {augment.crop_padding} pixels needs a larger image than {height} x {width}: "
             "lower crop_padding, or use pad_mode='zero'"
         )
 

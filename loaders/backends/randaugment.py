@@ -1,6 +1,6 @@
 """RandAugment for a block of samples of one batch: numbers prepared once, then one compiled kernel.
 
-Pictures go from where a backend fetched them into a buffer of the batch, from which they are painted as usual. Knows
+Images go from where a backend fetched them into a buffer of the batch, from which they are painted as usual. Knows
 the draws and the operations; knows no file.
 """
 
@@ -48,7 +48,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(randaugment: RandAugment, height: int, width: int) -> Prepared:
-    """For pictures of this size in pixels."""
+    """For images of this size in pixels."""
     return prepared(randaugment.n, operations(randaugment, height, width), height, width)
 
 
@@ -100,7 +100,7 @@ def randaugment_block(first, last, data, offsets, rows, out, height, width, key,
     """Samples first..last-1 of a batch.
 
     Args:
-        data, offsets, rows: picture i begins at data[offsets[rows[i]]].
+        data, offsets, rows: image i begins at data[offsets[rows[i]]].
         out: uint8 [B, H * W * 3].
         key, position, stride: as in `kernels.Recipe`.
         ops: a `Prepared`.
@@ -141,7 +141,7 @@ def randaugment_block(first, last, data, offsets, rows, out, height, width, key,
 
 
 def randaugmenting(new_fetch, shape: tuple[int, int, int], settings: Settings):
-    """`new_fetch` of a `feed.Feed`, with RandAugment between the backend's pictures and the painter."""
+    """`new_fetch` of a `feed.Feed`, with RandAugment between the backend's images and the painter."""
     height, width, _ = shape
     ops = prepare(settings.augment.randaugment, height, width)
 
@@ -153,11 +153,11 @@ def randaugmenting(new_fetch, shape: tuple[int, int, int], settings: Settings):
 
         def augmented_fetch(plan: EpochPlan, todo: list[Span]):
             with contextlib.closing(fetch(plan, todo)) as fetched:
-                for span, pictures in zip(todo, fetched, strict=True):
+                for span, images in zip(todo, fetched, strict=True):
                     where = np.uint64(plan.key), plan.rank + plan.world_size * span.first, plan.world_size
-                    args = (*pictures, out, height, width, *where, ops)
-                    for_blocks(randaugment_block, len(pictures[2]), *args, threads=settings.num_threads)
-                    yield readable, offsets, rows[: len(pictures[2])]
+                    args = (*images, out, height, width, *where, ops)
+                    for_blocks(randaugment_block, len(images[2]), *args, threads=settings.num_threads)
+                    yield readable, offsets, rows[: len(images[2])]
 
         return augmented_fetch
 

@@ -1,4 +1,4 @@
-"""The oracle: what every backend must deliver, written one picture and one step at a time in NumPy.
+"""The oracle: what every backend must deliver, written one image and one step at a time in NumPy.
 
 Slow on purpose. It shares the draws and the normalisation table with the other backends, and no pixel code.
 """
@@ -46,22 +46,22 @@ class Reference:
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
-    """Deliver any data set whose pictures have one size, or are resized to one."""
+    """Deliver any data set whose images have one size, or are resized to one."""
     return Reference(dataset, settings)
 
 
 def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
-    """One picture as it was stored: uint8 [H, W, 3]."""
+    """One image as it was stored: uint8 [H, W, 3]."""
     stored, shape = dataset.bytes(sample), (dataset.heights[sample], dataset.widths[sample], 3)
     if dataset.kind != "png" and not dataset.is_jpeg[sample]:
         return stored.reshape(shape)
     height, width, _ = shape
     kind = "JPEG" if dataset.is_jpeg[sample] else "PNG"
     try:
-        picture = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG", "PNG"])
-        if picture.size != (width, height):
-            raise OSError(f"it is {picture.size[1]} x {picture.size[0]} pixels, its record says {height} x {width}")
-        return np.asarray(picture.convert("RGB"))
+        image = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG", "PNG"])
+        if image.size != (width, height):
+            raise OSError(f"it is {image.size[1]} x {image.size[0]} pixels, its record says {height} x {width}")
+        return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from error
 
@@ -95,7 +95,7 @@ def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) 
 def resized(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
     """The box of `loaders.augment.crop` as uint8 [resize, resize, 3], through Pillow's BILINEAR.
 
-    That filter is a triangle, widened by the ratio where the picture shrinks (so it does not alias); pixels outside the
+    That filter is a triangle, widened by the ratio where the image shrinks (so it does not alias); pixels outside the
     box are not looked at.
     """
     height, width, _ = image_HWC.shape
@@ -112,7 +112,7 @@ def normalised(image_HWC: np.ndarray, augment: Augment) -> np.ndarray:
 
 
 def mixed(images_BHWC: np.ndarray, geometry: MixGeometry) -> np.ndarray:
-    """Mix augmented pictures, uint8 or float32 [B, H, W, 3]; blended bytes are rounded half up."""
+    """Mix augmented images, uint8 or float32 [B, H, W, 3]; blended bytes are rounded half up."""
     partners, boxes, blend = geometry.partners, geometry.boxes, geometry.blend
     if blend >= 0:
         first, second = images_BHWC[partners[:, 0]], images_BHWC[partners[:, 1]]

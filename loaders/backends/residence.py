@@ -1,6 +1,6 @@
-"""The pictures of a data set in a device's memory: whether they fit, and the one copy that all loaders of a file share.
+"""The images of a data set in a device's memory: whether they fit, and the one copy that all loaders of a file share.
 
-Knows the file's bytes and the device's memory. Knows no order, no picture and no kernel.
+Knows the file's bytes and the device's memory. Knows no order, no image and no kernel.
 """
 
 import os
@@ -20,11 +20,11 @@ _held: WeakValueDictionary[tuple, torch.Tensor] = WeakValueDictionary()
 
 
 class Resident(NamedTuple):
-    """Pictures on a device.
+    """Images on a device.
 
     Attributes:
         data: uint8 [num_bytes], on the device.
-        offsets: int64 [N], on the host: the first byte of each picture in `data`.
+        offsets: int64 [N], on the host: the first byte of each image in `data`.
     """
 
     data: torch.Tensor
@@ -32,23 +32,23 @@ class Resident(NamedTuple):
 
 
 def num_bytes(dataset: DatasetFile) -> int:
-    """From the first picture's first byte to the last one's end; what lies between is kept."""
+    """From the first image's first byte to the last one's end; what lies between is kept."""
     first, last = _range(dataset)
     return last - first
 
 
 def too_large(dataset: DatasetFile, device: torch.device) -> str | None:
-    """Why the pictures should not lie in the device's memory: they need more than half of what is free; or None."""
+    """Why the images should not lie in the device's memory: they need more than half of what is free; or None."""
     if device.type != "cuda" or _identity(dataset, device) in _held:
         return None
     size, (free, _) = num_bytes(dataset), torch.cuda.mem_get_info(device)
     if size <= free // 2:
         return None
-    return f"the pictures' {size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} GB that are free on {device}"
+    return f"the images' {size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} GB that are free on {device}"
 
 
 def resident(dataset: DatasetFile, device: torch.device) -> Resident:
-    """The pictures on the device, copied unless a loader of this process has them there."""
+    """The images on the device, copied unless a loader of this process has them there."""
     first, last = _range(dataset)
     identity = _identity(dataset, device)
     data = _held.get(identity)

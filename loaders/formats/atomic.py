@@ -17,7 +17,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The bytes are on disk before the name appears (fsync of the file, then of the folder). Whatever ends the block
     early, Ctrl-C included, removes the temporary file and leaves an older `path` as it was.
 
-    Errors:
+    Raises:
         OSError: with the same errno and one sentence that says what happened, how far the file came and what to do.
     """
     path = Path(path)

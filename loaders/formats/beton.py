@@ -111,20 +111,20 @@ def _allocations(path: str, data: np.ndarray, header: np.void, start: int) -> np
 
 
 def _locate(path: str, image: np.ndarray, allocations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Match each picture with its allocation: offsets and sizes, int64 [N] each."""
+    """Match each image with its allocation: offsets and sizes, int64 [N] each."""
     samples, pointers = np.arange(len(image)), image["data_ptr"]
     bad = (image["mode"] != JPEG) & (image["mode"] != RAW)
     _require(not bad.any(), path, f"sample {bad.argmax()} has mode {image['mode'][bad.argmax()]}, neither JPEG nor raw")
     bad = (image["width"] == 0) | (image["height"] == 0)
-    _require(not bad.any(), path, f"the picture of sample {bad.argmax()} is empty")
+    _require(not bad.any(), path, f"the image of sample {bad.argmax()} is empty")
     found = allocations[allocations["size"] > 0]
     if len(found) != len(image) or not np.array_equal(found["ptr"], pointers):
         found = found[np.argsort(found["ptr"], kind="stable")]
         _require(len(found) > 0, path, "its allocations are all empty")
         found = found[np.minimum(np.searchsorted(found["ptr"], pointers), len(found) - 1)]
     bad = (found["ptr"] != pointers) | (found["sample_id"] != samples)
-    _require(not bad.any(), path, f"the picture of sample {bad.argmax()} has no allocation")
+    _require(not bad.any(), path, f"the image of sample {bad.argmax()} has no allocation")
     pixels = image["width"].astype(np.uint64) * image["height"] * np.uint64(CHANNELS)
     bad = (image["mode"] == RAW) & (found["size"] != pixels)
-    _require(not bad.any(), path, f"the picture of sample {bad.argmax()} does not have width x height x 3 bytes")
+    _require(not bad.any(), path, f"the image of sample {bad.argmax()} does not have width x height x 3 bytes")
     return found["ptr"].astype(np.int64), found["size"].astype(np.int64)

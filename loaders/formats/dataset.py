@@ -1,4 +1,4 @@
-"""A data set on disk as one value, and opening it: for each id where its picture lies in the file, and its label.
+"""A data set on disk as one value, and opening it: for each id where its image lies in the file, and its label.
 
 Knows no layout of a file (`loaders.formats.beton` and `loaders.formats.tar` do), no order, no batch and no backend.
 """
@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 CHANNELS = 3
-MAX_PIXELS = 178_956_970  # of a compressed picture, as in Pillow: a few bytes may claim to be gigabytes
+MAX_PIXELS = 178_956_970  # of a compressed image, as in Pillow: a few bytes may claim to be gigabytes
 
 
 @dataclass(frozen=True, eq=False)
 class DatasetFile:
-    """A data set on disk; sample id i is the same picture and label in every format.
+    """A data set on disk; sample id i is the same image and label in every format.
 
     Attributes:
         path: the file.
         kind: "raw"; "jpeg"; "mixed", raw pixels and JPEG; or "png", of a tar, where some may be JPEG.
         data: uint8 [file size], read-only memory map.
-        offsets: int64 [N], the first byte of each picture in `data`.
-        sizes: int64 [N], the bytes of each picture; H * W * 3 when raw.
+        offsets: int64 [N], the first byte of each image in `data`.
+        sizes: int64 [N], the bytes of each image; H * W * 3 when raw.
         heights, widths: int64 [N], pixels.
         is_jpeg: bool [N].
         labels: int64 [N].
@@ -50,14 +50,14 @@ class DatasetFile:
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
-        """(H, W, 3), or None when the pictures vary in size."""
+        """(H, W, 3), or None when the images vary in size."""
         height, width = int(self.heights[0]), int(self.widths[0])
         same = (self.heights == height).all() and (self.widths == width).all()
         return (height, width, CHANNELS) if same else None
 
     @property
     def images(self) -> np.ndarray | None:
-        """uint8 [N, H, W, 3], a view of the map without a copy, or None when the pictures do not lie back to back."""
+        """uint8 [N, H, W, 3], a view of the map without a copy, or None when the images do not lie back to back."""
         shape = self.image_shape
         if self.kind != "raw" or shape is None:
             return None
@@ -67,7 +67,7 @@ class DatasetFile:
         return self.data[start : start + size * self.num_samples].reshape(self.num_samples, *shape)
 
     def bytes(self, sample: int) -> np.ndarray:
-        """The stored bytes of one picture: a uint8 view of the map, pixels [H * W * 3], or a JPEG or PNG stream."""
+        """The stored bytes of one image: a uint8 view of the map, pixels [H * W * 3], or a JPEG or PNG stream."""
         if not 0 <= sample < self.num_samples:
             raise ValueError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]
@@ -84,7 +84,7 @@ def open_dataset(path: str | os.PathLike) -> DatasetFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not whole, or a picture too large; the text names what is wrong and where.
+        ValueError: the file is not whole, or an image too large; the text names what is wrong and where.
     """
     from loaders.formats.beton import open_beton
     from loaders.formats.tar import open_tar
@@ -99,7 +99,7 @@ def open_dataset(path: str | os.PathLike) -> DatasetFile:
         sample = int(huge.argmax())
         height, width = dataset.heights[sample], dataset.widths[sample]
         raise ValueError(
-            f"{path}: the picture of sample {sample} claims to have {height} x {width} pixels, at most {MAX_PIXELS} "
+            f"{path}: the image of sample {sample} claims to have {height} x {width} pixels, at most {MAX_PIXELS} "
             "are allowed: make it smaller, or write the file again"
         )
     return dataset

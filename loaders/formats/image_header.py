@@ -1,4 +1,4 @@
-"""Find the size of a JPEG or PNG picture in its first bytes. Compiled, and usable inside other kernels."""
+"""Find the size of a JPEG or PNG image in its first bytes. Compiled, and usable inside other kernels."""
 
 import numpy as np
 from numba import njit
@@ -28,7 +28,7 @@ def jpeg_size(stream):
 def find_other_sizes(data, offsets, sizes, heights, widths, is_jpeg, ids, other):
     """other[j], bool [B]: the header of JPEG ids[j], int64 [B], tells another size than heights and widths, int64 [N].
 
-    The rest as in `picture_sizes`.
+    The rest as in `image_sizes`.
     """
     for j in range(len(ids)):
         i = ids[j]
@@ -50,10 +50,10 @@ def _png_size(stream):
 
 
 @njit(nogil=True, cache=True)
-def picture_sizes(first, last, data, offsets, sizes, heights, widths, is_jpeg):
-    """Fill heights, widths (int64 [N]) and is_jpeg (bool [N]) of pictures first..last-1; 0 x 0 where there is none.
+def image_sizes(first, last, data, offsets, sizes, heights, widths, is_jpeg):
+    """Fill heights, widths (int64 [N]) and is_jpeg (bool [N]) of images first..last-1; 0 x 0 where there is none.
 
-    Picture i is the `sizes[i]` bytes at data[offsets[i]], uint8; int64 [N] each.
+    Image i is the `sizes[i]` bytes at data[offsets[i]], uint8; int64 [N] each.
     """
     for i in range(first, last):
         stream = data[offsets[i] : offsets[i] + sizes[i]]

@@ -1,6 +1,6 @@
 """What a converted folder holds: a frozen value and its form on disk, `manifest.json`, written last.
 
-Knows names, counts and checksums; must not know how pictures are stored (it imports neither FFCV nor torch).
+Knows names, counts and checksums; must not know how images are stored (it imports neither FFCV nor torch).
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class Manifest:
     """
 
     name: str
-    image_shape: tuple[int, int, int]  # H, W, C; H and W are 0 when the pictures vary in size
+    image_shape: tuple[int, int, int]  # H, W, C; H and W are 0 when the images vary in size
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -101,7 +101,7 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> None:
 def read_manifest(folder: str | Path) -> Manifest:
     """Read `folder/manifest.json`.
 
-    Errors:
+    Raises:
         FileNotFoundError: there is none, so the conversion never finished.
         ValueError: it is not JSON, its schema version is another one, or a key is missing, unknown or ill-typed.
     """

@@ -1,4 +1,4 @@
-"""Read a WebDataset `.tar` through its `.idx`: a read-only memory map, and for each id where its picture lies.
+"""Read a WebDataset `.tar` through its `.idx`: a read-only memory map, and for each id where its image lies.
 
 The index is text (`v1.2 N`, then a line a sample: `extension offset size name` for each of its parts), as DALI's
 `wds2idx` and `convert/tar.py` write it. Nothing in it is trusted: every offset must lie in the tar, behind a header
@@ -10,11 +10,11 @@ import os
 import numpy as np
 
 from loaders.formats.dataset import DatasetFile
-from loaders.formats.image_header import picture_sizes
+from loaders.formats.image_header import image_sizes
 from loaders.threads import for_blocks
 
 VERSION = "v1.2"
-PICTURES = ("jpg", "jpeg", "png")
+IMAGES = ("jpg", "jpeg", "png")
 BLOCK = 512  # a header of a tar, right before the content of its member
 SIZE = slice(124, 136)  # where a header states the content's size, in octal digits
 MAX_LABEL_BYTES = 20  # an int64 in decimal
@@ -23,7 +23,7 @@ MAX_LABEL_BYTES = 20  # an int64 in decimal
 def open_tar(path: str) -> DatasetFile:
     """Open `x.tar` with `x.idx` beside it. Every sample has one part `jpg`, `jpeg` or `png` and one part `cls`.
 
-    The header of every picture is read, for its size (about a second for a million pictures that are in memory).
+    The header of every image is read, for its size (about a second for a million images that are in memory).
 
     Raises:
         FileNotFoundError: there is no index.
@@ -55,32 +55,32 @@ def open_tar(path: str) -> DatasetFile:
         np.zeros(len(lines), np.int64),
         np.zeros(len(lines), bool),
     )
-    for_blocks(picture_sizes, len(lines), data, offsets, sizes, heights, widths, is_jpeg, grain=1000)
+    for_blocks(image_sizes, len(lines), data, offsets, sizes, heights, widths, is_jpeg, grain=1000)
     bad = (heights < 1) | (widths < 1)
     if bad.any():
-        raise ValueError(f"{path}: the picture of sample {bad.argmax()} is neither JPEG nor PNG: convert again")
+        raise ValueError(f"{path}: the image of sample {bad.argmax()} is neither JPEG nor PNG: convert again")
     return DatasetFile(path, "jpeg" if is_jpeg.all() else "png", data, offsets, sizes, heights, widths, is_jpeg, labels)
 
 
 def _sample(data: np.ndarray, words: list[str]) -> tuple[int, int, int]:
-    """Offset and size of the picture, and the label, of one line of the index."""
+    """Offset and size of the image, and the label, of one line of the index."""
     if len(words) % 4 or len(words) > 400:
         raise ValueError(f"it has {len(words)} words, needed are four for each part: extension offset size name")
     found = {}
     for extension, offset, size in zip(words[0::4], words[1::4], words[2::4], strict=True):
-        kind = "picture" if extension.lower() in PICTURES else extension.lower()
-        if kind not in ("picture", "cls"):
+        kind = "image" if extension.lower() in IMAGES else extension.lower()
+        if kind not in ("image", "cls"):
             continue
         if kind in found:
             raise ValueError(f"it has two parts that are a {kind}")
         found[kind] = _located(data, extension, offset, size)
     if len(found) != 2:
-        raise ValueError(f"it has the parts {' '.join(words[0::4])[:80]!r}, needed are cls and one of {PICTURES}")
+        raise ValueError(f"it has the parts {' '.join(words[0::4])[:80]!r}, needed are cls and one of {IMAGES}")
     offset, size = found["cls"]
     text = data[offset : offset + min(size, MAX_LABEL_BYTES + 1)].tobytes().strip()
     if size > MAX_LABEL_BYTES or not text.removeprefix(b"-").isdigit() or not -(2**63) <= int(text) < 2**63:
         raise ValueError(f"its cls is {text[:20]!r}, needed is an integer")
-    return *found["picture"], int(text)
+    return *found["image"], int(text)
 
 
 def _located(data: np.ndarray, extension: str, offset: str, size: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The compiled CPU kernels: gather, crop, flip, cut out, normalise, for a block of samples of one batch.
 
-Geometry is done in bytes, straight from the file into the output (uint8) or into a picture that stays in the first
+Geometry is done in bytes, straight from the file into the output (uint8) or into an image that stays in the first
 level of the cache and is then read through the table. Knows the draws and the layout of memory; knows no plan.
 """
 
@@ -18,7 +18,7 @@ _CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, C
 
 
 class Recipe(NamedTuple):
-    """What the kernels do to a picture; plain numbers, one type each."""
+    """What the kernels do to an image; plain numbers, one type each."""
 
     key: np.uint64  # of the epoch
     position: int  # global position of the batch's first sample
@@ -74,9 +74,9 @@ def reverse_exactly(target, source, n):
 
 @njit(nogil=True, cache=True)
 def edges(out, source, row, width, shift, flip, reflect, first, last):
-    """Fill the pixels of one output row that lie outside the picture: columns first..last-1.
+    """Fill the pixels of one output row that lie outside the image: columns first..last-1.
 
-    `out` uint8 [H * W * 3]; `row` its first byte; `source` uint8, the row of the picture (for reflection).
+    `out` uint8 [H * W * 3]; `row` its first byte; `source` uint8, the row of the image (for reflection).
     """
     for x in range(first, last):
         at = row + 3 * x
@@ -90,8 +90,8 @@ def edges(out, source, row, width, shift, flip, reflect, first, last):
 
 
 @njit(nogil=True, cache=True)
-def paint(out, picture, height, width, recipe, bits):
-    """One augmented picture: `picture` uint8 [H * W * 3] as stored -> `out` uint8 [H * W * 3]."""
+def paint(out, image, height, width, recipe, bits):
+    """One augmented image: `image` uint8 [H * W * 3] as stored -> `out` uint8 [H * W * 3]."""
     dy = dx = 0
     if recipe.padding:
         dy = drawn(bits, _CROP_Y, 2 * recipe.padding + 1) - recipe.padding
@@ -99,17 +99,17 @@ def paint(out, picture, height, width, recipe, bits):
     flip = recipe.flip and drawn(bits, _FLIP, 2) == 1
     line = 3 * width
     inside = max(width - abs(dx), 0)
-    # Columns of the output that show the picture: left..right - 1.
+    # Columns of the output that show the image: left..right - 1.
     left = min(max(dx, 0) if flip else max(-dx, 0), width)
     right = left + inside
-    target, source = _U(out.ctypes.data), _U(picture.ctypes.data) + _U(3 * min(max(dx, 0), width))
+    target, source = _U(out.ctypes.data), _U(image.ctypes.data) + _U(3 * min(max(dx, 0), width))
     for y in range(height):
         row = y * line
         i = y + dy
         if recipe.reflect:
             i = mirror(i, height)
-            edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, True, 0, left)
-            edges(out, picture[i * line : (i + 1) * line], row, width, dx, flip, True, right, width)
+            edges(out, image[i * line : (i + 1) * line], row, width, dx, flip, True, 0, left)
+            edges(out, image[i * line : (i + 1) * line], row, width, dx, flip, True, right, width)
         elif i < 0 or i >= height or inside == 0:
             out[row : row + line] = 0
             continue
@@ -120,8 +120,8 @@ def paint(out, picture, height, width, recipe, bits):
             else:
                 move(begin, stored, 3 * inside)
             if not recipe.reflect:
-                edges(out, picture, row, width, dx, flip, False, 0, left)
-                edges(out, picture, row, width, dx, flip, False, right, width)
+                edges(out, image, row, width, dx, flip, False, 0, left)
+                edges(out, image, row, width, dx, flip, False, right, width)
             continue
         # What is written too much, less than 16 bytes, is painted over by what follows, in this row or the next ones.
         if not recipe.reflect:
@@ -149,7 +149,7 @@ def pixels(first, last, data, offsets, ids, out, recipe):
     """Samples first..last-1 of a batch as bytes.
 
     Args:
-        data: uint8, pixels of all pictures; offsets: int64, the first byte of each; ids: int64 [B], into `offsets`.
+        data: uint8, pixels of all images; offsets: int64, the first byte of each; ids: int64 [B], into `offsets`.
         out: uint8 [B, H, W, 3].
         recipe: a `Recipe`.
     """
@@ -163,16 +163,16 @@ def pixels(first, last, data, offsets, ids, out, recipe):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def normalise(line, picture, out, table, scale, shift, exact):
-    """Bytes `picture` uint8 [H * W * 3] -> values `line` [H * W * 3], a row of `out`; the rest as in `normalised`."""
-    steps = len(picture) // 24 if exact else 0
-    addresses = _U(line.ctypes.data), _U(picture.ctypes.data)
+def normalise(line, image, out, table, scale, shift, exact):
+    """Bytes `image` uint8 [H * W * 3] -> values `line` [H * W * 3], a row of `out`; the rest as in `normalised`."""
+    steps = len(image) // 24 if exact else 0
+    addresses = _U(line.ctypes.data), _U(image.ctypes.data)
     normalise24(out, addresses[0], addresses[1], steps, _U(scale.ctypes.data), _U(shift.ctypes.data))
     red, green, blue = table[0], table[1], table[2]
-    for j in range(24 * steps, len(picture), 3):
-        line[j] = red[picture[j]]
-        line[j + 1] = green[picture[j + 1]]
-        line[j + 2] = blue[picture[j + 2]]
+    for j in range(24 * steps, len(image), 3):
+        line[j] = red[image[j]]
+        line[j + 1] = green[image[j + 1]]
+        line[j + 2] = blue[image[j + 2]]
 
 
 @njit(nogil=True, cache=True)
@@ -188,9 +188,9 @@ def normalised(first, last, data, offsets, ids, out, recipe, table, scale, shift
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
     flat = out.reshape(out.shape[0], size)
-    picture = np.empty(size, np.uint8)
+    image = np.empty(size, np.uint8)
     for i in range(first, last):
         start = offsets[ids[i]]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
-        paint(picture, data[start : start + size], height, width, recipe, bits)
-        normalise(flat[i], picture, out, table, scale, shift, exact)
+        paint(image, data[start : start + size], height, width, recipe, bits)
+        normalise(flat[i], image, out, table, scale, shift, exact)

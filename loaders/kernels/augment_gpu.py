@@ -60,7 +60,7 @@ def _shown(
     FLIP: tl.constexpr,
     CUTOUT: tl.constexpr,
 ):
-    """The bytes at rows y, columns x, channels c of the augmented picture j of the batch; zero where not `wanted`."""
+    """The bytes at rows y, columns x, channels c of the augmented image j of the batch; zero where not `wanted`."""
     drawn = tl.load(bits + j).to(tl.uint64)
     row, column, seen = y, x, wanted
     if FLIP:
@@ -106,17 +106,17 @@ def paint(
     DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Values BLOCK * program_id(1).. of picture program_id(0) of a batch.
+    """Values BLOCK * program_id(1).. of image program_id(0) of a batch.
 
     Args:
         out: [B, H, W, 3]: uint8, float32, or int16, the bit patterns of 16-bit floats.
-        data: uint8, pixels of all pictures.
-        starts: int64 [B], the first byte of each picture.
+        data: uint8, pixels of all images.
+        starts: int64 [B], the first byte of each image.
         bits: int64 [B], the random bits of each position, hash64(key, position).
         table: [3, 256], the value of each byte, of the type of `out`; float32 where `shares` are given. None for uint8.
         partners: int64 [B, PARTNERS] of a mixed batch.
-        boxes: int32 [PARTNERS, 6], see `mixers.MixGeometry`; None where pictures are blended.
-        shares: float32 [2], whole numbers of 2^-16, of a blend; None where pictures are put together from boxes.
+        boxes: int32 [PARTNERS, 6], see `mixers.MixGeometry`; None where images are blended.
+        shares: float32 [2], whole numbers of 2^-16, of a blend; None where images are put together from boxes.
         DTYPE: "uint8", "float32", "bfloat16" or "float16".
     """
     i = tl.program_id(0)

@@ -1,7 +1,7 @@
-"""The compiled CPU kernels of mixed batches: each picture straight from its partners' pixels in the file.
+"""The compiled CPU kernels of mixed batches: each image straight from its partners' pixels in the file.
 
 Boxes (CutMix, RICAP) are copies: of every partner only the part that is seen is cropped, flipped and cut out. Blends
-(mixup) are computed from two painted pictures in the first level of the cache. Knows geometry, draws nothing of it.
+(mixup) are computed from two painted images in the first level of the cache. Knows geometry, draws nothing of it.
 """
 
 import numpy as np
@@ -17,10 +17,10 @@ _CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, C
 
 
 @njit(nogil=True, cache=True)
-def _paint_box(out, picture, height, width, recipe, bits, box):
-    """A box of an augmented picture into its place; `paint` with a window. box: see `mixers.MixGeometry`.
+def _paint_box(out, image, height, width, recipe, bits, box):
+    """A box of an augmented image into its place; `paint` with a window. box: see `mixers.MixGeometry`.
 
-    `row` is the byte of `out` at which column 0 of the augmented picture would stand.
+    `row` is the byte of `out` at which column 0 of the augmented image would stand.
     """
     rows, columns, from_top, from_left = box[2], box[3], box[4], box[5]
     dy = dx = 0
@@ -30,12 +30,12 @@ def _paint_box(out, picture, height, width, recipe, bits, box):
     flip = recipe.flip and drawn(bits, _FLIP, 2) == 1
     line, end = 3 * width, from_left + columns
     start = line * box[0] + 3 * (box[1] - from_left)
-    # Columns of the augmented picture that show stored ones: first..last - 1 inside the box.
+    # Columns of the augmented image that show stored ones: first..last - 1 inside the box.
     visible = max(dx, 0) if flip else max(-dx, 0)
     first = min(max(visible, from_left), end)
     last = max(min(visible + width - abs(dx), end), first)
     count = last - first
-    target, source = _U(out.ctypes.data), _U(picture.ctypes.data)
+    target, source = _U(out.ctypes.data), _U(image.ctypes.data)
     for y in range(rows):
         row = start + line * y
         i = from_top + y + dy
@@ -44,7 +44,7 @@ def _paint_box(out, picture, height, width, recipe, bits, box):
         elif i < 0 or i >= height:
             out[row + 3 * from_left : row + 3 * end] = 0
             continue
-        stored = picture[i * line : (i + 1) * line]
+        stored = image[i * line : (i + 1) * line]
         edges(out, stored, row, width, dx, flip, recipe.reflect, from_left, first)
         edges(out, stored, row, width, dx, flip, recipe.reflect, last, end)
         if count and not flip:
@@ -69,24 +69,24 @@ def _paint_box(out, picture, height, width, recipe, bits, box):
 
 @njit(nogil=True, cache=True)
 def _compose(out, i, data, offsets, ids, height, width, recipe, partners, boxes):
-    """Picture i of the batch, put together from boxes: out uint8 [H * W * 3]."""
+    """Image i of the batch, put together from boxes: out uint8 [H * W * 3]."""
     for k in range(len(boxes)):
         box = boxes[k]
         if box[2] == 0 or box[3] == 0:
             continue
         j = partners[i, k]
         start = offsets[ids[j]]
-        picture = data[start : start + len(out)]
+        image = data[start : start + len(out)]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * j))
         if box[2] == height and box[3] == width:
-            paint(out, picture, height, width, recipe, bits)
+            paint(out, image, height, width, recipe, bits)
         else:
-            _paint_box(out, picture, height, width, recipe, bits, box)
+            _paint_box(out, image, height, width, recipe, bits, box)
 
 
 @njit(nogil=True, cache=True)
 def _paint_whole(out, j, data, offsets, ids, height, width, recipe):
-    """The augmented picture j of the batch: out uint8 [H * W * 3]."""
+    """The augmented image j of the batch: out uint8 [H * W * 3]."""
     start = offsets[ids[j]]
     bits = hash64(recipe.key, _U(recipe.position + recipe.stride * j))
     paint(out, data[start : start + len(out)], height, width, recipe, bits)
@@ -111,10 +111,10 @@ def boxed_normalised(first, last, data, offsets, ids, out, recipe, table, scale,
     """The same as `boxed_pixels`, each value normalised as in `kernels.normalised`."""
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
-    flat, picture = out.reshape(out.shape[0], size), np.empty(size, np.uint8)
+    flat, image = out.reshape(out.shape[0], size), np.empty(size, np.uint8)
     for i in range(first, last):
-        _compose(picture, i, data, offsets, ids, height, width, recipe, partners, boxes)
-        normalise(flat[i], picture, out, table, scale, shift, exact)
+        _compose(image, i, data, offsets, ids, height, width, recipe, partners, boxes)
+        normalise(flat[i], image, out, table, scale, shift, exact)
 
 
 @njit(cache=True)
@@ -138,14 +138,14 @@ def blended_pixels(first, last, data, offsets, ids, out, recipe, partners, blend
     Args:
         data, offsets, ids, out, recipe: as in `kernels.pixels`.
         partners, blend: of a `mixers.MixGeometry`; partners[i, 0] = i.
-        order: int64 [B], of `cycles`: a picture is painted once for both pictures that show it.
+        order: int64 [B], of `cycles`: an image is painted once for both images that show it.
     """
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
-    flat, pictures = out.reshape(out.shape[0], size), np.empty((2, size), np.uint8)
+    flat, images = out.reshape(out.shape[0], size), np.empty((2, size), np.uint8)
     painted, share, half, sixteen = -1, np.int32(blend), np.int32(32768), np.int32(16)
     for t in range(first, last):
-        i, mine, other = order[t], pictures[t % 2], pictures[1 - t % 2]
+        i, mine, other = order[t], images[t % 2], images[1 - t % 2]
         if painted != i:
             _paint_whole(mine, i, data, offsets, ids, height, width, recipe)
         painted = partners[i, 1]
@@ -168,17 +168,17 @@ def blended_normalised(
     """
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
-    flat, picture = out.reshape(out.shape[0], size), np.empty(size, np.uint8)
+    flat, image = out.reshape(out.shape[0], size), np.empty(size, np.uint8)
     values = np.empty((2, size), np.float32)
     painted, one, two = -1, np.float32(blend / 65536), np.float32((65536 - blend) / 65536)
     for t in range(first, last):
         i, mine, other = order[t], values[t % 2], values[1 - t % 2]
         if painted != i:
-            _paint_whole(picture, i, data, offsets, ids, height, width, recipe)
-            normalise(mine, picture, values, table, scale, shift, exact)
+            _paint_whole(image, i, data, offsets, ids, height, width, recipe)
+            normalise(mine, image, values, table, scale, shift, exact)
         painted = partners[i, 1]
-        _paint_whole(picture, painted, data, offsets, ids, height, width, recipe)
-        normalise(other, picture, values, table, scale, shift, exact)
+        _paint_whole(image, painted, data, offsets, ids, height, width, recipe)
+        normalise(other, image, values, table, scale, shift, exact)
         line = flat[i]
         for j in range(size):
             line[j] = rounded_to(out, one * mine[j] + two * other[j])

@@ -9,10 +9,10 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def look_up(picture, table):
+def look_up(image, table):
     """Every byte through one table, uint8 [256], in place."""
-    for j in range(len(picture)):
-        picture[j] = table[picture[j]]
+    for j in range(len(image)):
+        image[j] = table[image[j]]
 
 
 @njit(nogil=True, cache=True)
@@ -23,45 +23,45 @@ def blend(degenerate, value, factor):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def grey(picture, j):
+def grey(image, j):
     """Luma of the pixel whose red stands at j, ITU-R 601-2 in 16-bit fixed point: int32."""
-    red, green, blue = np.int32(picture[j]), np.int32(picture[j + 1]), np.int32(picture[j + 2])
+    red, green, blue = np.int32(image[j]), np.int32(image[j + 1]), np.int32(image[j + 2])
     return np.int32((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16)
 
 
 @njit(nogil=True, cache=True)
-def color(picture, factor):
-    """Towards (factor < 1) or away from the grey picture."""
-    for j in range(0, len(picture), 3):
-        middle = grey(picture, j)
+def color(image, factor):
+    """Towards (factor < 1) or away from the grey image."""
+    for j in range(0, len(image), 3):
+        middle = grey(image, j)
         for c in range(j, j + 3):
-            picture[c] = blend(middle, np.int32(picture[c]), factor)
+            image[c] = blend(middle, np.int32(image[c]), factor)
 
 
 @njit(nogil=True, cache=True)
-def contrast(picture, factor, table):
+def contrast(image, factor, table):
     """Towards or away from the mean luma, rounded half up. `table` uint8 [256] is overwritten."""
     total = 0
-    for j in range(0, len(picture), 3):
-        total += grey(picture, j)
-    mean = np.int32(total / (len(picture) // 3) + 0.5)
+    for j in range(0, len(image), 3):
+        total += grey(image, j)
+    mean = np.int32(total / (len(image) // 3) + 0.5)
     for i in range(256):
         table[i] = blend(mean, np.int32(i), factor)
-    look_up(picture, table)
+    look_up(image, table)
 
 
 @njit(nogil=True, cache=True)
-def sharpness(target, picture, height, width, factor):
-    """Towards or away from the picture under the 3 x 3 kernel with 5 in the middle and 1 around it, over 13.
+def sharpness(target, image, height, width, factor):
+    """Towards or away from the image under the 3 x 3 kernel with 5 in the middle and 1 around it, over 13.
 
     No sum of bytes over 13 ends in one half, so the rounding of Pillow's float32 sums does not show. The outermost
     pixels stay.
     """
-    target[:] = picture
+    target[:] = image
     line = 3 * width
     for y in range(1, height - 1):
         at = y * line
-        above, here, below = picture[at - line : at], picture[at : at + line], picture[at + line : at + 2 * line]
+        above, here, below = image[at - line : at], image[at : at + line], image[at + line : at + 2 * line]
         row = target[at : at + line]
         for j in range(3, line - 3):
             total = np.int32(5) * np.int32(here[j]) + np.int32(above[j]) + np.int32(below[j])
@@ -72,15 +72,15 @@ def sharpness(target, picture, height, width, factor):
 
 
 @njit(nogil=True, cache=True)
-def stretch(picture, counts, tables, equal):
+def stretch(image, counts, tables, equal):
     """AutoContrast, or Equalize where `equal`: a table for each channel from its histogram, in place.
 
     `counts` int64 [3, 256] and `tables` uint8 [3, 256] are overwritten.
     """
     counts[:] = 0
-    for j in range(0, len(picture), 3):
+    for j in range(0, len(image), 3):
         for c in range(3):
-            counts[c, picture[j + c]] += 1
+            counts[c, image[j + c]] += 1
     for c in range(3):
         count, table = counts[c], tables[c]
         low, high = 0, 255
@@ -88,7 +88,7 @@ def stretch(picture, counts, tables, equal):
             low += 1
         while count[high] == 0:
             high -= 1
-        step = (len(picture) // 3 - count[high]) // 255 if equal else high - low
+        step = (len(image) // 3 - count[high]) // 255 if equal else high - low
         if step == 0:
             for i in range(256):
                 table[i] = i
@@ -102,13 +102,13 @@ def stretch(picture, counts, tables, equal):
             offset = -low * scale
             for i in range(256):
                 table[i] = np.uint8(min(max(i * scale + offset, 0.0), 255.0))
-    for j in range(0, len(picture), 3):
+    for j in range(0, len(image), 3):
         for c in range(3):
-            picture[j + c] = tables[c, picture[j + c]]
+            image[j + c] = tables[c, image[j + c]]
 
 
 @njit(nogil=True, cache=True)
-def affine(target, picture, height, width, matrix):
+def affine(target, image, height, width, matrix):
     """Nearest pixel under an affine map, black outside; matrix int64 [6] in 16.16 fixed point, from target to source.
 
     Target pixel (x, y) shows the source pixel (m2 + m0 x + m1 y, m5 + m3 x + m4 y) >> 16.
@@ -120,7 +120,7 @@ def affine(target, picture, height, width, matrix):
             j = 3 * (y * width + x)
             if 0 <= column < width and 0 <= row < height:
                 i = 3 * (row * width + column)
-                target[j], target[j + 1], target[j + 2] = picture[i], picture[i + 1], picture[i + 2]
+                target[j], target[j + 1], target[j + 2] = image[i], image[i + 1], image[i + 2]
             else:
                 target[j] = target[j + 1] = target[j + 2] = 0
             u += matrix[0]
@@ -128,7 +128,7 @@ def affine(target, picture, height, width, matrix):
 
 
 @njit(nogil=True, cache=True)
-def rectangle(picture, height, width, side, x, y, colour):
+def rectangle(image, height, width, side, x, y, colour):
     """A rectangle of one colour (uint8 [3]), side / 2 up and left of (x, y), in pixels with fractions.
 
     Its right and lower edge, cut off to whole pixels, belong to it.
@@ -137,4 +137,4 @@ def rectangle(picture, height, width, side, x, y, colour):
     for row in range(top, min(int(top + side), height - 1) + 1):
         for column in range(left, min(int(left + side), width - 1) + 1):
             for c in range(3):
-                picture[3 * (row * width + column) + c] = colour[c]
+                image[3 * (row * width + column) + c] = colour[c]

@@ -1,6 +1,6 @@
-"""Cut a box out of a picture and resize it with a triangle filter, as Pillow's BILINEAR does; compiled.
+"""Cut a box out of an image and resize it with a triangle filter, as Pillow's BILINEAR does; compiled.
 
-Where the picture shrinks the triangle is as wide as the ratio asks, so nothing aliases. Rows are mixed first, a whole
+Where the image shrinks the triangle is as wide as the ratio asks, so nothing aliases. Rows are mixed first, a whole
 row at a time (this runs in vectors), then columns; in between stand float32, and the result is rounded once, half up.
 Pillow rounds in between too: the two are at most 1 apart. Knows no file and no draw.
 """
@@ -37,10 +37,10 @@ def taps(begin, end, side):
 
 
 @njit(nogil=True, cache=True)
-def resize_box(picture, top, left, bottom, right, out):
-    """`picture` uint8 [H, W, 3], the box of rows top..bottom and columns left..right -> `out` uint8 [S, S, 3].
+def resize_box(image, top, left, bottom, right, out):
+    """`image` uint8 [H, W, 3], the box of rows top..bottom and columns left..right -> `out` uint8 [S, S, 3].
 
-    The box lies in the picture; its edges are floats and may fall inside a pixel.
+    The box lies in the image; its edges are floats and may fall inside a pixel.
     """
     side = out.shape[0]
     first_y, count_y, weights_y = taps(top, bottom, side)
@@ -50,7 +50,7 @@ def resize_box(picture, top, left, bottom, right, out):
     line = np.empty(3 * width, np.float32)
     for i in range(side):
         for k in range(count_y[i]):
-            source = picture[first_y[i] + k].reshape(-1)[3 * edge : 3 * (edge + width)]
+            source = image[first_y[i] + k].reshape(-1)[3 * edge : 3 * (edge + width)]
             weight = weights_y[i, k]
             if k == 0:
                 for j in range(len(line)):

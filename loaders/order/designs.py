@@ -20,7 +20,7 @@ import numpy as np
 
 from loaders.order.permutation import permutation, shuffle
 from loaders.order.prefix_sum import check, clipped_scale, replacement_ids, systematic_bits, total
-from loaders.order.rng import hash_array, mix
+from loaders.order.rng import fold_in, hash_array
 from loaders.order.top_k import ids_of_bits, k_smallest
 
 _SELECT, _SHUFFLE, _PAGES = 0, 1, 2
@@ -74,9 +74,9 @@ def race(weights, n: int, k: int, key: int, threads: int | None = None) -> Draw:
     their weights. Equal weights are the first K positions of a keyed permutation, in time and memory linear in K.
     """
     if weights is None:
-        return Draw(permutation(mix(key, _SHUFFLE), n, 0, k, threads), "race", np.inf if k == n else k / n)
-    chosen = k_smallest(weights, n, k, mix(key, _SELECT), threads=threads)
-    return Draw(shuffle(ids_of_bits(chosen.bits, threads), mix(key, _SHUFFLE), threads), "race", chosen.threshold)
+        return Draw(permutation(fold_in(key, _SHUFFLE), n, 0, k, threads), "race", np.inf if k == n else k / n)
+    chosen = k_smallest(weights, n, k, fold_in(key, _SELECT), threads=threads)
+    return Draw(shuffle(ids_of_bits(chosen.bits, threads), fold_in(key, _SHUFFLE), threads), "race", chosen.threshold)
 
 
 def systematic(weights, n: int, k: int, key: int, threads: int | None = None) -> Draw:
@@ -88,8 +88,8 @@ def systematic(weights, n: int, k: int, key: int, threads: int | None = None) ->
     if weights is None:
         return race(None, n, k, key, threads)._replace(design="systematic", scale=k / n)
     scale = clipped_scale(weights, k, threads)
-    ids = ids_of_bits(systematic_bits(weights, scale, k, mix(key, _SELECT), threads), threads)
-    return Draw(shuffle(ids, mix(key, _SHUFFLE), threads), "systematic", scale)
+    ids = ids_of_bits(systematic_bits(weights, scale, k, fold_in(key, _SELECT), threads), threads)
+    return Draw(shuffle(ids, fold_in(key, _SHUFFLE), threads), "systematic", scale)
 
 
 def replacement(weights, n: int, k: int, key: int, threads: int | None = None) -> Draw:
@@ -100,10 +100,10 @@ def replacement(weights, n: int, k: int, key: int, threads: int | None = None) -
     large N).
     """
     if weights is None:
-        ids = (hash_array(mix(key, _SELECT), np.arange(k)) >> np.uint64(11)).astype(np.float64) * (n * 2.0**-53)
+        ids = (hash_array(fold_in(key, _SELECT), np.arange(k)) >> np.uint64(11)).astype(np.float64) * (n * 2.0**-53)
         return Draw(ids.astype(np.int64), "replacement", k / n)
-    ids = replacement_ids(weights, k, mix(key, _SELECT), threads)
-    return Draw(shuffle(ids, mix(key, _SHUFFLE), threads), "replacement", k / total(weights, threads))
+    ids = replacement_ids(weights, k, fold_in(key, _SELECT), threads)
+    return Draw(shuffle(ids, fold_in(key, _SHUFFLE), threads), "replacement", k / total(weights, threads))
 
 
 def credit(weights, n: int, k: int, run_key: int, epoch: int, visits=None, key: int = 0, threads=None) -> Draw:
@@ -123,7 +123,7 @@ def credit(weights, n: int, k: int, run_key: int, epoch: int, visits=None, key: 
         ids = permutation(run_key, n, start, min(start + k, n), threads)
         if start + k > n:
             ids = np.concatenate((ids, permutation(run_key, n, 0, start + k - n, threads)))
-        return Draw(shuffle(ids, mix(key, _SHUFFLE), threads), "credit", np.nan)
+        return Draw(shuffle(ids, fold_in(key, _SHUFFLE), threads), "credit", np.nan)
     scale = clipped_scale(weights, k, threads)
     arrears = np.multiply(weights, scale, dtype=np.float32, casting="same_kind")
     np.minimum(arrears, 1, out=arrears)
@@ -132,7 +132,7 @@ def credit(weights, n: int, k: int, run_key: int, epoch: int, visits=None, key: 
         arrears -= visits
     arrears[weights == 0] = -1e30
     chosen = k_smallest(arrears, n, k, run_key, race=False, threads=threads)
-    return Draw(shuffle(ids_of_bits(chosen.bits, threads), mix(key, _SHUFFLE), threads), "credit", np.nan)
+    return Draw(shuffle(ids_of_bits(chosen.bits, threads), fold_in(key, _SHUFFLE), threads), "credit", np.nan)
 
 
 def paged(weights, n: int, k: int, key: int, page: int, window: int, threads: int | None = None) -> Draw:
@@ -145,15 +145,15 @@ def paged(weights, n: int, k: int, key: int, page: int, window: int, threads: in
     """
     if page < 1 or window < 1:
         raise ValueError(f"page and window are numbers of samples and of pages >= 1, got {page} and {window}")
-    chosen = k_smallest(weights, n, k, mix(key, _SELECT), race=weights is not None, threads=threads)
+    chosen = k_smallest(weights, n, k, fold_in(key, _SELECT), race=weights is not None, threads=threads)
     ids = ids_of_bits(chosen.bits, threads)
     pages = -(-n // page)
     edges = np.searchsorted(ids, np.arange(pages + 1) * page)
-    order = permutation(mix(key, _PAGES), pages)
+    order = permutation(fold_in(key, _PAGES), pages)
     out = []
     for w in range(0, pages, window):
         inside = [ids[edges[p] : edges[p + 1]] for p in order[w : w + window]]
-        out.append(shuffle(np.concatenate(inside), mix(key, _SHUFFLE, w), threads))
+        out.append(shuffle(np.concatenate(inside), fold_in(key, _SHUFFLE, w), threads))
     return Draw(np.concatenate(out), "paged", chosen.threshold)
 
 

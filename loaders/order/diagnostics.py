@@ -14,10 +14,10 @@ def describe_weights(weights: np.ndarray | None) -> dict[str, float]:
         `cv`: coefficient of variation of w;
         `tau`: sqrt(1 + cv^2), the largest factor by which importance sampling can lower the standard error if w is the
             gradients' norm (Katharopoulos and Fleuret 2018, simplified); below about 1.2 prefer uniform;
-        `top1_share`: the share of all weight that the heaviest 1 % of the samples hold (0.01 when uniform).
+        `top1_fraction`: the share of all weight that the heaviest 1 % of the samples hold (0.01 when uniform).
     """
     if weights is None:
-        return {"ess": 1.0, "cv": 0.0, "tau": 1.0, "top1_share": 0.01}
+        return {"ess": 1.0, "cv": 0.0, "tau": 1.0, "top1_fraction": 0.01}
     w = np.asarray(weights, np.float64)
     mean = w.mean()
     if not mean > 0:
@@ -25,7 +25,7 @@ def describe_weights(weights: np.ndarray | None) -> dict[str, float]:
     cv2 = float(w.var() / mean**2)
     top = max(1, round(len(w) / 100))
     share = float(np.partition(w, len(w) - top)[len(w) - top :].sum() / w.sum())
-    return {"ess": 1 / (1 + cv2), "cv": cv2**0.5, "tau": (1 + cv2) ** 0.5, "top1_share": share}
+    return {"ess": 1 / (1 + cv2), "cv": cv2**0.5, "tau": (1 + cv2) ** 0.5, "top1_fraction": share}
 
 
 def describe_visits(visits: np.ndarray) -> dict[str, float]:

@@ -10,7 +10,7 @@ import math
 import numba
 import numpy as np
 
-from loaders.order.rng import below, hash64, mix
+from loaders.order.rng import below, fold_in, hash64
 from loaders.threads import for_blocks
 
 EXACT_BELOW = 1 << 16  # up to here the whole permutation is made at once, from all n! orders
@@ -101,7 +101,7 @@ def permutation(key: int, n: int, start: int = 0, stop: int | None = None, threa
         return ids[start:stop]
     rows = math.isqrt(n - 1) + 1
     columns = -(-n // rows)
-    round_keys = np.array([mix(key, r) & 0xFFFF_FFFF for r in range(_ROUNDS)], np.uint64)
+    round_keys = np.array([fold_in(key, r) & 0xFFFF_FFFF for r in range(_ROUNDS)], np.uint64)
     out = np.empty(stop - start, np.int64)
     chunks = -(-len(out) // _CHUNK)
     for_blocks(_encipher, chunks, start, round_keys, rows, columns, n, out, threads=threads, grain=32)
@@ -141,11 +141,11 @@ def shuffle(ids: np.ndarray, key: int, threads: int | None = None) -> np.ndarray
     """
     buckets = -(-len(ids) // _BUCKET)
     if buckets <= 1:
-        _fisher_yates(ids, np.uint64(mix(key, 1)))
+        _fisher_yates(ids, np.uint64(fold_in(key, 1)))
         return ids
     blocks = -(-len(ids) // _BLOCK)
     counts = np.zeros((blocks, buckets), np.int64)
-    bucket_key, order_key = np.uint64(mix(key, 0)), np.uint64(mix(key, 1))
+    bucket_key, order_key = np.uint64(fold_in(key, 0)), np.uint64(fold_in(key, 1))
     for_blocks(_count_buckets, blocks, len(ids), bucket_key, counts, threads=threads)
     ends = np.cumsum(counts.T).reshape(buckets, blocks)
     edges = np.concatenate(([0], ends[:, -1]))

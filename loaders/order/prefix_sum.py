@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from loaders.order.permutation import fisher_yates, permutation
-from loaders.order.rng import hash64, mix
+from loaders.order.rng import fold_in, hash64
 from loaders.order.top_k import BLOCK, bit_array, exponential
 from loaders.threads import for_blocks
 
@@ -131,13 +131,13 @@ def systematic_bits(weights: np.ndarray, scale: float, k: int, key: int, threads
     probabilities takes the item that covers the point `start` inside it.
     """
     sums, certain = _clipped_sums(weights, scale, threads)
-    order = permutation(mix(key, 0), len(sums))
+    order = permutation(fold_in(key, 0), len(sums))
     edges = np.concatenate(([0.0], np.cumsum(sums[order])))
     edges *= (k - certain) / edges[-1] if edges[-1] > 0 else 1.0
     edges[-1] = k - certain
     bits = bit_array(len(weights))
-    start = ((mix(key, 1) >> 12) + 0.5) * 2.0**-52
-    item_key = np.uint64(mix(key, 2))
+    start = ((fold_in(key, 1) >> 12) + 0.5) * 2.0**-52
+    item_key = np.uint64(fold_in(key, 2))
     for_blocks(_systematic, len(sums), weights, scale, order, edges, start, item_key, bits, threads=threads, grain=8)
     return bits
 

@@ -1,8 +1,9 @@
 """Randomness as hashed keys: pure integer functions of (key, position), the same in Numba, NumPy and on any device.
 
-Nothing here holds a state and nothing touches a global generator. `mix` derives a 64-bit key from integers, `hash64`
-gives the draw of a position under a key. The generator is SplitMix64 read at random access (Steele, Lea and Flood,
-"Fast splittable pseudorandom number generators", OOPSLA 2014) with the finaliser constants of Stafford's variant 13.
+Nothing here holds a state and nothing touches a global generator. `fold_in` derives a 64-bit key from integers,
+`hash64` gives the draw of a position under a key. The generator is SplitMix64 read at random access (Steele, Lea and
+Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) with the finaliser constants of Stafford's
+variant 13.
 
 This module imports neither torch nor a backend.
 """
@@ -41,8 +42,8 @@ def below(bits, n):
     return ((bits >> _S32) * n) >> _S32
 
 
-def mix(*words: int) -> int:
-    """Derive a 64-bit key from integers, in order: `mix(seed, AUGMENT, epoch)`.
+def fold_in(*words: int) -> int:
+    """Derive a 64-bit key from integers, in order: `fold_in(seed, AUGMENT, epoch)`.
 
     Every word passes through the finaliser, so neighbouring seeds or epochs give unrelated keys
     (`seed + epoch` would make run (s, e + 1) equal run (s + 1, e)). Negative words are taken modulo 2^64.

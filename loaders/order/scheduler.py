@@ -11,8 +11,8 @@ import numpy as np
 from loaders.order import designs as sampling
 from loaders.order import uniform_order
 from loaders.order.policies import Policy, Preference, resolve
-from loaders.order.rng import AUGMENT, DRAW, mix
-from loaders.order.rounding import ceil_share, floor_share
+from loaders.order.rng import AUGMENT, DRAW, fold_in
+from loaders.order.rounding import ceil_fraction, floor_fraction
 from loaders.types import EpochPlan, Snapshot
 
 DESIGNS = ("race", "systematic", "replacement", "credit", "paged")
@@ -81,7 +81,7 @@ class IndexScheduler:
     @property
     def num_draws(self) -> int:
         """K before the cut to whole batches: floor(N * budget)."""
-        return floor_share(self.num_samples, self.budget)
+        return floor_fraction(self.num_samples, self.budget)
 
     @property
     def num_items(self) -> int:
@@ -140,7 +140,7 @@ class IndexScheduler:
         weights = sampling.check_weights(wanted, n, {"replacement": 1, "pool": 0}.get(design, k))
         if importance is None and (scores is None or not known.visits.any()) and _is_constant(weights):
             weights = None  # nothing is known: the draw of "uniform"
-        key = mix(self.seed, DRAW, epoch)
+        key = fold_in(self.seed, DRAW, epoch)
         if design == "credit":
             if weights is not None and epoch and not known.visits.any():
                 raise ValueError(
@@ -148,14 +148,14 @@ class IndexScheduler:
                     f"epoch {epoch}: record each batch in an ImportanceTable and pass its snapshot"
                 )
             visits = known.visits - np.float32(passes * epoch) if passes else known.visits
-            draw = sampling.credit(weights, n, k, mix(self.seed, DRAW), epoch, visits, key)
+            draw = sampling.credit(weights, n, k, fold_in(self.seed, DRAW), epoch, visits, key)
         elif design == "paged":
             draw = sampling.paged(weights, n, k, key, self.page, self.window)
         elif design == "pool":
-            size = min(n, max(k, ceil_share(self.num_samples, self.pool)))
+            size = min(n, max(k, ceil_fraction(self.num_samples, self.pool)))
             draw = uniform_order.pool(weights, n, k, key, size)
         elif design == "scan":
-            draw = uniform_order.scan(n, k, mix(self.seed, DRAW), epoch)
+            draw = uniform_order.scan(n, k, fold_in(self.seed, DRAW), epoch)
         else:
             draw = getattr(sampling, design)(weights, n, k, key)
         items = np.concatenate((uniform_order.passes(n, passes, key), draw.ids)) if passes else draw.ids
@@ -167,7 +167,7 @@ class IndexScheduler:
         if self.subset_weights is not None:
             importance = self.subset_weights[items] * (1 if importance is None else importance)
         ids = items if self.subset is None else self.subset[items]
-        return EpochPlan(ids, importance, epoch, mix(self.seed, AUGMENT, epoch))
+        return EpochPlan(ids, importance, epoch, fold_in(self.seed, AUGMENT, epoch))
 
 
 def _check_subset(subset: np.ndarray | None, weights: np.ndarray | None, num_samples: int) -> None:

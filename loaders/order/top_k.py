@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from loaders.intrinsics import count_ones, trailing_zeros
-from loaders.order.rng import hash64, mix
+from loaders.order.rng import fold_in, hash64
 from loaders.threads import for_blocks
 
 BLOCK = 4096  # ids per block: its keys stay in the L1 cache
@@ -189,7 +189,7 @@ def k_smallest(weights: np.ndarray | None, n: int, k: int, key: int, race: bool 
     if n > 2 * BLOCK:
         size = int(n ** (2 / 3))
         sample = np.empty(size)
-        _sample(race, key, weights, n, np.uint64(mix(int(key), size)), np.empty(size, np.int64), sample)
+        _sample(race, key, weights, n, np.uint64(fold_in(int(key), size)), np.empty(size, np.int64), sample)
     for sigmas in (3.0, 12.0, math.inf):
         low, high = _bracket(sample, k / n, sigmas)
         if blocks < 2 * _GRAIN:

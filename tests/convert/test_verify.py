@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ffcv
 
 @pytest.fixture(scope="module")
 def raw(arrays, tmp_path_factory):
-    """A folder of raw pictures in both formats."""
+    """A folder of raw images in both formats."""
     folder = tmp_path_factory.mktemp("raw")
     build(folder, "raw", arrays, tuple("abcdefghij"), format="both", source="a test", verified=False)
     return folder
@@ -98,7 +98,7 @@ def test_missing_cut_and_flipped(copy, capsys):
 def test_a_tar_that_does_not_agree_with_the_beton(arrays, copy, capsys):
     images, labels = arrays["test"]
     for changed, sentence in (
-        ((images ^ np.uint8(1), labels), "its pictures are not those of the manifest"),
+        ((images ^ np.uint8(1), labels), "its images are not those of the manifest"),
         ((images, labels[::-1]), "its labels are not those of the manifest"),
         ((images[1:], labels[1:]), "it holds 9 samples, the manifest says 10"),
     ):

@@ -1,4 +1,4 @@
-"""Pictures that look like photographs to a JPEG encoder, their files, and the device on which kernels are tried."""
+"""Images that look like photographs to a JPEG encoder, their files, and the device on which kernels are tried."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from convert.folder import convert_folder
 
 
 def photograph(rng: np.random.Generator, height: int, width: int) -> Image.Image:
-    """Octaves of smooth noise, the finer the weaker, as in pictures of nature."""
+    """Octaves of smooth noise, the finer the weaker, as in images of nature."""
     out = np.zeros((height, width, 3))
     for octave in range(1, 7):
         noise = (rng.normal(size=(2**octave, 2**octave, 3)) * 250 / 2**octave).astype(np.float32)
@@ -32,8 +32,8 @@ def photos(tmp_path_factory) -> Path:
     for label in range(3):
         (folder / "source" / f"class{label}").mkdir(parents=True)
         for i in range(10):
-            picture = photograph(rng, *rng.integers(100, 200, 2))
-            picture.save(folder / "source" / f"class{label}" / f"{i}.jpg", quality=90, progressive=i % 4 == 3)
+            image = photograph(rng, *rng.integers(100, 200, 2))
+            image.save(folder / "source" / f"class{label}" / f"{i}.jpg", quality=90, progressive=i % 4 == 3)
     with contextlib.redirect_stdout(io.StringIO()):
         convert_folder(folder / "source", folder / "photos", format="both", workers=2)
     return folder / "photos"

@@ -45,7 +45,7 @@ def test_repeats_in_a_batch_add_up():
     assert state.mean_error == pytest.approx([0, 0.3, 1.0])
 
 
-def test_a_mixed_picture_credits_its_partners_by_share():
+def test_a_mixed_image_credits_its_partners_by_share():
     table = ImportanceTable(4)
     ids = torch.tensor([3, 0])
     mix = Mix(partners=torch.tensor([[0, 1], [1, 0]]), shares=torch.tensor([0.75, 0.25]))

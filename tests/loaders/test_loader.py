@@ -60,7 +60,7 @@ def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
         ({"augment": Augment(mean=(0.5,), std=(1.0,))}, "mean and std need 3 values"),
         (
             {"augment": Augment(crop_padding=32, pad_mode="reflect")},
-            "reflecting 32 pixels needs a larger picture than 32 x 32",
+            "reflecting 32 pixels needs a larger image than 32 x 32",
         ),
     ],
 )

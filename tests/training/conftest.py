@@ -17,14 +17,14 @@ QUICK = {
     "epochs": 3,
     "batch_size": 50,
     "backend": "reference",
-    "sides": "[]",
+    "size_schedule": "[]",
     "ema": 0,
 }
 
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory):
-    """Folder of a converted `shapes` data set of 600 and 200 pictures."""
+    """Folder of a converted `shapes` data set of 600 and 200 images."""
     pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     root = tmp_path_factory.mktemp("data")
     convert_shapes(root, NUM_TRAIN, NUM_TEST)

@@ -80,7 +80,7 @@ def train_plainly(data: Path, folder: Path) -> int:
             state.plan, state.batch = scheduler.plan(epoch, state.table.snapshot()), 0
             state.loss_sum.zero_()
             list(train_epoch(state, loader, rule, ranks=ranks))
-            curve.append(ranks.add(state.loss_sum.clone()).item() / len(state.plan))
+            curve.append(ranks.all_reduce(state.loss_sum.clone()).item() / len(state.plan))
         torch.save(
             {
                 "ids": loader.seen,
@@ -151,7 +151,7 @@ def mistakes_are_told_once(arguments: list[str], work: Path) -> None:
             ("--lr=0", "lr must be above 0, got 0"),
             ("--batch_size=25", "cannot be shared equally by 2 ranks"),
             ("--data=nowhere", "nowhere holds no data set"),
-            ("--method=random-batch", "gathers pictures from several batches in one process"),
+            ("--method=random-batch", "gathers images from several batches in one process"),
         ]
     ):
         log = work / f"mistake{number}.log"
@@ -166,7 +166,7 @@ def fail_alone() -> int:
     try:
         with join() as ranks:
             if ranks.is_writer:
-                ranks.largest(1.0)
+                ranks.all_reduce_max(1.0)
             raise ValueError("rank 1 says why")
     except ValueError:
         return 2

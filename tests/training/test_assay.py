@@ -28,7 +28,7 @@ TINY = {
     "method": "uniform",
     "model": "rebarnet",
     "width": 0.25,
-    "sides": (24,),
+    "size_schedule": (24,),
     "batch_size": 50,
     "label_smoothing": 0.0,
 }
@@ -37,7 +37,7 @@ SHARP = {"method": "p-sgd", "smoothing": 0.1, "score": "latest"}
 
 
 def draw(num: int, names: tuple[str, ...] = NAMES[:2], split: str = "train") -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of these shapes alone, uint8 [num, 32, 32, 3], and labels, positions in NAMES."""
+    """Images of these shapes alone, uint8 [num, 32, 32, 3], and labels, positions in NAMES."""
     images, labels = make_shapes(12 * num // len(names) + 100, split=split)
     labels = np.array([NAMES.index(name) if name in names else -1 for name in CLASSES])[labels]
     rows = np.flatnonzero(labels >= 0)[:num]
@@ -86,7 +86,7 @@ def _needs_ffcv():
 
 
 def test_importance_wins_among_duplicates(tmp_path):
-    """1,800 of 2,000 samples are one picture of a bar; the budget buys as many samples an epoch as are left."""
+    """1,800 of 2,000 samples are one image of a bar; the budget buys as many samples an epoch as are left."""
     images, labels = draw(200)
     (bar,), (label,) = draw(1, ("bar",))
     images = np.concatenate((np.broadcast_to(bar, (1800, *bar.shape)), images))
@@ -98,7 +98,7 @@ def test_importance_wins_among_duplicates(tmp_path):
 
 
 def test_importance_loses_among_wrong_labels(tmp_path):
-    """Every fifth of 1,000 labels is wrong. The loss on clean pictures tells it with less noise than the accuracy: over
+    """Every fifth of 1,000 labels is wrong. The loss on clean images tells it with less noise than the accuracy: over
     eight seeds it was 0.091 larger on average, with a standard deviation of 0.040."""
     images, labels = draw(1000)
     wrong = np.arange(0, 1000, 5)

@@ -55,7 +55,10 @@ def broken(stopped, tmp_path):
         ({"lr": 1e30}, "training has diverged in epoch 1 (loss nan): lower the learning rate"),
         ({"method": "infobatch", "design": "race"}, "method infobatch cannot draw by design 'race'"),
         ({"method": "infobatch", "budget": 0.05}, "a budget of 0.05 of the samples in each of 3 epochs does not pay"),
-        ({"model": "rebarnet", "sides": "[12, 32]"}, "rebarnet needs pictures of at least 16 pixels a side, got 12"),
+        (
+            {"model": "rebarnet", "size_schedule": "[12, 32]"},
+            "rebarnet needs images of at least 16 pixels a side, got 12",
+        ),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )
@@ -71,7 +74,7 @@ def test_settings_that_cannot_work(quick_args, tmp_path, capsys, changes, senten
         ("cifar10", "convert/cifar.py`"),
         ("cifar100", "convert/cifar.py --dataset cifar100`"),
         ("shapes", "convert/shapes.py`"),
-        ("mine", "convert/folder.py PICTURES --root {folder}`"),
+        ("mine", "convert/folder.py IMAGES --root {folder}`"),
     ],
 )
 def test_missing_data_names_the_command(tmp_path, capsys, name, command):
@@ -89,12 +92,12 @@ def test_data_cut_short(shapes, quick_args, tmp_path, capsys):
 
 
 def test_data_that_training_cannot_use(shapes, quick_args, tmp_path, capsys):
-    """A train.beton may lie there, of other pictures: what counts is the manifest."""
+    """A train.beton may lie there, of other images: what counts is the manifest."""
     data = shutil.copytree(shapes, tmp_path / "shapes")
     manifest = json.loads((data / FILE_NAME).read_text())
     train, test = manifest["splits"]["train"], manifest["splits"].pop("test")
     (data / FILE_NAME).write_text(json.dumps({**manifest, "splits": {"train": train, "val": test}}))
-    assert "has no test split, only train, val: convert pictures that lie in" in fails(capsys, quick_args(data=data))
+    assert "has no test split, only train, val: convert images that lie in" in fails(capsys, quick_args(data=data))
     train = {**train, "files": test["files"]}
     (data / FILE_NAME).write_text(json.dumps({**manifest, "splits": {"train": train, "test": test}}))
     assert "train split in test.beton only, and training reads train.beton" in fails(capsys, quick_args(data=data))

@@ -35,10 +35,10 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--budget", "lots"], "budget: expected float, got lots"),
         (["--budget", "0", "--budget_unit", "seconds"], "budget in seconds must be above 0, got 0"),
         (["--budget", "2", "--budget_unit", "flops"], "budget must be above 0 and at most 1, got 2"),
-        (["--epoch_share", "0.5"], "with samples the budget is that share itself"),
-        (["--epoch_share", "2", "--budget_unit", "epochs"], "epoch_share must be above 0 and at most 1, got 2"),
+        (["--epoch_fraction", "0.5"], "with samples the budget is that share itself"),
+        (["--epoch_fraction", "2", "--budget_unit", "epochs"], "epoch_fraction must be above 0 and at most 1, got 2"),
         (["--budget_unit", "days"], "budget_unit: expected one of"),
-        (["--clean_share", "1"], "clean_share must be at least 0 and below 1, got 1"),
+        (["--clean_fraction", "1"], "clean_fraction must be at least 0 and below 1, got 1"),
         (["--ema", "1"], "ema must be at least 0 and below 1, got 1"),
         (["--mixer", "cutmixup"], "mixer: expected one of ['none', 'mixup', 'cutmix', 'ricap'], got cutmixup"),
         (["--epochs", "0"], "epochs must be at least 1, got 0"),
@@ -102,7 +102,7 @@ def test_the_reference_protocol():
     assert (config.model, config.batch_size, config.epochs, config.optimizer) == ("resnet18", 128, 200, "sgd")
     assert (config.lr, config.final_lr, config.momentum, config.nesterov) == (0.1, 1e-6, 0.9, False)
     assert (config.weight_decay, config.label_smoothing, config.compat) == (1e-4, 0.0, "arazo")
-    assert (config.crop_padding, config.pad_mode, config.flip, config.sides) == (4, "zero", True, ())
+    assert (config.crop_padding, config.pad_mode, config.flip, config.size_schedule) == (4, "zero", True, ())
 
 
 def test_resume_may_repeat_a_setting_that_only_makes_sense_in_its_run(tmp_path):

@@ -28,7 +28,7 @@ def no_waiting(device: str):
 @pytest.mark.parametrize(
     ("optimizer", "changes"),
     [("muon", {}), ("sgd", {"mixer": "ricap", "ema": 0.9}), ("muon", {"randaugment": (1, 5), "mixer": "mixup"})],
-    ids=["pictures on the GPU", "mixed", "pictures on the host"],
+    ids=["images on the GPU", "mixed", "images on the host"],
 )
 @pytest.mark.parametrize("device", ["cpu", GPU])
 def test_an_epoch_waits_for_nothing(shapes, device, optimizer, changes):

@@ -45,5 +45,5 @@ def test_flops_against_a_count_by_hand():
     forward, both = count_flops(model, (3, 6, 6))
     conv, linear = 2 * 3 * 9 * 8 * 36, 2 * 8 * 36 * 10
     assert forward == conv + linear
-    assert both == 2 * conv + 3 * linear  # the first layer needs no gradient of the pictures
+    assert both == 2 * conv + 3 * linear  # the first layer needs no gradient of the images
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -9,7 +9,7 @@ from loaders.types import Batch, EpochPlan, Mix
 from training.budget import Budget
 from training.checkpoint import State
 from training.config import Config
-from training.data import choose_sides
+from training.data import choose_image_sizes
 from training.evaluate import evaluate, tta_logits
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, train_step
@@ -105,14 +105,14 @@ def test_an_epoch_closed_early_stands_behind_a_whole_step_and_goes_on():
     assert parts.ledger.flops == whole.ledger.flops == 48
 
 
-def test_smaller_pictures_where_asked():
+def test_smaller_images_where_asked():
     model, batch, sides = make_model(), make_batch(), []
     model.register_forward_pre_hook(lambda module, args: sides.append(args[0].shape[2:]))
     train_step(model, sgd(model), batch, FP32, side=4)
     train_step(model, sgd(model), batch, FP32, side=8)
     assert sides == [(4, 4), (8, 8)]
     train_step(model, sgd(model), batch._replace(images=batch.images[:, :, :, :6]), FP32, side=8)
-    assert sides[-1] == (8, 8), "of pictures that are not square, too"
+    assert sides[-1] == (8, 8), "of images that are not square, too"
 
 
 @pytest.mark.parametrize(
@@ -127,16 +127,21 @@ def test_smaller_pictures_where_asked():
         ((96, 96), (), ()),
     ],
 )
-def test_sides_follow_the_size_of_the_pictures(shape, given, sides):
-    assert choose_sides(Config(sides=given), *shape) == sides
+def test_sides_follow_the_size_of_the_images(shape, given, sides):
+    assert choose_image_sizes(Config(size_schedule=given), *shape) == sides
 
 
 def test_sides_share_the_run_equally():
-    rule = make_rule(7, sides=(20, 24, 32))
-    assert [rule.side(step / 7) for step in range(7)] == [20, 20, 20, 24, 24, 32, 32]
-    assert rule.side(1) == 32
-    assert [make_rule(100, sides=(8, 9, 10, 11, 12)).side(step / 100) for step in (19, 20, 59, 60)] == [8, 9, 10, 11]
-    assert make_rule(7).side(0.5) is None
+    rule = make_rule(7, size_schedule=(20, 24, 32))
+    assert [rule.image_size(step / 7) for step in range(7)] == [20, 20, 20, 24, 24, 32, 32]
+    assert rule.image_size(1) == 32
+    assert [make_rule(100, size_schedule=(8, 9, 10, 11, 12)).image_size(step / 100) for step in (19, 20, 59, 60)] == [
+        8,
+        9,
+        10,
+        11,
+    ]
+    assert make_rule(7).image_size(0.5) is None
 
 
 def test_rates_fall_to_zero_over_the_steps_of_the_budget():

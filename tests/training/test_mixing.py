@@ -17,7 +17,7 @@ from training import checkpoint
 from training.budget import Budget
 from training.checkpoint import State
 from training.config import Config
-from training.data import clean_share
+from training.data import clean_fraction
 from training.ledger import Ledger
 from training.loop import StepRule, train_epoch, update_average
 from training.machine.precision import choose_precision
@@ -29,7 +29,7 @@ FP32 = choose_precision("fp32", torch.device("cpu"))
 
 
 class Painted:
-    """A loader of pictures whose channels show, by area, the classes that they are made of."""
+    """A loader of images whose channels show, by area, the classes that they are made of."""
 
     def __init__(self, mixer, labels: np.ndarray, seen: np.ndarray, batch_size: int = 50):
         self.mixer, self.labels, self.size = mixer, labels, batch_size
@@ -50,7 +50,7 @@ class Painted:
 def scores_of_a_perfect_network(mixer, arazo: bool) -> tuple[np.ndarray, np.ndarray]:
     """Mean errors after 20 epochs, every second label wrong, and the weights that p-SGD makes of them.
 
-    The network does not learn: it names the class that fills most of the picture.
+    The network does not learn: it names the class that fills most of the image.
     """
     rng = np.random.default_rng(0)
     seen = rng.integers(0, CLASSES, NUM)
@@ -76,7 +76,7 @@ def entropy_deficit(weights: np.ndarray) -> float:
 def test_the_references_ricap_scores_are_noise_and_ours_are_not():
     error, weights = scores_of_a_perfect_network(RICAP(), arazo=True)
     easy, hard = error[::2], error[1::2]
-    assert error.mean() == pytest.approx(1 - 1 / CLASSES, abs=0.03), "scored by pictures that do not show the sample"
+    assert error.mean() == pytest.approx(1 - 1 / CLASSES, abs=0.03), "scored by images that do not show the sample"
     assert abs(hard.mean() - easy.mean()) < 0.03
     assert entropy_deficit(weights) < 0.002, "the draw is uniform"
     error, ours = scores_of_a_perfect_network(RICAP(), arazo=False)
@@ -84,7 +84,7 @@ def test_the_references_ricap_scores_are_noise_and_ours_are_not():
     assert entropy_deficit(ours) > 10 * entropy_deficit(weights)
 
 
-def test_the_references_mixup_credits_the_first_picture_wholly():
+def test_the_references_mixup_credits_the_first_image_wholly():
     labels = seen = np.arange(NUM) % CLASSES
     drawn = draw_mix(Mixup(), 7, 0, 50, 32, 32)
     for arazo in (True, False):
@@ -121,7 +121,7 @@ def test_the_last_share_of_the_budget_is_clean():
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(CLASSES, CLASSES))
     optimizer = torch.optim.SGD([{"params": list(network.parameters()), "base_lr": 0.1}], lr=0.1)
     state = State(network, [optimizer], ImportanceTable(NUM), Ledger(NUM), plan=EpochPlan(np.arange(NUM)))
-    rule = StepRule(Budget("steps", 8, 8), 50, FP32, {None: 1.0}, clean_share=0.25)
+    rule = StepRule(Budget("steps", 8, 8), 50, FP32, {None: 1.0}, clean_fraction=0.25)
     loaders = Named(RICAP(), labels, labels), Named(None, labels, labels)
     assert len(list(train_epoch(state, loaders[0], rule, loaders[1]))) == 8
     assert kinds == [True] * 6 + [False] * 2
@@ -149,7 +149,7 @@ def test_a_short_run_forgets_its_first_weights():
 
 @pytest.mark.parametrize("mixer", ["mixup", "cutmix", "ricap"])
 def test_a_mixed_run_is_credited_by_share(quick_args, tmp_path, mixer):
-    changes = {"mixer": mixer, "clean_share": 0.3, "randaugment": "[1, 5]", "method": "p-sgd", "ema": 0.9}
+    changes = {"mixer": mixer, "clean_fraction": 0.3, "randaugment": "[1, 5]", "method": "p-sgd", "ema": 0.9}
     assert main(quick_args(out=tmp_path / "run", epochs=2, eval_every=0, backend="fused", **changes)) == 0
     summary, content = record.read_summary(tmp_path / "run"), checkpoint.load(tmp_path / "run" / "checkpoint.pt")
     shares = content["table"]["total"][:, 0] + content["table"]["epoch"][:, 0]
@@ -161,9 +161,9 @@ def test_a_mixed_run_is_credited_by_share(quick_args, tmp_path, mixer):
 def test_mixing_follows_the_visits_per_sample():
     """Ten epochs of 30 % are three visits: mixed throughout when three are asked for, half of the run when six are."""
     config = Config(budget=0.3, epochs=10, mixer="ricap")
-    shares = {v: clean_share(dataclasses.replace(config, mixer_visits=v)) for v in (0, 2, 3, 6, 30)}
+    shares = {v: clean_fraction(dataclasses.replace(config, mixer_visits=v)) for v in (0, 2, 3, 6, 30)}
     assert shares == pytest.approx({0: 0, 2: 0, 3: 0, 6: 0.5, 30: 0.9})
-    assert clean_share(dataclasses.replace(config, mixer_visits=6, clean_share=0.7)) == 0.7
-    assert clean_share(dataclasses.replace(config, mixer_visits=12), passes=2) == pytest.approx(0.5)
+    assert clean_fraction(dataclasses.replace(config, mixer_visits=6, clean_fraction=0.7)) == 0.7
+    assert clean_fraction(dataclasses.replace(config, mixer_visits=12), passes=2) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="seconds"):
-        clean_share(dataclasses.replace(config, mixer_visits=6, budget_unit="seconds", budget=60))
+        clean_fraction(dataclasses.replace(config, mixer_visits=6, budget_unit="seconds", budget=60))

@@ -12,8 +12,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 
 def test_killed_at_25_instants(quick_args, tmp_path):
     changes = {"method": "p-sgd", "budget": 0.2, "batch_size": 20, "epochs": 4, "eval_every": 2}
-    changes |= {"mixer": "cutmix", "clean_share": 0.4, "ema": 0.9}
-    changes |= {"model": "rebarnet", "optimizer": "muon", "width": 0.125, "sides": "[16, 16, 20]", "backend": "auto"}
+    changes |= {"mixer": "cutmix", "clean_fraction": 0.4, "ema": 0.9}
+    changes |= {
+        "model": "rebarnet",
+        "optimizer": "muon",
+        "width": 0.125,
+        "size_schedule": "[16, 16, 20]",
+        "backend": "auto",
+    }
     root = Path(__file__).parents[2]
     command = [sys.executable, Path(__file__).with_name("forks.py"), tmp_path, *quick_args(**changes)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}

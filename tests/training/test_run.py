@@ -81,7 +81,7 @@ def test_config_is_resolved_and_makes_the_same_run_again(runs, tmp_path):
     assert all(torch.equal(value, again["model"][name]) for name, value in first["model"].items())
 
 
-def test_curve_is_a_picture(runs):
+def test_curve_is_an_image(runs):
     assert np.ptp(matplotlib.image.imread(runs["uniform"] / "curve.png")) > 0
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from loaders.order.rng import hash_array
-from loaders.order.rounding import floor_share
+from loaders.order.rounding import floor_fraction
 
 
 def quotas(sizes_C: np.ndarray, total: int) -> np.ndarray:
@@ -33,13 +33,13 @@ def hardest(scores_N: np.ndarray, share: float, offset: float, key: int, labels_
     """
     n = len(scores_N)
     order = np.lexsort((hash_array(key, np.arange(n)), -np.asarray(scores_N)))
-    total = floor_share(n, share)
+    total = floor_fraction(n, share)
     if labels_N is None:
-        start = floor_share(n, offset)
+        start = floor_fraction(n, offset)
         return np.sort(order[start : start + total])
     chosen, classes = [], labels_N[order]
     for label, quota in enumerate(quotas(np.bincount(labels_N), total)):
         members = order[classes == label]
-        start = floor_share(len(members), offset)
+        start = floor_fraction(len(members), offset)
         chosen.append(members[start : start + quota])
     return np.sort(np.concatenate(chosen))

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from loaders.formats.dataset import open_dataset
 from loaders.formats.manifest import Manifest
-from loaders.order.rng import CORESET, mix
-from loaders.order.rounding import floor_share
+from loaders.order.rng import CORESET, fold_in
+from loaders.order.rounding import floor_fraction
 from training.arguments import sentence
 from training.coreset.choose import hardest
 from training.coreset.craig import craig, require_small_classes
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 def make_coreset(options: Options, console: Console) -> None:
     """Choose and write; does nothing where the same core-set is there already.
 
-    Errors:
+    Raises:
         ValueError, OSError: one sentence on what the options or files lack.
     """
     manifest, path = open_data(options.data), options.path
@@ -67,8 +67,8 @@ def make_coreset(options: Options, console: Console) -> None:
 
 def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np.ndarray, np.ndarray, Cost]:
     """The ids, int64 [M] ascending, their weights, float32 [M] with mean one, and what choosing took."""
-    key = mix(options.seed, CORESET)
-    total = floor_share(len(labels_N), options.share)
+    key = fold_in(options.seed, CORESET)
+    total = floor_fraction(len(labels_N), options.share)
     if total < 1:
         raise ValueError(f"a share of {options.share:g} of {len(labels_N)} samples is none: raise the share")
     if options.method == "craig":
@@ -106,7 +106,7 @@ def score(options: Options, num_samples: int, console: Console) -> tuple[np.ndar
 def _is_there(options: Options, manifest: Manifest) -> bool:
     """Whether the same choice from the same data is there, whole.
 
-    Errors:
+    Raises:
         ValueError: another core-set is there.
     """
     path, deciding = options.path, options.deciding()

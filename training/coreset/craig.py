@@ -30,7 +30,7 @@ def craig(gradients_ND: np.ndarray, labels_N: np.ndarray, total: int, key: int) 
         ids int64 [M], sorted, and weights float32 [M]: for how many samples of its class each one stands, over the mean
         of that number, so that the weights' mean is one.
 
-    Errors:
+    Raises:
         ValueError: a class is too large for its matrix of similarities.
     """
     require_small_classes(labels_N)

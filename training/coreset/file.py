@@ -104,10 +104,10 @@ def read_manifest(path: str | Path) -> dict:
         return {}
 
 
-def share_files(path: str | None, ranks: Ranks) -> tuple[bytes, bytes] | None:
+def broadcast_files(path: str | None, ranks: Ranks) -> tuple[bytes, bytes] | None:
     """Both files as rank 0 reads them, at all ranks; None without a path. All ranks call it together.
 
-    Errors:
+    Raises:
         ValueError: a file is missing; says how to make it.
     """
     if path is None:
@@ -116,7 +116,7 @@ def share_files(path: str | None, ranks: Ranks) -> tuple[bytes, bytes] | None:
     with ranks.together():
         if ranks.is_writer:
             files = _read_files(path)
-    return ranks.share(files[0] or b"\0"), ranks.share(files[1] or b"\0")
+    return ranks.broadcast(files[0] or b"\0"), ranks.broadcast(files[1] or b"\0")
 
 
 def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[bytes, bytes] | None = None) -> Coreset:
@@ -127,7 +127,7 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
         num_samples: N of that training set.
         files: content of the .npz and of the .json where they have been read already.
 
-    Errors:
+    Raises:
         ValueError: a file is missing, cut, changed or of another kind, the core-set is of other data, or an id is not
             in 0..N-1.
     """

@@ -10,7 +10,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from loaders.order.rng import CORESET, mix
+from loaders.order.rng import CORESET, fold_in
 from training.arguments import parser_sentence, underscored
 from training.config import Config
 
@@ -43,11 +43,11 @@ class Options:
         epochs: epochs that each is trained; 8 for forgetting, 2 for el2n and grand, else 4, when not given
         model: rebarnet, resnet18 or resnet8
         width: factor on the network's channels
-        image_size: height and width that pictures are brought to, needed where they vary in size
+        image_size: height and width that images are brought to, needed where they vary in size
         batch_size: samples per step
         seed: decides everything random
         precision: auto, bf16, fp16, fp32 or int16
-        backend: how pictures are loaded (auto, fused, ffcv, dali, reference)
+        backend: how images are loaded (auto, fused, ffcv, dali, reference)
         device: auto takes a GPU where there is one
         out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<share>.npz when not given
     """
@@ -110,10 +110,10 @@ class Options:
             width=self.width,
             epochs=self.epochs,
             batch_size=self.batch_size,
-            seed=mix(self.seed, CORESET, number),
+            seed=fold_in(self.seed, CORESET, number),
             label_smoothing=0.0,
             image_size=self.image_size,
-            sides=(),
+            size_schedule=(),
             precision=self.precision,
             backend=self.backend,
             device=self.device,
@@ -123,7 +123,7 @@ class Options:
 def parse_options(argv: list[str] | None = None) -> Options:
     """Read a command line.
 
-    Errors:
+    Raises:
         ValueError: one sentence for an unknown option, or for a value that is not allowed.
     """
     parser = ArgumentParser(

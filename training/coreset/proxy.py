@@ -38,7 +38,7 @@ def train_proxy(config: Config, say: Callable[[int], None] = lambda num_epochs: 
     Args:
         say: is told how many epochs are done, after each.
 
-    Errors:
+    Raises:
         ValueError: the settings or the data lack something, or training diverged.
     """
     job, state = assemble(config)

@@ -1,4 +1,4 @@
-"""Pictures times packed filters: the convolution of `fold`, two or four rows at a time by the points of `winograd`.
+"""Images times packed filters: the convolution of `fold`, two or four rows at a time by the points of `winograd`.
 Knows tensors' memory, no gradient.
 
 The last of an odd number of rows, or of one more than a multiple of four, is d0 g0 + d1 g1, with d0 the row above it,
@@ -14,7 +14,7 @@ from training.cpu.lanes import LANES, every, load, store
 from training.cpu.packing import LARGEST, Packed
 from training.cpu.team import block_of_work, rows_in_cache, run, unpack
 from training.cpu.tile import TILE_COLUMNS, TILE_ROWS, multiply
-from training.cpu.winograd import FAR, NEAR, four_taps, lines_of_picture, single_tap, sum_of_sizes, two_taps
+from training.cpu.winograd import FAR, NEAR, four_taps, lines_of_image, single_tap, sum_of_sizes, two_taps
 
 CHUNK = 192
 """Steps of a product at a time: the filters of a tile's columns stay in the first cache."""
@@ -33,7 +33,7 @@ def convolve(x: Tensor, packed: Packed, half_out: int) -> Tensor:
     y = torch.empty((batch, 2 * half_out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
     filters, units = packed
     rows = filters.shape[1] - 3  # there are two more points, and the middle row
-    lines, alone = lines_of_picture(height, rows)
+    lines, alone = lines_of_image(height, rows)
     kinds_bytes = 3 * channels // 2 * filters.itemsize
     tasks = (_convolve_lines, lines, 2 * (rows + 2)), (_convolve_last_row, alone, 4)
     for task, lines, points in tasks:
@@ -90,11 +90,11 @@ def _collect_lines(dtype, sums, units, y, shape, first, count, half, panel):
     height, width, _, lines, rows = shape
     size, row_bytes, others = size_of(dtype), size_of(dtype) * 2 * width * half, (rows + 2) * POINT_BYTES
     for i in range(count):
-        place, per_picture = first + i, lines * width
-        picture, row, column = place // per_picture, place % per_picture // width * rows, place % width
+        place, per_image = first + i, lines * width
+        image, row, column = place // per_image, place % per_image // width * rows, place % width
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
-            to = y + size * (((picture * height + row) * width + column) * 2 * half + panel + c)
+            to = y + size * (((image * height + row) * width + column) * 2 * half + panel + c)
             if rows == 2:
                 (e0, e1), (o0, o1) = _two_outputs(at), _two_outputs(at + others)
                 _write(dtype, to, e0, o0, units, half, panel + c)
@@ -183,11 +183,11 @@ def _collect_last_row(dtype, sums, units, y, first, count, height, width, half, 
     channels."""
     size = size_of(dtype)
     for i in range(count):
-        picture, column = (first + i) // width, (first + i) % width
+        image, column = (first + i) // width, (first + i) % width
         for c in range(0, min(TILE_COLUMNS, half - panel), LANES):
             at = sums + 4 * (i * TILE_COLUMNS + c)
             e, o = load(at), load(at + POINT_BYTES)
-            to = y + size * (((picture * height + height - 1) * width + column) * 2 * half + panel + c)
+            to = y + size * (((image * height + height - 1) * width + column) * 2 * half + panel + c)
             _write(dtype, to, e, o, units, half, panel + c)
 
 

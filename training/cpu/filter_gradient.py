@@ -17,7 +17,7 @@ from training.cpu.tile import LOW_ROWS, TILE_COLUMNS, TILE_ROWS, multiply
 from training.cpu.winograd import (
     FILTER,
     four_taps,
-    lines_of_picture,
+    lines_of_image,
     rows_of_line,
     single_tap,
     sum_of_sizes,
@@ -34,7 +34,7 @@ def filter_gradient(x: Tensor, grad: Tensor, factors: torch.dtype) -> Tensor:
     batch, _, height, width = x.shape
     half_in, half_out = x.shape[1] // 2, grad.shape[1] // 2
     rows = rows_of_line(height)
-    lines, alone = lines_of_picture(height, rows)
+    lines, alone = lines_of_image(height, rows)
     points = rows + 2 + alone
     tall, columns = _rows_of_tiles(half_out), -(-3 * half_in // TILE_COLUMNS) * TILE_COLUMNS
     together = _points_in_cache(points, 2 * tall * columns * 4)

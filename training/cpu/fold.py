@@ -1,6 +1,6 @@
 """The identity by which a mirrored convolution needs half of its multiplications. Knows addresses.
 
-Let the channels of pictures come in halves x1 and x2. Sum e = x1 + x2 and difference o = x1 - x2 of what a mirrored
+Let the channels of images come in halves x1 and x2. Sum e = x1 + x2 and difference o = x1 - x2 of what a mirrored
 convolution reads and of what it writes are linked by filters that are even or odd from left to right. An even filter of
 three columns needs two products, with the middle and with (left + right), an odd one a single product, with
 (left - right). So with
@@ -10,8 +10,8 @@ three columns needs two products, with the middle and with (left + right), an od
 the outputs' sum is a convolution of z_e along the rows, their difference one of z_o: 9 products where the filter has
 18. The gradient of the input has the same form, with filters transposed and the third kinds exchanged and negated.
 
-Pictures are channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the columns, then down the lines
-of a picture, then over pictures; a line is the rows that `winograd` takes at a time.
+Images are channels last: [pixels, 2 C], C a multiple of 16. Places are counted along the columns, then down the lines
+of an image, then over images; a line is the rows that `winograd` takes at a time.
 """
 
 from numba.extending import overload
@@ -47,7 +47,7 @@ def fold_rows(dtype, x, shape, taps, first, count, z, place_bytes, group_bytes, 
     """Writes z_e and z_o of some places; zeros beyond the edges.
 
     Args:
-        shape: height and width of the pictures, C, lines of a picture and rows of a line.
+        shape: height and width of the images, C, lines of an image and rows of a line.
         taps: what is folded at a place, the sum of two or of four rows times their factors: (row, factor) of each, rows
             counted from the first one of its line.
         place_bytes, group_bytes: from place to place and from e to o.
@@ -58,12 +58,12 @@ def fold_rows(dtype, x, shape, taps, first, count, z, place_bytes, group_bytes, 
     """
     _, width, half, lines, step = shape
     for c in range(0, half, LANES):
-        picture, row, column = first // (lines * width), first % (lines * width) // width * step, first % width
-        source = _source(dtype, x, shape, taps, picture, row, c)
+        image, row, column = first // (lines * width), first % (lines * width) // width * step, first % width
+        source = _source(dtype, x, shape, taps, image, row, c)
         e_left = o_left = e = o = every(0.0)
         for place in range(count):
             if place == 0 or column == 0:
-                source = _source(dtype, x, shape, taps, picture, row, c)
+                source = _source(dtype, x, shape, taps, image, row, c)
                 e_left, o_left = _at_column(dtype, source, shape, column - 1)
                 e, o = _at_column(dtype, source, shape, column)
             e_right, o_right = _at_column(dtype, source, shape, column + 1)
@@ -81,7 +81,7 @@ def fold_rows(dtype, x, shape, taps, first, count, z, place_bytes, group_bytes, 
             if column == width:
                 column, row = 0, row + step
                 if row == step * lines:
-                    picture, row = picture + 1, 0
+                    image, row = image + 1, 0
 
 
 @block_of_work
@@ -102,11 +102,11 @@ def fetch_places(dtype, x, shape, first, count):
 
 @block_of_work
 def fetch_last_rows(dtype, x, shape, rows, first, count):
-    """The same of the last rows of pictures, at some places of a single one."""
+    """The same of the last rows of images, at some places of a single one."""
     height, width, half, _, _ = shape
     power, row_bytes = every(0.0), width * 2 * half * size_of(dtype)
-    for picture in range(first // width, (first + count - 1) // width + 1):
-        end = x + (picture + 1) * height * row_bytes
+    for image in range(first // width, (first + count - 1) // width + 1):
+        end = x + (image + 1) * height * row_bytes
         power = larger_size(power, _fetch_bytes(dtype, end - min(height, rows) * row_bytes, end))
     return power
 
@@ -124,30 +124,30 @@ def _fetch_bytes(dtype, begin, end):
     return every(1.0)
 
 
-def _source(dtype, x, shape, taps, picture, row, c):
+def _source(dtype, x, shape, taps, image, row, c):
     """Of two or four taps: address of the row's first pixel and factor of each, zero where there is no row."""
 
 
 @overload(_source, jit_options=OPTIONS)
-def _source_of(dtype, x, shape, taps, picture, row, c):
+def _source_of(dtype, x, shape, taps, image, row, c):
     if len(taps) == 2:
-        return lambda dtype, x, shape, taps, picture, row, c: (
-            _tap(dtype, x, shape, taps[0], picture, row, c),
-            _tap(dtype, x, shape, taps[1], picture, row, c),
+        return lambda dtype, x, shape, taps, image, row, c: (
+            _tap(dtype, x, shape, taps[0], image, row, c),
+            _tap(dtype, x, shape, taps[1], image, row, c),
         )
-    return lambda dtype, x, shape, taps, picture, row, c: (
-        _tap(dtype, x, shape, taps[0], picture, row, c),
-        _tap(dtype, x, shape, taps[1], picture, row, c),
-        _tap(dtype, x, shape, taps[2], picture, row, c),
-        _tap(dtype, x, shape, taps[3], picture, row, c),
+    return lambda dtype, x, shape, taps, image, row, c: (
+        _tap(dtype, x, shape, taps[0], image, row, c),
+        _tap(dtype, x, shape, taps[1], image, row, c),
+        _tap(dtype, x, shape, taps[2], image, row, c),
+        _tap(dtype, x, shape, taps[3], image, row, c),
     )
 
 
 @block_of_work
-def _tap(dtype, x, shape, tap, picture, row, c):
+def _tap(dtype, x, shape, tap, image, row, c):
     height, width, half, _, _ = shape
     row += tap[0]
-    pixel = (picture * height + min(max(row, 0), height - 1)) * width
+    pixel = (image * height + min(max(row, 0), height - 1)) * width
     return x + size_of(dtype) * (pixel * 2 * half + c), every(tap[1] if 0 <= row < height else tap[1] * 0)
 
 

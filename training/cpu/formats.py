@@ -1,10 +1,10 @@
 """The number formats of the compiled layers, and how their kernels read and write them.
 
-A kernel's dtype says how pictures lie in memory and of what numbers products are made, its factors:
+A kernel's dtype says how images lie in memory and of what numbers products are made, its factors:
 
-    np.float32   pictures and factors are float32
+    np.float32   images and factors are float32
     np.uint16    both are bfloat16, of which these are the bits, since NumPy has no type for it
-    np.int16     pictures are bfloat16, factors are rounded to whole numbers, times a power of two that blocks of them
+    np.int16     images are bfloat16, factors are rounded to whole numbers, times a power of two that blocks of them
                  share: products of int16 are summed in int32 without rounding (D. Das et al., "Mixed precision training
                  of convolutional neural networks using integer operations", arXiv:1802.00930)
 
@@ -49,7 +49,7 @@ def is_whole(dtype) -> bool:
     return dtype.dtype == types.int16
 
 
-def has_short_pictures(dtype) -> bool:
+def has_short_images(dtype) -> bool:
     """Of the dtype that an intrinsic is compiled for."""
     return dtype.dtype != types.float32
 
@@ -66,10 +66,10 @@ def has_whole_factors(typingctx, dtype):
 
 @intrinsic
 def size_of(typingctx, dtype):
-    """Bytes of a picture's number."""
+    """Bytes of an image's number."""
 
     def generate(context, builder, signature, args):
-        return context.get_constant(types.intp, 2 if has_short_pictures(dtype) else 4)
+        return context.get_constant(types.intp, 2 if has_short_images(dtype) else 4)
 
     return types.intp(dtype), generate
 
@@ -86,7 +86,7 @@ def factor_size(typingctx, dtype):
 
 @intrinsic
 def load_number(typingctx, dtype, address):
-    """Sixteen numbers of a picture, as float32."""
+    """Sixteen numbers of an image, as float32."""
 
     def generate(context, builder, signature, args):
         return _numbers(builder, dtype, args[1])
@@ -111,11 +111,11 @@ def load_where(typingctx, dtype, address, bytes_address, byte):
 
 @intrinsic
 def store_number(typingctx, dtype, address, value):
-    """Sixteen numbers of a picture; to bfloat16 rounded to the nearest, ties to even."""
+    """Sixteen numbers of an image; to bfloat16 rounded to the nearest, ties to even."""
 
     def generate(context, builder, signature, args):
         _, address, value = args
-        if has_short_pictures(dtype):
+        if has_short_images(dtype):
             builder.store(_bfloats(builder, value), pointer(builder, address, _SHORTS), align=2)
         else:
             builder.store(value, pointer(builder, address, FLOATS), align=4)
@@ -196,8 +196,8 @@ def scatter(typingctx, dtype, address, stride, value):
 
 
 def _numbers(builder, dtype, address):
-    """Sixteen numbers of a picture."""
-    if not has_short_pictures(dtype):
+    """Sixteen numbers of an image."""
+    if not has_short_images(dtype):
         return builder.load(pointer(builder, address, FLOATS), align=4)
     words = builder.zext(builder.load(pointer(builder, address, _SHORTS), align=2), WORDS)
     return builder.bitcast(builder.shl(words, each(16)), FLOATS)

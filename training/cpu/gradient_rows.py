@@ -43,10 +43,10 @@ def combine_gradients(dtype, grad, shape, factors, first, count, y, scale):
 
 @block_of_work
 def _place(shape, place):
-    """Its pixel and its row in the picture."""
+    """Its pixel and its row in the image."""
     height, width, _, lines, step = shape
-    picture, row, column = place // (lines * width), place % (lines * width) // width * step, place % width
-    return (picture * height + row) * width + column, row
+    image, row, column = place // (lines * width), place % (lines * width) // width * step, place % width
+    return (image * height + row) * width + column, row
 
 
 @block_of_work

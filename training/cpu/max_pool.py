@@ -1,7 +1,7 @@
 """The maximum over 3 by 3 places, two apart, and its gradient, as compiled tasks. Knows tensors; knows no layer.
 
-As torch's `max_pool2d(x, 3, 2)`, whose gradient clears a whole picture and then scatters: here each place of the
-picture gathers from the windows that it lies in, and is written once.
+As torch's `max_pool2d(x, 3, 2)`, whose gradient clears a whole image and then scatters: here each place of the
+image gathers from the windows that it lies in, and is written once.
 """
 
 import torch
@@ -10,14 +10,14 @@ from torch import Tensor
 from training.cpu.formats import load_number, load_where, size_of, store_number
 from training.cpu.lanes import LANES, choose_larger, every, store_bytes
 from training.cpu.team import block_of_work, run, unpack
-from training.cpu.whole_factors import takes_pictures
+from training.cpu.whole_factors import takes_images
 
 
 def can_pool(x: Tensor) -> bool:
     """Whether `max_pool` takes this."""
     return (
         not torch.compiler.is_compiling()
-        and takes_pictures(x.dtype)
+        and takes_images(x.dtype)
         and x.device.type == "cpu"
         and x.shape[1] % LANES == 0
         and min(x.shape[2:]) >= 3
@@ -38,7 +38,7 @@ class _MaxPool(torch.autograd.Function):
         y, taps = (
             torch.empty(shape, dtype=dtype, memory_format=torch.channels_last) for dtype in (x.dtype, torch.uint8)
         )
-        run(_pool_picture, x.dtype, batch, x.data_ptr(), y.data_ptr(), taps.data_ptr(), height, width, channels)
+        run(_pool_image, x.dtype, batch, x.data_ptr(), y.data_ptr(), taps.data_ptr(), height, width, channels)
         ctx.save_for_backward(taps)
         return y
 
@@ -49,18 +49,18 @@ class _MaxPool(torch.autograd.Function):
         batch, channels, height, width = ctx.shape
         grad_x = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=torch.channels_last)
         addresses = grad.data_ptr(), taps.data_ptr(), grad_x.data_ptr()
-        run(_gather_picture, grad.dtype, batch, *addresses, height, width, channels)
+        run(_gather_image, grad.dtype, batch, *addresses, height, width, channels)
         return grad_x
 
 
 @block_of_work
-def _pool_picture(dtype, picture, scratch, numbers):
+def _pool_image(dtype, image, scratch, numbers):
     """Writes the maxima, and which of its window's nine places each is."""
     x, y, taps, height, width, channels = unpack(numbers, 6)
     size, out_height, out_width = size_of(dtype), (height - 1) // 2, (width - 1) // 2
-    x += size * picture * height * width * channels
-    y += size * picture * out_height * out_width * channels
-    taps += picture * out_height * out_width * channels
+    x += size * image * height * width * channels
+    y += size * image * out_height * out_width * channels
+    taps += image * out_height * out_width * channels
     for i in range(out_height):
         for j in range(out_width):
             corner, to = (2 * i * width + 2 * j) * channels, (i * out_width + j) * channels
@@ -75,12 +75,12 @@ def _pool_picture(dtype, picture, scratch, numbers):
 
 
 @block_of_work
-def _gather_picture(dtype, picture, scratch, numbers):
+def _gather_image(dtype, image, scratch, numbers):
     grad, taps, grad_x, height, width, channels = unpack(numbers, 6)
     size, out_height, out_width = size_of(dtype), (height - 1) // 2, (width - 1) // 2
-    grad += size * picture * out_height * out_width * channels
-    taps += picture * out_height * out_width * channels
-    grad_x += size * picture * height * width * channels
+    grad += size * image * out_height * out_width * channels
+    taps += image * out_height * out_width * channels
+    grad_x += size * image * height * width * channels
     for h in range(height):
         above, below = max((h - 1) // 2, 0), min(h // 2, out_height - 1)  # the windows' rows: none, one or two
         for w in range(width):

@@ -8,14 +8,14 @@ from training.cpu.filter_gradient import filter_gradient
 from training.cpu.lanes import LANES
 from training.cpu.packing import pack, pack_transposed
 from training.cpu.team import has_matrix_unit
-from training.cpu.whole_factors import factors_of, takes_pictures
+from training.cpu.whole_factors import factors_of, takes_images
 
 
 def can_convolve(x: Tensor, weight: Tensor) -> bool:
     """Whether `mirror_conv` takes these, and is ahead of torch's convolution."""
     return (
         not torch.compiler.is_compiling()
-        and takes_pictures(x.dtype)
+        and takes_images(x.dtype)
         and not (factors_of(x.dtype) == torch.bfloat16 and has_matrix_unit())
         and x.device.type == "cpu"
         and weight.dtype == torch.float32
@@ -25,7 +25,7 @@ def can_convolve(x: Tensor, weight: Tensor) -> bool:
 
 
 def mirror_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """Pictures [B, 2 C, H, W], float32 or bfloat16, and filters float32 [D, 2 C, 3, 3] of the outputs' first half ->
+    """Images [B, 2 C, H, W], float32 or bfloat16, and filters float32 [D, 2 C, 3, 3] of the outputs' first half ->
     [B, 2 D, H, W]."""
     return _MirrorConv.apply(x, weight)
 

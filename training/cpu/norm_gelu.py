@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training.cpu.formats import load_number, size_of, store_number
 from training.cpu.lanes import LANES, choose_larger, every, exp2, load, store
 from training.cpu.team import block_of_work, run, unpack
-from training.cpu.whole_factors import takes_pictures
+from training.cpu.whole_factors import takes_images
 
 BLOCK = 128
 """Rows whose sums are formed together, however many threads there are."""
@@ -22,7 +22,7 @@ def can_norm(x: Tensor, norm: nn.BatchNorm2d) -> bool:
     """Whether `norm_gelu` takes these: a norm that learns no scale, numbers that the processor multiplies."""
     return (
         not torch.compiler.is_compiling()
-        and takes_pictures(x.dtype)
+        and takes_images(x.dtype)
         and x.device.type == "cpu"
         and norm.num_features % LANES == 0
         and not norm.weight.requires_grad

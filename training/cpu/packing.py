@@ -2,7 +2,7 @@
 
 Filters are float32 [D, 2 C, 3, 3], those of the outputs' first half, channels last; packed they are factors in the
 order [2 (e, o), panels of `tile`'s columns, points, 3 kinds, C, columns], those of two bytes in pairs of C. The points
-are those of `winograd` for two or for four rows and, second, the middle row itself, for the last row of a picture.
+are those of `winograd` for two or for four rows and, second, the middle row itself, for the last row of an image.
 Where D fills no whole panel, the last one's other columns are left as they are.
 """
 
@@ -19,7 +19,7 @@ from training.cpu.tile import TILE_COLUMNS
 from training.cpu.winograd import FILTER, rows_of_line
 
 LARGEST = 2.0**14
-"""Below this are whole factors of pictures, and the sum of a column's absolute ones of filters at a point is below
+"""Below this are whole factors of images, and the sum of a column's absolute ones of filters at a point is below
 2^31 over this: so no sum of their products leaves int32."""
 
 
@@ -38,7 +38,7 @@ class Packed(NamedTuple):
 
 
 def pack(weight: Tensor, dtype: torch.dtype, height: int) -> Packed:
-    """The filters of the convolution, for pictures of a height."""
+    """The filters of the convolution, for images of a height."""
     half_out, half_in = weight.shape[0], weight.shape[1] // 2
     packed = _empty(half_out, half_in, dtype, height)
     numbers = weight.data_ptr(), packed.data_ptr(), packed.shape[1], half_in, half_out

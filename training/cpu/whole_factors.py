@@ -1,4 +1,4 @@
-"""Where pictures are bfloat16 and what is multiplied is int16 (see `formats`). Knows no tensors."""
+"""Where images are bfloat16 and what is multiplied is int16 (see `formats`). Knows no tensors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,11 +26,11 @@ def uses_whole_factors() -> bool:
     return _whole_factors.get()
 
 
-def factors_of(pictures: torch.dtype) -> torch.dtype:
-    """What pictures of a type are multiplied as."""
-    return torch.int16 if _whole_factors.get() and pictures == torch.bfloat16 else pictures
+def factors_of(images: torch.dtype) -> torch.dtype:
+    """What images of a type are multiplied as."""
+    return torch.int16 if _whole_factors.get() and images == torch.bfloat16 else images
 
 
-def takes_pictures(pictures: torch.dtype) -> bool:
-    """Whether the compiled layers are for pictures of a type, on this processor and here."""
-    return has_products(factors_of(pictures))
+def takes_images(images: torch.dtype) -> bool:
+    """Whether the compiled layers are for images of a type, on this processor and here."""
+    return has_products(factors_of(images))

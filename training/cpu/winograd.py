@@ -40,21 +40,21 @@ FILTER = _table(
     [[1, 1 / 2, 1 / 2, 0, 0], [0, 1 / 2, -1 / 2, 0, 1], [0, 1 / 2, 1 / 2, -1, 0]],
     [[k == 0, *(f * p**k for p, f in zip(_POINTS, _FACTORS, strict=True)), k == 2, k == 1] for k in range(3)],
 )
-"""float32 [2, filter rows, points], and behind these the middle row itself, for the last row of a picture."""
+"""float32 [2, filter rows, points], and behind these the middle row itself, for the last row of an image."""
 
 
 def rows_of_line(height: int) -> int:
-    """Two or four rows at a time: what needs fewer products for pictures of a height."""
-    return min(2, 4, key=lambda rows: products_of_picture(height, rows))
+    """Two or four rows at a time: what needs fewer products for images of a height."""
+    return min(2, 4, key=lambda rows: products_of_image(height, rows))
 
 
-def products_of_picture(height: int, rows: int) -> int:
-    """How many products of one row each a picture's rows need, three times the height if each were alone."""
-    lines, alone = lines_of_picture(height, rows)
+def products_of_image(height: int, rows: int) -> int:
+    """How many products of one row each an image's rows need, three times the height if each were alone."""
+    lines, alone = lines_of_image(height, rows)
     return lines * (rows + 2) + 2 * alone
 
 
-def lines_of_picture(height: int, rows: int) -> tuple[int, int]:
+def lines_of_image(height: int, rows: int) -> tuple[int, int]:
     """How many lines of so many rows there are, and how many last rows alone, none or one: the last of an odd number,
     or of one more than a multiple of four, takes two products, for there is nothing below it."""
     alone = 1 if height % rows == 1 else 0

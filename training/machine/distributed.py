@@ -57,7 +57,7 @@ class Ranks:
     def together(self) -> Iterator[None]:
         """All ranks come well out of the block, or none. A collective in it must come ahead of what can fail.
 
-        Errors:
+        Raises:
             the block's own error at the lowest rank that has one; OtherRankFailed at all others.
         """
         if self.is_alone:
@@ -75,7 +75,7 @@ class Ranks:
         if first < self.world_size:
             raise OtherRankFailed
 
-    def share(self, data: bytes) -> bytes:
+    def broadcast(self, data: bytes) -> bytes:
         """The bytes (at least one) of rank 0, at all ranks; what the others hand in does not count."""
         if self.is_alone:
             return data
@@ -86,7 +86,7 @@ class Ranks:
         dist.broadcast(buffer, 0)
         return buffer.numpy().tobytes()
 
-    def largest(self, *values: float) -> list[float]:
+    def all_reduce_max(self, *values: float) -> list[float]:
         """Of each value the largest over the ranks: the same at all. Between hosts only, no device is waited for."""
         if self.is_alone:
             return [*values]
@@ -94,19 +94,19 @@ class Ranks:
         dist.all_reduce(both, dist.ReduceOp.MAX)
         return both.tolist()
 
-    def add(self, total: Tensor) -> Tensor:
+    def all_reduce(self, total: Tensor) -> Tensor:
         """Replace a tensor by its sum over the ranks."""
         if not self.is_alone:
             dist.all_reduce(total)
         return total
 
-    def gather(self, total: Tensor) -> None:
+    def reduce_to_writer(self, total: Tensor) -> None:
         """Move the ranks' shares of a sum to rank 0, and leave zeros at the others."""
-        self.add(total)
+        self.all_reduce(total)
         if not self.is_writer:
             total.zero_()
 
-    def part(self, num_samples: int) -> np.ndarray:
+    def shard(self, num_samples: int) -> np.ndarray:
         """int64: the ids of 0..num_samples-1 that are this rank's; all ranks' together are each id once."""
         return np.arange(self.rank, num_samples, self.world_size, dtype=np.int64)
 
@@ -125,7 +125,7 @@ class Ranks:
             model, device_ids=[device.index] if on_gpu else None, gradient_as_bucket_view=True
         )
 
-    def same_buffers(self, model: nn.Module) -> None:
+    def broadcast_buffers(self, model: nn.Module) -> None:
         """Give all ranks rank 0's running statistics."""
         if not self.is_alone:
             for buffer in model.buffers():
@@ -136,7 +136,7 @@ class Ranks:
 def join() -> Iterator[Ranks]:
     """The ranks that torchrun has started; one rank where it has not.
 
-    Errors:
+    Raises:
         RankLost: while the block runs, another rank ended without a word or did not answer within TIMEOUT. Raised at
             the first rank to notice; at the others it is OtherRankFailed, so that one sentence is told.
     """

@@ -30,7 +30,7 @@ def choose_precision(name: str, device: torch.device, has_compiled_layers: bool 
     Args:
         has_compiled_layers: whether the network's convolutions are those of training/cpu, which int16 is for.
 
-    Errors:
+    Raises:
         ValueError: fp16 elsewhere than on a GPU, int16 where nothing computes it, or an unknown name.
     """
     native = has_native_bf16(device)
@@ -92,7 +92,7 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     Args:
         local_rank: number of this rank on its machine, which takes the GPU of that number; None when it is alone.
 
-    Errors:
+    Raises:
         ValueError: a GPU was asked for and there is none, or the name is no device.
     """
     if name == "auto":

@@ -1,6 +1,6 @@
 """What the methods that choose within a batch remember from one batch to the next, and its way into a checkpoint.
 
-Knows tensors and pictures; must not know what the methods do with them.
+Knows tensors and images; must not know what the methods do with them.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from torch import Tensor
 from loaders.types import Batch
 from training.ledger import Ledger
 from training.machine.distributed import Ranks
-from training.methods import pictures
+from training.methods import batch_ops
 
 
 @dataclass
@@ -20,14 +20,14 @@ class Memory:
 
     Attributes:
         visits: int64 [N], samples trained on since the ledger was last told.
-        held: chosen pictures (grad-norm: candidates) that wait for more, or None.
+        held: chosen images (grad-norm: candidates) that wait for more, or None.
         history: float32 [up to HISTORY], latest losses (selective-backprop).
-        passed_over: pictures since the last one that stayed (selective-backprop).
-        norms: float32 [pictures held], or None (grad-norm).
+        passed_over: images since the last one that stayed (selective-backprop).
+        norms: float32 [images held], or None (grad-norm).
         tau: float64 scalar, running mean (grad-norm).
         steps: that tau is the mean of (grad-norm).
         is_drawing: whether tau was above the threshold at the last look (grad-norm).
-        hits: float64 [2], pictures of the running epoch that were classified rightly, and all of them (ordered-sgd).
+        hits: float64 [2], images of the running epoch that were classified rightly, and all of them (ordered-sgd).
         accuracy: of training in the epoch before, a share from 0 to 1 (ordered-sgd).
     """
 
@@ -48,25 +48,25 @@ class Memory:
 
     def settle(self, ledger: Ledger, ranks: Ranks) -> None:
         """Tell the ledger the visits of all ranks, and move what the ranks have summed to rank 0; all ranks call it."""
-        ledger.visits += ranks.add(self.visits).cpu().numpy()
+        ledger.visits += ranks.all_reduce(self.visits).cpu().numpy()
         self.visits.zero_()
-        ranks.gather(self.hits)
+        ranks.reduce_to_writer(self.hits)
 
     def end_epoch(self, ranks: Ranks) -> None:
         """Take the epoch's accuracy, of all ranks."""
-        right, num = ranks.add(self.hits).tolist()
+        right, num = ranks.all_reduce(self.hits).tolist()
         self.accuracy = right / num if num else self.accuracy
         self.hits.zero_()
 
     def state_dict(self) -> dict:
-        return {**vars(self), "held": pictures.to_dict(self.held)}
+        return {**vars(self), "held": batch_ops.to_dict(self.held)}
 
     def load_state_dict(self, state: dict) -> None:
         device = self.visits.device
         for name in vars(self):
             value = state[name]
             setattr(self, name, value.to(device) if isinstance(value, Tensor) else value)
-        self.held = pictures.from_dict(state["held"], device)
+        self.held = batch_ops.from_dict(state["held"], device)
 
 
 def new_memory(num_samples: int, device: torch.device) -> Memory:

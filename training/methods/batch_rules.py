@@ -16,7 +16,7 @@ from loaders.types import Batch, EpochPlan
 from training.config import Config
 from training.losses import sample_losses
 from training.machine.distributed import Ranks
-from training.methods import pictures, selection
+from training.methods import batch_ops, selection
 from training.methods.batch_memory import Memory
 
 NAMES = ("selective-backprop", "ordered-sgd", "grad-norm", "random-batch")
@@ -42,9 +42,9 @@ class BatchRule:
 
     Attributes:
         name: one of NAMES.
-        batch_size: pictures of a step, on this rank.
-        keep: share of the pictures that stay; None lets ordered-sgd follow the training accuracy.
-        presample: pictures that grad-norm scores for each that it draws.
+        batch_size: images of a step, on this rank.
+        keep: share of the images that stay; None lets ordered-sgd follow the training accuracy.
+        presample: images that grad-norm scores for each that it draws.
         threshold: of tau, from which on grad-norm draws.
         label_smoothing: of the loss.
         arazo: selective backprop as in the reference: all of the first epoch is trained on, and percentiles are strict.
@@ -80,10 +80,10 @@ class BatchRule:
     def narrow(self, memory: Memory, batch: Batch, logits_BC: Tensor, losses_B: Tensor) -> Tensor | None:
         """Of a step's own forward pass, the positions whose losses are descended on; None is all."""
         if self.name == "grad-norm" and not memory.is_drawing:
-            _watch(memory, selection.gradient_norms(logits_BC, pictures.own(batch), self.label_smoothing))
+            _watch(memory, selection.gradient_norms(logits_BC, batch_ops.own(batch), self.label_smoothing))
         if self.name != "ordered-sgd":
             return None
-        labels_B = pictures.main_samples(batch)[1]
+        labels_B = batch_ops.main_samples(batch)[1]
         memory.hits[0] += (logits_BC.argmax(1) == labels_B).sum()
         memory.hits[1] += len(labels_B)
         q = self.num_largest(memory)
@@ -108,7 +108,7 @@ class BatchRule:
 def make_batch_rule(config: Config, ranks: Ranks = Ranks()) -> BatchRule | None:  # noqa: B008 (frozen)
     """The rule that the settings name, or None for a method that chooses once an epoch.
 
-    Errors:
+    Raises:
         ValueError: an option out of bounds, or a method that one process must do alone.
     """
     name, keep = config.method, config.keep
@@ -116,7 +116,7 @@ def make_batch_rule(config: Config, ranks: Ranks = Ranks()) -> BatchRule | None:
         return None
     if name != "ordered-sgd" and not ranks.is_alone:
         raise ValueError(
-            f"method {name} gathers pictures from several batches in one process: "
+            f"method {name} gathers images from several batches in one process: "
             f"start it without torchrun, or choose ordered-sgd or a method that chooses once an epoch"
         )
     if keep is not None and not 0 < keep <= 1:
@@ -132,14 +132,14 @@ def make_batch_rule(config: Config, ranks: Ranks = Ranks()) -> BatchRule | None:
     return BatchRule(name, size, keep, config.presample, threshold, config.label_smoothing, is_arazo)
 
 
-def offered_share(config: Config) -> float:
+def offered_fraction(config: Config) -> float:
     """Share of the training set that one epoch offers: all of it where a share of each batch stays, else the budget."""
     is_sieve = config.method in ("selective-backprop", "random-batch")
-    return 1.0 if is_sieve and config.budget_unit == "samples" else config.draw_share
+    return 1.0 if is_sieve and config.budget_unit == "samples" else config.draw_fraction
 
 
 def _selective_backprop(rule: BatchRule, memory: Memory, offer: Offer) -> Batch | None:
-    batch = pictures.own(offer.batch)
+    batch = batch_ops.own(offer.batch)
     num, device = len(batch.images), batch.images.device
     losses_B = sample_losses(offer.score(batch), batch.labels, batch.mix, rule.label_smoothing)
     memory.history = selection.remember(memory.history, losses_B)
@@ -153,23 +153,23 @@ def _selective_backprop(rule: BatchRule, memory: Memory, offer: Offer) -> Batch 
     memory.passed_over = 0 if len(positions) else memory.passed_over + num
     if memory.passed_over * rule.keep > 100:
         raise ValueError(
-            f"selective-backprop has kept none of the last {memory.passed_over:,} pictures, as their losses are all "
+            f"selective-backprop has kept none of the last {memory.passed_over:,} images, as their losses are all "
             "equal: lower the learning rate, or choose another method"
         )
-    return _gather(rule, memory, pictures.take(batch, positions))
+    return _gather(rule, memory, batch_ops.take(batch, positions))
 
 
 def _random_batch(rule: BatchRule, memory: Memory, offer: Offer) -> Batch | None:
     num = len(offer.batch.images)
     bits = selection.random_bits(offer.plan, offer.index * rule.batch_size, num)
-    positions = selection.random_subset(bits, selection.even_share(rule.keep, num, offer.index))
+    positions = selection.random_subset(bits, selection.even_fraction(rule.keep, num, offer.index))
     positions = sent(torch.from_numpy(positions), offer.batch.images.device)
-    return _gather(rule, memory, pictures.take(offer.batch, positions))
+    return _gather(rule, memory, batch_ops.take(offer.batch, positions))
 
 
 def _gather(rule: BatchRule, memory: Memory, chosen: Batch) -> Batch | None:
     """Let the chosen ones wait until a whole batch is together."""
-    whole, memory.held = pictures.split(pictures.join(memory.held, chosen), rule.batch_size)
+    whole, memory.held = batch_ops.split(batch_ops.join(memory.held, chosen), rule.batch_size)
     return whole
 
 
@@ -178,16 +178,16 @@ def _grad_norm(rule: BatchRule, memory: Memory, offer: Offer) -> Batch | None:
         memory.is_drawing = bool(memory.tau > rule.threshold)
     if not memory.is_drawing:
         return offer.batch
-    batch = pictures.own(offer.batch)
+    batch = batch_ops.own(offer.batch)
     num, device = len(batch.images), batch.images.device
     norms_B = selection.gradient_norms(offer.score(batch), batch, rule.label_smoothing)
-    copies = pictures.take(batch, torch.arange(num, device=device))
+    copies = batch_ops.take(batch, torch.arange(num, device=device))
     memory.norms = norms_B if memory.held is None else torch.cat([memory.norms, norms_B])
-    memory.held = pictures.join(memory.held, copies)
+    memory.held = batch_ops.join(memory.held, copies)
     if len(memory.norms) < rule.presample * rule.batch_size:
         return None
     uniforms = selection.uniforms(selection.random_bits(offer.plan, offer.index * rule.batch_size, num), device)
-    chosen = pictures.take(memory.held, *selection.draw_by_norm(memory.norms, uniforms))
+    chosen = batch_ops.take(memory.held, *selection.draw_by_norm(memory.norms, uniforms))
     _watch(memory, memory.norms)
     memory.held = memory.norms = None
     return chosen

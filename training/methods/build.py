@@ -14,8 +14,8 @@ import numpy as np
 from loaders.order import policies as policy
 from loaders.order.permutation import permutation
 from loaders.order.policies import Policy
-from loaders.order.rng import ORDER, mix
-from loaders.order.rounding import floor_share
+from loaders.order.rng import ORDER, fold_in
+from loaders.order.rounding import floor_fraction
 from loaders.order.scheduler import SPECIAL_DESIGNS, IndexScheduler
 from loaders.types import EpochPlan, Snapshot
 from training.config import Config
@@ -38,7 +38,7 @@ _READ_BY = {
     "final_pressure": ("rank",),
     "prune_ratio": ("infobatch",),
     "prune_until": ("infobatch",),
-    "pool_share": ("orderdp",),
+    "pool_fraction": ("orderdp",),
     "keep": ("selective-backprop", "ordered-sgd", "random-batch"),
     "presample": ("grad-norm",),
     "tau_threshold": ("grad-norm",),
@@ -94,20 +94,20 @@ def make_scheduler(
     Args:
         subset, subset_weights: of a core-set (see `IndexScheduler`).
 
-    Errors:
+    Raises:
         ValueError: an unknown method or design, an option that the method does not read or that is out of bounds, a
             batch larger than the plan.
     """
-    kind, share = _kind(config.method), batch_rules.offered_share(config)
+    kind, share = _kind(config.method), batch_rules.offered_fraction(config)
     _check_options(config, kind)
     if kind == "fixed":
         if subset is not None:
             raise ValueError("method fixed chooses a subset of its own: take uniform with a core-set")
-        count = floor_share(num_samples, share)
-        subset = np.sort(permutation(mix(config.seed, ORDER), num_samples, 0, count))
+        count = floor_fraction(num_samples, share)
+        subset = np.sort(permutation(fold_in(config.seed, ORDER), num_samples, 0, count))
     if kind == "infobatch":
-        if config.epoch_share != 1:
-            raise ValueError("infobatch decides how long an epoch is: leave epoch_share out")
+        if config.epoch_fraction != 1:
+            raise ValueError("infobatch decides how long an epoch is: leave epoch_fraction out")
         share = (num_samples if subset is None else len(subset)) / num_samples
     rising = (config.final_pressure or config.pressure) / config.pressure
     scheduler = IndexScheduler(
@@ -117,7 +117,7 @@ def make_scheduler(
         design=_design(config, kind),
         seed=config.seed,
         batch_size=config.batch_size,
-        pool=config.pool_share or min(1.0, share / 0.6),
+        pool=config.pool_fraction or min(1.0, share / 0.6),
         subset=subset,
         subset_weights=subset_weights,
     )
@@ -148,7 +148,7 @@ def _check_options(config: Config, kind: str) -> None:
         default = Config.__dataclass_fields__[option].default
         if kind not in methods and getattr(config, option) != default:
             raise ValueError(f"{option} is for {', '.join(methods)}, and {config.method} does not read it")
-    bounds = {"prune_until": (0, 1), "pool_share": (config.draw_share, 1), "warmup_epochs": (0, math.inf)}
+    bounds = {"prune_until": (0, 1), "pool_fraction": (config.draw_fraction, 1), "warmup_epochs": (0, math.inf)}
     for option, (low, high) in bounds.items():
         value = getattr(config, option)
         if value is not None and not low <= value <= high:

@@ -9,7 +9,7 @@ from loaders.order.policies import Policy
 def load_policy(method: str) -> Policy:
     """The function that `FILE.py:FUNCTION` names; the file is run to find it.
 
-    Errors:
+    Raises:
         ValueError: no such file or function.
     """
     file, _, name = method.rpartition(":")

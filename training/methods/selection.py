@@ -1,4 +1,4 @@
-"""Choosing within a batch, as mathematics: from the scores of some pictures to the positions that are trained on.
+"""Choosing within a batch, as mathematics: from the scores of some images to the positions that are trained on.
 
 Pure functions of scores and of random numbers that are handed in. Must not know how scores come about, nor what happens
 to what is chosen. On a GPU none but `keep_by_loss` makes the host wait.
@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loaders.backends.transfer import sent
-from loaders.order.rng import CHOICE, hash_array, mix
-from loaders.order.rounding import floor_share
+from loaders.order.rng import CHOICE, fold_in, hash_array
+from loaders.order.rounding import floor_fraction
 from loaders.types import Batch, EpochPlan
 
 HISTORY = 1024
@@ -22,10 +22,10 @@ def random_bits(plan: EpochPlan, first: int, num: int) -> np.ndarray:
     """uint64 [num]: the random bits of positions first..first+num-1 of a rank's plan.
 
     A pure function of the plan's key and the place in the global plan, so where an epoch is taken up again, or how many
-    pictures were chosen before, changes nothing.
+    images were chosen before, changes nothing.
     """
     positions = plan.rank + plan.world_size * np.arange(first, first + num, dtype=np.int64)
-    return hash_array(mix(plan.key, CHOICE), positions)
+    return hash_array(fold_in(plan.key, CHOICE), positions)
 
 
 def uniforms(bits: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -48,9 +48,9 @@ def percentiles(losses_B: Tensor, history_H: Tensor, strict: bool = False) -> Te
 
 
 def keep_by_loss(losses_B: Tensor, history_H: Tensor, beta: float, uniforms_B: Tensor, strict: bool = False) -> Tensor:
-    """Selective backprop (Jiang et al. 2019, section 3): each picture stays with chance percentile^beta.
+    """Selective backprop (Jiang et al. 2019, section 3): each image stays with chance percentile^beta.
 
-    Percentiles of losses are uniform in [0, 1], so in the mean 1 / (beta + 1) of the pictures stay. The host waits for
+    Percentiles of losses are uniform in [0, 1], so in the mean 1 / (beta + 1) of the images stay. The host waits for
     their number: what follows has that shape.
 
     Args:
@@ -83,10 +83,10 @@ def largest(losses_B: Tensor, q: int) -> Tensor:
 def gradient_norms(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
     """|softmax - target|_2, float32 [B]: the norm of the loss's gradient at the logits, which bounds that at the
     weights up to a factor (Katharopoulos and Fleuret, ICML 2018, section 3.2). The target is that of the loss: onehot,
-    shares of a mixed picture, smoothed.
+    shares of a mixed image, smoothed.
 
     Args:
-        batch: has the labels, as `pictures.own` makes them.
+        batch: has the labels, as `images.own` makes them.
     """
     target_BC = torch.zeros_like(logits_BC, dtype=torch.float32)
     if batch.mix is None:
@@ -131,7 +131,7 @@ def random_subset(bits_B: np.ndarray, num: int) -> np.ndarray:
     return np.sort(np.argsort(bits_B)[:num])
 
 
-def even_share(share: float, batch_size: int, index: int) -> int:
-    """How many of batch `index` (0, 1, ...) make floor(share * pictures) in all so far."""
-    so_far, before = (floor_share(batch_size * k, share) for k in (index + 1, index))
+def even_fraction(share: float, batch_size: int, index: int) -> int:
+    """How many of batch `index` (0, 1, ...) make floor(share * images) in all so far."""
+    so_far, before = (floor_fraction(batch_size * k, share) for k in (index + 1, index))
     return so_far - before

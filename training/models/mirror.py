@@ -1,8 +1,8 @@
-"""Layers that commute with mirroring a picture left to right. Knows layers; knows no network and no data.
+"""Layers that commute with mirroring an image left to right. Knows layers; knows no network and no data.
 
 Their channels come in two halves: channel C + c of 2 C holds, at the mirrored place, what channel c would hold had the
-picture been mirrored. A convolution learns the filters of the first half and reads those of the second half off them:
-what it learns from a picture it has learned from the mirror image too, at the price of an ordinary convolution with as
+image been mirrored. A convolution learns the filters of the first half and reads those of the second half off them:
+what it learns from an image it has learned from the mirror image too, at the price of an ordinary convolution with as
 many channels. The regular representation of the group of two of T. Cohen and M. Welling, "Group equivariant
 convolutional networks" (arXiv:1602.07576), section 6.
 

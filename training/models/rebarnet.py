@@ -17,12 +17,12 @@ WIDTHS = (64, 320, 384)
 
 
 class RebarNet(nn.Module):
-    """Frozen whitening, then three groups of convolutions, all of which commute with mirroring the picture.
+    """Frozen whitening, then three groups of convolutions, all of which commute with mirroring the image.
 
     Stem 2x2, to +/- the whitened components of a patch, those of even filters in both halves of its 32 channels; each
     group halves the resolution right after its first convolution and has an identity beside its last; batch norms
     learn no scale; the maximum over the remaining positions and both halves of the channels feeds a linear head. So a
-    picture and its mirror image have the same logits, exactly where W is a multiple of 8. The net of K. Jordan, "94% on
+    image and its mirror image have the same logits, exactly where W is a multiple of 8. The net of K. Jordan, "94% on
     CIFAR-10 in 3.29 seconds on a single A100" (arXiv:2404.00498), with filters in mirrored pairs and three convolutions
     a group in place of two: some 240 million multiplications per 32x32 image.
 

@@ -1,6 +1,6 @@
-"""Filters that whiten the patches of pictures: RebarNet's frozen first layer. Knows tensors only.
+"""Filters that whiten the patches of images: RebarNet's frozen first layer. Knows tensors only.
 
-Half of the filters are even under mirroring left to right, half are odd: over pictures and their mirror images, sum
+Half of the filters are even under mirroring left to right, half are odd: over images and their mirror images, sum
 and difference of a patch's two columns are uncorrelated, so each is whitened by itself.
 """
 
@@ -11,7 +11,7 @@ EVEN, ODD = 5, 6
 """Components of a 2x2 patch of RGB. The last of the even ones, which carries least, is left out: with their negatives
 these are 16 in each half of mirrored channels."""
 _STILL = 1e-7
-"""Second moment up to which pictures do not vary in a direction at all, as grey ones do not in colour."""
+"""Second moment up to which images do not vary in a direction at all, as grey ones do not in colour."""
 
 
 def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:

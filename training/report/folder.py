@@ -23,7 +23,7 @@ CHECKPOINT = "checkpoint.pt"
 def make_folder(config: Config) -> Path:
     """The folder of a new run: `config.out`, or a fresh runs/<name>[-2, -3, ...].
 
-    Errors:
+    Raises:
         ValueError: the folder holds a run already.
     """
     if config.out is None:

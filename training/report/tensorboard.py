@@ -9,7 +9,7 @@ from pathlib import Path
 def require_tensorboard() -> None:
     """Refuse early.
 
-    Errors:
+    Raises:
         ImportError: the package is missing.
     """
     if importlib.util.find_spec("tensorboard") is None:

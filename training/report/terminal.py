@@ -73,7 +73,8 @@ def print_summary(console: Console, summary: dict, folder: Path) -> None:
         ("budget", f"{summary['budget_text']} ({summary['num_samples']:,} samples)"),
         ("samples", f"{summary['samples']:,}"),
         ("distinct samples", f"{summary['distinct_samples']:,}"),
-        *([("left out", f"{100 * summary['saved_share']:.1f} % of whole epochs")] if "saved_share" in summary else []),
+        *([("left out", f"{100 * summary['saved_fraction']:.1f} % of whole epochs")]
+          if "saved_fraction" in summary else []),
         ("steps", f"{summary['steps']:,}"),
         ("passes", f"{summary['forward_samples']:,} samples forward, {summary['backward_samples']:,} backward"),
         ("compute", f"{summary['flops'] / 1e12:,.2f} TFLOP"),

@@ -15,14 +15,14 @@ def assert_equal(content, arrays):
         np.testing.assert_array_equal(content.splits[split][1], labels)
 
 
-@pytest.mark.parametrize("form", ["binary", "python", "pictures"])
+@pytest.mark.parametrize("form", ["binary", "python", "images"])
 def test_archives_of_every_form_hold_the_same(form, archive_of, arrays, published):
     content = read_source(archive_of(form), published)
     assert_equal(content, arrays)
     assert (content.verified, content.note, content.source) == (True, "", archive_of(form).name)
 
 
-@pytest.mark.parametrize("form", ["binary", "python", "pictures"])
+@pytest.mark.parametrize("form", ["binary", "python", "images"])
 @pytest.mark.parametrize("inside", ["", "cifar-10-batches"])
 def test_unpacked_folders(form, inside, files_of, arrays, published, tmp_path):
     (tmp_path / inside).mkdir(exist_ok=True)
@@ -32,7 +32,7 @@ def test_unpacked_folders(form, inside, files_of, arrays, published, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.999])
-@pytest.mark.parametrize("form", ["binary", "python", "pictures"])
+@pytest.mark.parametrize("form", ["binary", "python", "images"])
 def test_truncated_archive(form, share, archive_of, published, tmp_path):
     whole = archive_of(form).read_bytes()
     path = tmp_path / "cut.tar.gz"
@@ -69,13 +69,13 @@ def test_other_pixels_or_labels(byte, files_of, published, tmp_path):
     [
         ("binary", "test_batch.bin", lambda c: c[:-1], r"is damaged: a batch of 30,729 bytes is not whole records"),
         ("binary", "test_batch.bin", lambda c: b"", r"is damaged: a batch of 0 bytes"),
-        ("binary", "test_batch.bin", lambda c: c[:3073], r"has 1 pictures and 1 labels in test, not 10"),
+        ("binary", "test_batch.bin", lambda c: c[:3073], r"has 1 images and 1 labels in test, not 10"),
         ("binary", "test_batch.bin", lambda c: b"\x0a" + c[1:], r"has a label .* 10 in test, allowed: 0 to 9"),
         ("python", "data_batch_1", lambda c: c[:-9], r"is damaged"),
         ("python", "data_batch_1", lambda c: c.replace(b"labels", b"lobels"), r"lacks 'data' .* or the list 'labels'"),
         ("python", "data_batch_1", lambda c: b"\x80\x02cos\nsystem\nU\x04true\x85R.", r"'os system' .* refused"),
-        ("pictures", "test_batch.png", lambda c: c[:50], r"is damaged"),
-        ("pictures", "test_lables.json", lambda c: b"[1,", r"is damaged"),
+        ("images", "test_batch.png", lambda c: c[:50], r"is damaged"),
+        ("images", "test_lables.json", lambda c: b"[1,", r"is damaged"),
     ],
 )
 def test_damaged_members(form, name, change, message, files_of, published, tmp_path):
@@ -113,9 +113,9 @@ def test_fine_labels_of_cifar100(tmp_path):
     for name in ("train.bin", "test.bin"):
         (tmp_path / name).write_bytes(record)
     content = read_source(tmp_path, dataclasses.replace(CIFAR100, num_samples={"train": 2, "test": 2}))
-    pictures, labels = content.splits["train"]
+    decoded, labels = content.splits["train"]
     assert labels.tolist() == [77, 99]
-    np.testing.assert_array_equal(pictures[0, 0, 5], images[0, [5, 1029, 2053]])
+    np.testing.assert_array_equal(decoded[0, 0, 5], images[0, [5, 1029, 2053]])
     assert not content.verified
     assert content.note == "no checksum of the unpacked CIFAR-100 is published; only its archives have one"
 
@@ -133,10 +133,10 @@ def test_image_folder(ending, arrays, published, tmp_path):
     images = arrays["train"][0][:6]
     make_image_folder(tmp_path, ending, images, ("truck", "bird"))
     content = read_source(tmp_path, published)
-    pictures, labels = content.splits["train"]
+    decoded, labels = content.splits["train"]
     assert labels.tolist() == [2, 2, 2, 9, 9, 9]  # in the order of the classes, then of the names
     if ending == "png":
-        np.testing.assert_array_equal(pictures, images[[1, 3, 5, 0, 2, 4]])
+        np.testing.assert_array_equal(decoded, images[[1, 3, 5, 0, 2, 4]])
     assert not content.verified
     assert "keeps neither the published order nor, as JPEG, the published pixels" in content.note
 
@@ -150,9 +150,9 @@ def test_bad_image_folders(arrays, published, tmp_path):
     with pytest.raises(ValueError, match=r"\.png is 32 x 30, needed: 32 x 32"):
         read_source(tmp_path / "b", published)
     (tmp_path / "c" / "train").mkdir(parents=True)
-    with pytest.raises(ValueError, match="train holds no pictures"):
+    with pytest.raises(ValueError, match="train holds no images"):
         read_source(tmp_path / "c", published)
     make_image_folder(tmp_path / "d", "png", images, ("truck", "bird"))
     (tmp_path / "d" / "test" / "bird" / "x.png").write_bytes(b"none")
-    with pytest.raises(ValueError, match=r"x\.png is not a whole picture"):
+    with pytest.raises(ValueError, match=r"x\.png is not a whole image"):
         read_source(tmp_path / "d", published)

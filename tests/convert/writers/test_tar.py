@@ -20,9 +20,9 @@ def written(tmp_path):
 @pytest.mark.parametrize("shape", [(1, 1), (32, 32), (3, 70), (200, 190)])  # the last needs more than one block
 def test_png(shape):
     image = np.random.Generator(np.random.Philox(1)).integers(0, 256, (*shape, 3), np.uint8)
-    with Image.open(io.BytesIO(encode_png(image))) as picture:
-        assert picture.mode == "RGB"
-        np.testing.assert_array_equal(np.asarray(picture), image)
+    with Image.open(io.BytesIO(encode_png(image))) as stored:
+        assert stored.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(stored), image)
 
 
 def test_ordinary_tools_read_it(written):
@@ -32,8 +32,8 @@ def test_ordinary_tools_read_it(written):
         assert [member.name for member in members[:3]] == ["00000000.png", "00000000.cls", "00000001.png"]
         assert {(member.mtime, member.uid, member.gid, member.mode) for member in members} == {(0, 0, 0, 0o644)}
         for sample in (0, 57, 1099):
-            with Image.open(archive.extractfile(f"{sample:08d}.png")) as picture:
-                np.testing.assert_array_equal(np.asarray(picture), images[sample])
+            with Image.open(archive.extractfile(f"{sample:08d}.png")) as stored:
+                np.testing.assert_array_equal(np.asarray(stored), images[sample])
             assert int(archive.extractfile(f"{sample:08d}.cls").read()) == labels[sample]
 
 
@@ -45,8 +45,8 @@ def test_index_gives_random_access(written):
     for sample in (1099, 0, 5):
         png, offset, size, name, cls, label_offset, label_size, _ = lines[sample].split()
         assert (png, name, cls) == ("png", f"{sample:08d}.png", "cls")
-        picture = content[int(offset) : int(offset) + int(size)]
-        assert picture == encode_png(images[sample])
+        stored = content[int(offset) : int(offset) + int(size)]
+        assert stored == encode_png(images[sample])
         assert int(content[int(label_offset) : int(label_offset) + int(label_size)]) == labels[sample]
 
 
@@ -94,6 +94,6 @@ def test_stock_dali_reads_it(written):
     pipe = pipeline()
     pipe.build()
     for start in range(0, 1100, 100):
-        pictures, classes = pipe.run()
-        np.testing.assert_array_equal(pictures.as_array(), images[start : start + 100])
+        decoded, classes = pipe.run()
+        np.testing.assert_array_equal(decoded.as_array(), images[start : start + 100])
         assert [int(bytes(classes.at(i))) for i in range(100)] == labels[start : start + 100].tolist()

@@ -85,7 +85,7 @@ def test_shares_of_mixup_are_exact():
 
 
 def test_the_known_figures_of_ricap_and_mixup():
-    """At 0.3: the largest RICAP share averages .75, a tenth of the batches is one whole picture, 2.8 patches are seen;
+    """At 0.3: the largest RICAP share averages .75, a tenth of the batches is one whole image, 2.8 patches are seen;
     mixup's share is below .5 in half and one of the two is above .95 in 46 % of the batches."""
     shares = np.array([draw_mix(RICAP(), 1, i, 2, 32, 32).shares for i in range(4000)])
     assert abs(shares.max(axis=1).mean() - 0.75) < 0.015

@@ -18,7 +18,7 @@ SIZES = ((32, 32), (13, 17), (1, 1), (2, 40), (3, 3))
 NAMES = sorted({name for version in ("standard", "arazo") for name, *_ in operations(RandAugment(1, 0, version), 9, 9)})
 
 
-def pictures(height: int, width: int) -> np.ndarray:
+def some_images(height: int, width: int) -> np.ndarray:
     """uint8 [16, H, W, 3]: photographs, noise, few levels, one channel flat, one colour."""
     rng = np.random.default_rng(height * width)
     noise = rng.integers(0, 256, (4, height, width, 3), np.uint8)
@@ -43,7 +43,7 @@ def compiled(images: np.ndarray, choices: tuple[Operation, ...], key: int = 5, r
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_operations_are_pillows_to_the_bit(name, size):
-    images, (height, width) = pictures(*size), size
+    images, (height, width) = some_images(*size), size
     bits = hash_array(5, np.arange(len(images)))
     y, x = ((hash_array(bits, RANDAUGMENT + slot) >> np.uint64(11)) * 2.0**-53 for slot in (2, 3))
     seen = set()

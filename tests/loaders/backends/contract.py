@@ -1,7 +1,7 @@
 """What one backend over one file with one augmentation must deliver, made by the slow oracle.
 
-Ids and labels follow from the plan. Pixels are those of the decoded picture, augmented and mixed by the reference. Raw
-pictures decode to what is in the file, JPEG to what the backend itself gives without augmentation (a test holds that
+Ids and labels follow from the plan. Pixels are those of the decoded image, augmented and mixed by the reference. Raw
+images decode to what is in the file, JPEG to what the backend itself gives without augmentation (a test holds that
 near the reference's): so all that comes after the decoder is compared to the bit, JPEG or not.
 """
 
@@ -45,13 +45,13 @@ class Case:
         return make_loader(path, BATCH, **options)
 
     def plan(self, length: int = 18, seed: int = 0) -> EpochPlan:
-        """At most twelve pictures, so that more positions repeat some."""
+        """At most twelve images, so that more positions repeat some."""
         rng = np.random.default_rng(seed)
-        pictures = rng.choice(np.delete(np.arange(self.dataset.num_samples), self.victim), 12)
-        return EpochPlan(rng.choice(pictures, length), key=2**63 + seed)
+        drawn_ids = rng.choice(np.delete(np.arange(self.dataset.num_samples), self.victim), 12)
+        return EpochPlan(rng.choice(drawn_ids, length), key=2**63 + seed)
 
     def _decoded(self, backend: str, length: int, seed: int) -> np.ndarray:
-        """uint8 [K, H, W, 3]: the pictures of a plan, to which nothing was done but a resize."""
+        """uint8 [K, H, W, 3]: the images of a plan, to which nothing was done but a resize."""
         kept = {name: getattr(self.augment, name) for name in UNRESIZED}
         batches = self.open(self.path, backend, Augment(**kept)).epoch(self.plan(length, seed))
         return np.concatenate([bytes_of(batch) for batch in batches])
@@ -60,7 +60,7 @@ class Case:
         """Ids and pixels uint8 [B, H, W, 3] of each batch of a plan."""
         plan, augment = self.plan(length, seed), dataclasses.replace(self.augment, **UNRESIZED)
         decoded = self.decoded("reference" if self.dataset.kind == "raw" else self.backend, length, seed)
-        painted = [augmented(picture, augment, plan.key, i) for i, picture in enumerate(decoded)]
+        painted = [augmented(image, augment, plan.key, i) for i, image in enumerate(decoded)]
         batches = []
         for first in range(0, length, BATCH):
             pixels = np.stack(painted[first : first + BATCH])

@@ -20,7 +20,7 @@ AUGMENTS = {
     "crop, flip": Augment(crop_padding=4, flip=True, **STATISTICS),
     "reflect, flip": Augment(crop_padding=3, pad_mode="reflect", flip=True, **STATISTICS),
     "reflect as far as it goes": Augment(crop_padding=12, pad_mode="reflect", **STATISTICS),
-    "further than the picture": Augment(crop_padding=40, flip=True, **STATISTICS),
+    "further than the image": Augment(crop_padding=40, flip=True, **STATISTICS),
     "odd cutout": Augment(cutout=5, **STATISTICS),
     "all": Augment(crop_padding=4, flip=True, cutout=8, **STATISTICS),
     "mixup": Augment(crop_padding=4, flip=True, mixer=Mixup(1.0), **STATISTICS),
@@ -145,7 +145,7 @@ def test_jpeg_pixels_are_near_those_of_another_decoder(betons):
         assert apart.max() <= 24
 
 
-def test_raw_pictures_of_a_mixed_file_are_exact(betons):
+def test_raw_images_of_a_mixed_file_are_exact(betons):
     loader, reference = pair(betons["mixed"], "ffcv", 40, dtype=torch.uint8)
     plan = EpochPlan(np.arange(40))
     got, wanted = next(loader.epoch(plan)), next(reference.epoch(plan))
@@ -156,8 +156,8 @@ def test_raw_pictures_of_a_mixed_file_are_exact(betons):
 
 @pytest.mark.ffcv
 @pytest.mark.slow
-def test_stock_ffcv_reads_the_same_pictures(betons):
-    """FFCV's own Loader over the same files: equal pictures, JPEG too (the same decoder)."""
+def test_stock_ffcv_reads_the_same_images(betons):
+    """FFCV's own Loader over the same files: equal images, JPEG too (the same decoder)."""
     paths = [betons[name].path for name in ("square", "jpeg")]
     for path, (images, labels) in zip(paths, read_by_stock_ffcv(*paths), strict=True):
         loader = make_loader(path, len(images), backend="ffcv", dtype=torch.uint8)

@@ -38,7 +38,7 @@ FILES = {  # the backends that read it, and the augmentations to try
     "raw and jpeg": (("reference", "ffcv", "dali"), {"RICAP": AUGMENTS["RICAP"]} | RESIZED),
     "jpeg of several sizes": (("reference", "ffcv", "dali"), RESIZED),
 }
-# Mean and largest distance of decoded JPEG from the reference's (docs/formats.md names the causes). The small pictures
+# Mean and largest distance of decoded JPEG from the reference's (docs/formats.md names the causes). The small images
 # are noisier than photographs, for which `test_jpeg` holds narrower bounds.
 TOLERANCE = {"reference": (0, 0), "dali": (0.5, 6), "ffcv": (2, 24)}
 MARKS = {"dali": pytest.mark.dali, "ffcv": pytest.mark.ffcv}
@@ -105,7 +105,7 @@ def an_early_break(case):
 
 
 def an_error_in_the_middle(case):
-    """In a batch of the middle one picture is damaged; where there are no streams, its columns cannot be read."""
+    """In a batch of the middle one image is damaged; where there are no streams, its columns cannot be read."""
     loader, plan, fault, text = case.loader, case.plan(), columns_fail_at(3 * BATCH), "the disk is gone"
     if case.damaged is not None:
         loader, fault, text = (

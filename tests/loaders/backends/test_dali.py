@@ -1,4 +1,4 @@
-"""The DALI backend around the pictures: one pipeline for all epochs, no leftovers, errors that name the sample."""
+"""The DALI backend around the images: one pipeline for all epochs, no leftovers, errors that name the sample."""
 
 import gc
 import io
@@ -39,7 +39,7 @@ def test_one_pipeline_serves_all_epochs(loader, monkeypatch):
     assert len({id(pipeline) for pipeline in built}) == 1
 
 
-def test_a_damaged_picture_is_named_and_the_loader_goes_on(photos, tmp_path):
+def test_a_damaged_image_is_named_and_the_loader_goes_on(photos, tmp_path):
     for name in ("train.tar", "train.idx"):
         (tmp_path / name).write_bytes((photos / name).read_bytes())
     options = {"backend": "dali", "augment": AUGMENT, "dtype": torch.uint8}
@@ -87,7 +87,7 @@ def test_png_tars_have_the_pixels_of_raw_betons(betons, tmp_path):
 
 
 @pytest.mark.parametrize("resize", [0, 20])
-def test_raw_pictures_beside_jpeg_ones(betons, resize):
+def test_raw_images_beside_jpeg_ones(betons, resize):
     """Both go through one decoder; the raw ones come out exact, or as exact as the resize is."""
     options = {"augment": Augment(resize=resize, flip=True), "dtype": torch.uint8}
     plan = EpochPlan(np.concatenate((np.arange(40)[::-1], [3, 3, 7])), key=4)

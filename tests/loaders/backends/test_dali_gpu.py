@@ -1,4 +1,4 @@
-"""DALI's pictures decoded where the batch is made: no round trip, and the batches of the same backend on the host.
+"""DALI's images decoded where the batch is made: no round trip, and the batches of the same backend on the host.
 
 Without a GPU the same code runs on tensors of the CPU: DALI decodes there and Triton's interpreter runs the kernel, so
 all but the place of the decoder is tried. With a GPU its decoder rounds in its own way, within the stated tolerance.
@@ -85,7 +85,7 @@ def test_any_epoch_after_any_other(paths, device):
     assert all(a.images.equal(b.images) for a, b in zip(first, second, strict=True))
 
 
-def test_a_damaged_picture_is_named_and_the_feed_goes_on(paths, device, tmp_path):
+def test_a_damaged_image_is_named_and_the_feed_goes_on(paths, device, tmp_path):
     dataset, content = open_dataset(paths["jpeg"]), np.fromfile(paths["jpeg"], np.uint8)
     content[dataset.offsets[23] + 300 : dataset.offsets[23] + dataset.sizes[23]] = 0
     content.tofile(tmp_path / "damaged.beton")
@@ -124,10 +124,10 @@ def test_where_the_batches_are_made_is_told(betons, paths):
     settings = Settings(4, torch.uint8)
     engine, residence = open_engine("dali", open_dataset(paths["jpeg"]), settings, gpu)
     assert isinstance(engine, DeviceFeed)
-    assert residence == "pictures decoded and batches made on cuda:0"
+    assert residence == "images decoded and batches made on cuda:0"
     for path, augment, reason in (
         (paths["jpeg"], Augment(randaugment=RandAugment()), "RandAugment runs on the host"),
-        (betons["odd"].path, Augment(), "raw pictures need no decoding, and backend 'fused' keeps them there"),
+        (betons["odd"].path, Augment(), "raw images need no decoding, and backend 'fused' keeps them there"),
     ):
         engine, residence = open_engine("dali", open_dataset(path), Settings(4, augment=augment), gpu)
         assert isinstance(engine, OnDevice)
@@ -138,7 +138,7 @@ def test_where_the_batches_are_made_is_told(betons, paths):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_loader_on_a_gpu_decodes_there(paths):
     loader = make_loader(paths["photos"], 4, device="cuda", dtype=torch.uint8, augment=RESIZED)
-    assert (loader.backend, loader.residence[:16]) == ("dali", "pictures decoded")
+    assert (loader.backend, loader.residence[:16]) == ("dali", "images decoded")
     kept = list(loader.epoch(REPEATS))  # DALI's buffers are used again, batches are not
     again = list(loader.epoch(REPEATS))
     assert all(a.images.equal(b.images) for a, b in zip(kept, again, strict=True))

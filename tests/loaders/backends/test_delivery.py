@@ -1,4 +1,4 @@
-"""What happens around the pictures: buffers that are kept, threads that share a loader, programs that fork or end."""
+"""What happens around the images: buffers that are kept, threads that share a loader, programs that fork or end."""
 
 import os
 import subprocess

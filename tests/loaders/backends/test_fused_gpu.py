@@ -1,6 +1,6 @@
 """The fused backend on a device gives what the one on the CPU gives, to the bit.
 
-Without a GPU the same code runs on tensors of the CPU, the kernel in Triton's interpreter: hence few, small pictures.
+Without a GPU the same code runs on tensors of the CPU, the kernel in Triton's interpreter: hence few, small images.
 """
 
 import gc
@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    """name -> a raw .beton of pictures of that size."""
+    """name -> a raw .beton of images of that size."""
     pytest.importorskip("ffcv")
     folder = tmp_path_factory.mktemp("small")
     for name, (height, width) in SIZES.items():
@@ -86,7 +86,7 @@ def test_values_are_those_of_the_cpu(paths, device, mixer, dtype):
         Augment(flip=True, mean=(0.5, 0.25, 1.0), std=(1e-30, 1e6, 3.0)),
         Augment(mixer=Mixup(0.01), mean=(0.5, 0.25, 1.0), std=(1e-4, 1e6, 3.0)),
     ],
-    ids=["further than the picture", "reflected to its end", "all cut out", "coarse statistics", "overflow"],
+    ids=["further than the image", "reflected to its end", "all cut out", "coarse statistics", "overflow"],
 )
 def test_extremes(paths, device, augment):
     check(paths["odd"], device, augment)
@@ -94,7 +94,7 @@ def test_extremes(paths, device, augment):
 
 
 @pytest.mark.parametrize("mixer", ["unmixed", "RICAP"])
-def test_a_picture_of_several_programs(paths, device, mixer):
+def test_a_image_of_several_programs(paths, device, mixer):
     augment = Augment(crop_padding=2, flip=True, cutout=8, mixer=MIXERS[mixer], **STATISTICS)
     check(paths["two programs"], device, augment, torch.bfloat16)
 
@@ -124,7 +124,7 @@ def test_a_plan_that_does_not_fit_is_refused_before_the_epoch(paths, device):
 
 
 def test_what_cannot_be_is_one_sentence(paths, device, betons):
-    with pytest.raises(ValueError, match="reflecting 9 pixels needs a larger picture than 9 x 13"):
+    with pytest.raises(ValueError, match="reflecting 9 pixels needs a larger image than 9 x 13"):
         open_on_device(
             open_dataset(paths["odd"]), Settings(4, augment=Augment(crop_padding=9, pad_mode="reflect")), device
         )
@@ -139,12 +139,12 @@ def test_without_triton_one_sentence_says_so(paths, monkeypatch):
         open_on_device(open_dataset(paths["odd"]), Settings(4), CPU)
 
 
-def test_loaders_of_one_file_share_its_pictures(paths):
+def test_loaders_of_one_file_share_its_images(paths):
     dataset = open_dataset(paths["odd"])
     first, second = resident(dataset, CPU), resident(open_dataset(paths["odd"]), CPU)
     assert first.data is second.data
-    pictures = [first.data[start : start + 9 * 13 * 3].numpy() for start in first.offsets]
-    assert all(np.array_equal(picture, dataset.bytes(i)) for i, picture in enumerate(pictures))
+    stored = [first.data[start : start + 9 * 13 * 3].numpy() for start in first.offsets]
+    assert all(np.array_equal(image, dataset.bytes(i)) for i, image in enumerate(stored))
     assert first.data.numel() == num_bytes(dataset)
     held = weakref.ref(first.data)
     del first, second
@@ -160,7 +160,7 @@ def test_what_stays_on_the_host_is_told(paths, monkeypatch):
         assert (too_large(dataset, gpu) is None) == fits
     host = "batches made on the host and copied to cuda:0: "
     for backend, augment, reason in (
-        ("fused", Augment(), "the pictures' 0.0 GB are more than half of the 0.0 GB that are free on cuda:0"),
+        ("fused", Augment(), "the images' 0.0 GB are more than half of the 0.0 GB that are free on cuda:0"),
         ("fused", Augment(randaugment=RandAugment()), "RandAugment runs on the host"),
         ("ffcv", Augment(), "backend 'ffcv' works there"),
     ):

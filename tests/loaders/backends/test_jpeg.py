@@ -10,7 +10,7 @@ from PIL import Image
 from loaders import Augment, EpochPlan, make_loader, open_dataset
 from loaders.augment.crop import boxes
 
-# Mean and largest distance from the reference in pixel values, for pictures like photographs (docs/formats.md names the
+# Mean and largest distance from the reference in pixel values, for images like photographs (docs/formats.md names the
 # causes). Both resize as Pillow does, up to rounding; FFCV's inverse transform is the fast one.
 TOLERANCE = {"dali": (0.5, 6), "ffcv": (1.5, 16)}
 BACKENDS = [pytest.param("dali", marks=pytest.mark.dali), pytest.param("ffcv", marks=pytest.mark.ffcv)]
@@ -59,7 +59,7 @@ def test_pixels_are_near_those_of_the_reference(photos, backend, file, augment):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_raw_pictures_are_resized_too(betons, backend):
+def test_raw_images_are_resized_too(betons, backend):
     options = {"augment": Augment(resize=16, random_resized_crop=(0.5, 1.0), flip=True), "dtype": torch.uint8}
     loader, reference = (
         make_loader(betons["square"].path, 16, backend=name, **options) for name in (backend, "reference")
@@ -143,8 +143,8 @@ def test_bad_geometry_is_one_sentence(options, message):
         Augment(**options)
 
 
-def test_pictures_of_several_sizes_need_a_resize(photos):
-    with pytest.raises(ValueError, match=r"needs pictures of one size, those of .* set resize"):
+def test_images_of_several_sizes_need_a_resize(photos):
+    with pytest.raises(ValueError, match=r"needs images of one size, those of .* set resize"):
         make_loader(photos / "train.beton", 8, backend="reference")
 
 
@@ -152,10 +152,10 @@ def test_pictures_of_several_sizes_need_a_resize(photos):
 def test_the_compiled_resize_is_that_of_pillow(side):
     from loaders.kernels.resize_cpu import resize_box
 
-    picture = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
     for top, left, bottom, right in ((0, 0, 60, 80), (3, 5, 10, 70), (59, 79, 60, 80), (20, 0, 60, 1)):
         out = np.empty((side, side, 3), np.uint8)
-        resize_box(picture, float(top), float(left), float(bottom), float(right), out)
-        box = Image.fromarray(picture[top:bottom, left:right])
+        resize_box(image, float(top), float(left), float(bottom), float(right), out)
+        box = Image.fromarray(image[top:bottom, left:right])
         wanted = np.asarray(box.resize((side, side), Image.Resampling.BILINEAR))
         assert np.abs(out.astype(int) - wanted).max() <= 1

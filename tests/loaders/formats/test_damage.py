@@ -1,4 +1,4 @@
-"""Damaged files, from opening them to the pixels: one clear sentence or whole pictures, whatever byte is wrong.
+"""Damaged files, from opening them to the pixels: one clear sentence or whole images, whatever byte is wrong.
 
 Every damage is tried in this process: a read outside the map would end it.
 """
@@ -101,7 +101,7 @@ def delivers_or_refuses(path: Path, backend: str, side: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".beton"])
-def test_a_picture_that_claims_to_be_huge_is_refused(contents, tmp_path, suffix):
+def test_a_image_that_claims_to_be_huge_is_refused(contents, tmp_path, suffix):
     """A stream of a few bytes may claim 65,535 x 65,535 pixels, for which nobody should set memory aside."""
     kind = "png" if suffix == ".tar" else "jpeg"
     for end, content in contents[kind].items():
@@ -117,5 +117,5 @@ def test_a_picture_that_claims_to_be_huge_is_refused(contents, tmp_path, suffix)
     path.unlink()
     path.write_bytes(content)
     assert MAX_PIXELS < 32768**2
-    with pytest.raises(ValueError, match=r"the picture of sample 3 claims to have \d+ x \d+ pixels, .* are allowed"):
+    with pytest.raises(ValueError, match=r"the image of sample 3 claims to have \d+ x \d+ pixels, .* are allowed"):
         open_dataset(path)

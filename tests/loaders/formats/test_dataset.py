@@ -15,7 +15,7 @@ RECORD = np.dtype([("image", IMAGE), ("label", "<i8")], align=True)
 
 
 @pytest.mark.parametrize("name", ["square", "odd"])
-def test_raw_pictures_and_labels_are_those_written(betons, name):
+def test_raw_images_and_labels_are_those_written(betons, name):
     beton = betons[name]
     dataset = open_dataset(beton.path)
     assert (dataset.kind, dataset.image_shape) == ("raw", beton.images.shape[1:])
@@ -24,7 +24,7 @@ def test_raw_pictures_and_labels_are_those_written(betons, name):
     assert all(np.array_equal(dataset.bytes(i), beton.images[i].ravel()) for i in range(len(beton.images)))
 
 
-def test_pictures_that_lie_back_to_back_are_a_view(betons):
+def test_images_that_lie_back_to_back_are_a_view(betons):
     dataset = open_dataset(betons["square"].path)
     assert np.array_equal(dataset.images, betons["square"].images)
     assert np.shares_memory(dataset.images, dataset.data)
@@ -91,10 +91,10 @@ BROKEN = {
     "allocation 6 of 97 points outside": _set("table", "size", (1 << 64) - 8, 6),
     "allocation 7 of 97 points": _set("table", "sample_id", 97, 7),
     "sample 3 has mode 9": _set_image("mode", 9),
-    "the picture of sample 3 is empty": _set_image("width", 0),
+    "the image of sample 3 is empty": _set_image("width", 0),
     "sample 3 does not have width x height x 3 bytes": _set_image("height", 33),
-    "the picture of sample 3 has no allocation": _set_image("data_ptr", (1 << 64) - 1),
-    "the picture of sample 0 has no allocation": _set("table", "sample_id", 1, 0),
+    "the image of sample 3 has no allocation": _set_image("data_ptr", (1 << 64) - 1),
+    "the image of sample 0 has no allocation": _set("table", "sample_id", 1, 0),
 }
 
 

@@ -17,7 +17,7 @@ def pair(tmp_path):
     return tmp_path / "x.tar", images
 
 
-def test_png_pictures_and_labels_are_those_written(pair):
+def test_png_images_and_labels_are_those_written(pair):
     dataset = open_dataset(pair[0])
     assert (dataset.kind, dataset.image_shape, dataset.num_samples) == ("png", (9, 7, 3), 5)
     assert dataset.labels.tolist() == [3, -1, 0, 1000, 2]
@@ -44,7 +44,7 @@ BROKEN = {
     "begins with 'v1.2 6' and 5 lines": ("v1.2 5", "v1.2 6"),
     "line 2, .* it has 7 words": (" 00000000.cls", ""),
     "the parts 'png txt', needed are cls": ("cls", "txt", 1),
-    "two parts that are a picture": ("cls", "jpg", 1),
+    "two parts that are an image": ("cls", "jpg", 1),
     r"the offset '-5' or the size": ("png 512", "png -5"),
     "its png, bytes 0 to": ("png 512", "png 0"),
     "its png, bytes 9999999 to .* is not in the": ("png 512", "png 9999999"),
@@ -61,12 +61,12 @@ def test_a_broken_index_is_refused(pair, message):
         open_dataset(pair[0])
 
 
-def test_a_label_that_is_no_number_and_a_picture_that_is_none(pair):
+def test_a_label_that_is_no_number_and_an_image_that_is_none(pair):
     dataset, content = open_dataset(pair[0]), bytearray(pair[0].read_bytes())
     changed = content.copy()
     changed[int(dataset.offsets[1]) + 2] = 0
     pair[0].write_bytes(changed)
-    with pytest.raises(ValueError, match="picture of sample 1 is neither JPEG nor PNG"):
+    with pytest.raises(ValueError, match="image of sample 1 is neither JPEG nor PNG"):
         open_dataset(pair[0])
     at = content.index(b"1000")
     content[at : at + 4] = b"10x0"

@@ -1,4 +1,4 @@
-"""The compiled kernels write inside of their pictures only, however small these are."""
+"""The compiled kernels write inside of their images only, however small these are."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from loaders.kernels.augment_cpu import Recipe, pixels
 
 @pytest.mark.parametrize("reflect", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (2, 2), (3, 5), (1, 1), (5, 6), (8, 2)])
-def test_nothing_is_written_behind_a_picture(height, width, reflect):
+def test_nothing_is_written_behind_an_image(height, width, reflect):
     size, guard = height * width * 3, 64
     data = np.arange(1, size + 1, dtype=np.uint8)
     zero = np.zeros(1, np.int64)

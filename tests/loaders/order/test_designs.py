@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loaders.order import designs as sampling
-from loaders.order.rng import mix
+from loaders.order.rng import fold_in
 from tests.goodness import chi_square
 
 WEIGHTS = {
@@ -25,7 +25,7 @@ def draw(design, weights, n, k, key, **kwargs):
     if design == "paged":
         return sampling.paged(weights, n, k, key, kwargs.pop("page", 4), kwargs.pop("window", 2), **kwargs)
     if design == "credit":
-        return sampling.credit(weights, n, k, key, 0, None, mix(key, 9), **kwargs)
+        return sampling.credit(weights, n, k, key, 0, None, fold_in(key, 9), **kwargs)
     return getattr(sampling, design)(weights, n, k, key, **kwargs)
 
 
@@ -48,7 +48,7 @@ def test_race_is_successive_sampling(design, shape, k):
     exact = successive(weights, k)
     counts = dict.fromkeys(exact, 0)
     for i in range(DRAWS):
-        counts[frozenset(draw(design, weights, 6, k, mix(3, i)).ids.tolist())] += 1
+        counts[frozenset(draw(design, weights, 6, k, fold_in(3, i)).ids.tolist())] += 1
     expected = np.array(list(exact.values())) * DRAWS
     observed = np.array(list(counts.values()))
     rare = expected < 5
@@ -69,7 +69,7 @@ def test_race_has_numpys_inclusion_frequencies(scale):
     weights = 10.0 ** (scale * (group / 9 - 0.5))
     ours, theirs = np.zeros((runs, 10)), np.zeros((runs, 10))
     for i in range(runs):
-        ours[i] = np.bincount(group[sampling.race(weights, n, k, mix(5, i)).ids], minlength=10)
+        ours[i] = np.bincount(group[sampling.race(weights, n, k, fold_in(5, i)).ids], minlength=10)
         theirs[i] = np.bincount(group[rng.choice(n, k, replace=False, p=weights / weights.sum())], minlength=10)
     spread = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / runs) + 1e-9
     assert np.all(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) / spread < 4.5)
@@ -80,7 +80,7 @@ def test_systematic_has_exact_inclusion_probabilities(shape):
     weights, k = WEIGHTS[shape], 3
     counts = np.zeros(6)
     for i in range(DRAWS):
-        drawn = sampling.systematic(weights, 6, k, mix(7, i))
+        drawn = sampling.systematic(weights, 6, k, fold_in(7, i))
         counts[drawn.ids] += 1
     inclusion = np.full(6, k / 6) if shape == "equal" else np.minimum(drawn.scale * weights, 1.0)
     assert inclusion.sum() == pytest.approx(k)
@@ -97,7 +97,7 @@ def test_systematic_over_many_blocks():
     weights = rng.pareto(1.2, n).astype(np.float32)
     counts = np.zeros(n)
     for i in range(runs):
-        drawn = sampling.systematic(weights, n, k, mix(8, i))
+        drawn = sampling.systematic(weights, n, k, fold_in(8, i))
         assert len(np.unique(drawn.ids)) == k
         counts[drawn.ids] += 1
     inclusion = np.minimum(drawn.scale * weights.astype(np.float64), 1.0)
@@ -114,7 +114,7 @@ def test_replacement_draws_are_multinomial(shape):
     counts = np.zeros(6)
     repeats = 0
     for i in range(DRAWS):
-        ids = sampling.replacement(weights, 6, k, mix(9, i)).ids
+        ids = sampling.replacement(weights, 6, k, fold_in(9, i)).ids
         np.add.at(counts, ids, 1)
         repeats += ids[0] == ids[1]
     p = weights / weights.sum()
@@ -145,7 +145,7 @@ def test_weighted_totals_are_unbiased(design, shape):
     f = np.where(weights > 0, np.array([3.0, -1, 4, 1, 5, 9]), 0)
     estimates = np.empty(DRAWS)
     for i in range(DRAWS):
-        drawn = draw(design, weights, 6, 3, mix(11, i))
+        drawn = draw(design, weights, 6, 3, fold_in(11, i))
         estimates[i] = (sampling.inverse_inclusion(drawn, weights, 6) * f[drawn.ids]).sum()
     assert abs(estimates.mean() - f.mean()) < 4.5 * estimates.std() / np.sqrt(DRAWS)
 
@@ -161,7 +161,7 @@ def test_place_in_the_order_is_independent_of_weight():
 def test_credit_with_equal_weights_visits_evenly():
     visits = np.zeros(1000, int)
     for epoch in range(23):
-        ids = sampling.credit(None, 1000, 300, 5, epoch, key=mix(6, epoch)).ids
+        ids = sampling.credit(None, 1000, 300, 5, epoch, key=fold_in(6, epoch)).ids
         assert len(np.unique(ids)) == 300
         visits[ids] += 1
         assert visits.max() - visits.min() <= 1
@@ -173,7 +173,7 @@ def test_credit_keeps_visits_near_their_share():
     k, epochs = 600, 40
     visits = np.zeros(2000)
     for epoch in range(epochs):
-        visits[sampling.credit(weights, 2000, k, 5, epoch, visits, mix(6, epoch)).ids] += 1
+        visits[sampling.credit(weights, 2000, k, 5, epoch, visits, fold_in(6, epoch)).ids] += 1
     share = np.minimum(sampling.clipped_scale(weights, k) * weights, 1.0)
     assert np.abs(visits - epochs * share).max() < 2
     assert np.std(visits - epochs * share) < 0.5  # independent draws of each epoch would give about 2.7

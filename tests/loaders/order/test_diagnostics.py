@@ -7,14 +7,14 @@ from loaders.order.diagnostics import describe_visits, describe_weights
 def test_equal_weights():
     flat = describe_weights(np.full(200, 3.0))
     assert flat == pytest.approx(describe_weights(None))
-    assert flat == pytest.approx({"ess": 1, "cv": 0, "tau": 1, "top1_share": 0.01})
+    assert flat == pytest.approx({"ess": 1, "cv": 0, "tau": 1, "top1_fraction": 0.01})
 
 
 def test_one_heavy_sample():
     weights = np.ones(100)
     weights[7] = 101
     got = describe_weights(weights)
-    assert got["top1_share"] == pytest.approx(101 / 200)
+    assert got["top1_fraction"] == pytest.approx(101 / 200)
     assert got["ess"] == pytest.approx(200**2 / (99 + 101**2) / 100)
     assert got["tau"] == pytest.approx(np.sqrt(100 * (weights**2).sum()) / weights.sum())  # sqrt(B sum g^2)
     with pytest.raises(ValueError, match="positive, finite sum"):

@@ -6,12 +6,12 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders.order.rounding import ceil_share, floor_share
+from loaders.order.rounding import ceil_fraction, floor_fraction
 
 
 @given(st.integers(0, 10**10), st.integers(0, 10**4))
 @settings(max_examples=2000, deadline=None)
 def test_shares_are_those_of_the_decimal(num, ten_thousandths):
     share, exact = ten_thousandths / 10**4, num * Fraction(ten_thousandths, 10**4)
-    assert floor_share(num, share) == math.floor(exact)
-    assert ceil_share(num, share) == math.ceil(exact)
+    assert floor_fraction(num, share) == math.floor(exact)
+    assert ceil_fraction(num, share) == math.ceil(exact)

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders.order.rounding import floor_share
+from loaders.order.rounding import floor_fraction
 from training.coreset.choose import hardest, quotas
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=12).filter(any), st.floats(0, 1))
 @settings(deadline=None, max_examples=200)
 def test_quotas_are_proportional_and_add_up(sizes, share):
-    total = floor_share(sum(sizes), share)
+    total = floor_fraction(sum(sizes), share)
     got = quotas(np.array(sizes), total)
     assert got.sum() == total
     exact = np.array(sizes) * total / sum(sizes)
@@ -46,7 +46,7 @@ def test_balanced_takes_the_share_of_each_class():
 def test_always_the_number_that_was_asked_for(labels, share, part, balanced):
     labels = np.array(labels)
     ids = hardest(np.zeros(len(labels)), share, part * (1 - share), 7, labels if balanced else None)
-    assert len(ids) == floor_share(len(labels), share)
+    assert len(ids) == floor_fraction(len(labels), share)
     assert (np.diff(ids) > 0).all()
     if balanced:
         counts = np.bincount(labels[ids], minlength=5)

@@ -55,7 +55,7 @@ def test_every_method_chooses_its_share_and_tells_the_cost(coresets, labels, met
     if method == "random":
         assert cost["flops"] == 0
         return
-    # A backward pass is about two forward passes, less the first layer's gradient by the pictures.
+    # A backward pass is about two forward passes, less the first layer's gradient by the images.
     assert 1 < cost["backward_flops"] / cost["backward_samples"] / (cost["forward_flops"] / cost["forward_samples"]) < 2
     assert cost["flops"] == cost["forward_flops"] + cost["backward_flops"] > 1e9
     assert cost["seconds"] > 0

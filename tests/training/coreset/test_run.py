@@ -81,7 +81,7 @@ def test_the_cost_is_charged_and_told(finished, coreset, quick_args, tmp_path, c
 
 def test_a_budget_of_flops_pays_for_it(coreset, write, quick_args, tmp_path, capsys):
     def trained(name, **changes) -> dict:
-        settings = {"budget_unit": "flops", "budget": 0.5, "epoch_share": 0.5, "eval_every": 0, **changes}
+        settings = {"budget_unit": "flops", "budget": 0.5, "epoch_fraction": 0.5, "eval_every": 0, **changes}
         assert main(quick_args(out=tmp_path / name, **settings)) == 0
         return record.read_summary(tmp_path / name)
 

@@ -36,7 +36,7 @@ def test_what_is_not_a_number_comes_through(dtype):
 
 
 def test_is_taken_where_it_applies(monkeypatch):
-    monkeypatch.setattr(module, "takes_pictures", lambda dtype: dtype == torch.bfloat16)
+    monkeypatch.setattr(module, "takes_images", lambda dtype: dtype == torch.bfloat16)
     x = whole_numbers(2, 32, 5, 5)
     assert can_pool(x)
     assert not can_pool(x.float())

@@ -23,12 +23,12 @@ def seeded(seed=0):
 DTYPES = [torch.float32, torch.bfloat16, torch.int16]  # of what is multiplied
 
 
-def pictures_of(dtype):
+def images_of(dtype):
     return torch.bfloat16 if dtype == torch.int16 else dtype
 
 
 def normal(*shape, seed=0, dtype=torch.bfloat16):
-    return torch.randn(shape, generator=seeded(seed)).to(pictures_of(dtype)).to(memory_format=torch.channels_last)
+    return torch.randn(shape, generator=seeded(seed)).to(images_of(dtype)).to(memory_format=torch.channels_last)
 
 
 def convolved(x, weight, dtype):
@@ -44,7 +44,7 @@ def conv(channels_in, channels_out, seed=0):
 
 
 def mirrored(x):
-    """What x becomes when the picture is mirrored: flipped, the halves exchanged."""
+    """What x becomes when the image is mirrored: flipped, the halves exchanged."""
     return x.flip(3).roll(x.shape[1] // 2, 1)
 
 
@@ -52,7 +52,7 @@ def relative(value, expected):
     return ((value.double() - expected).norm() / expected.norm()).item()
 
 
-SHAPES = [  # pictures, channels in and out, height and width
+SHAPES = [  # images, channels in and out, height and width
     (3, 64, 128, 7, 6),
     (16, 64, 64, 11, 11),
     (9, 192, 192, 5, 5),
@@ -81,7 +81,7 @@ def test_is_the_mirrored_convolution(batch, channels_in, channels_out, height, w
     x.requires_grad_()
     y = convolved(x, layer.weight, dtype)
     y.backward(grad)
-    assert y.dtype == x.grad.dtype == pictures_of(dtype)
+    assert y.dtype == x.grad.dtype == images_of(dtype)
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert relative(y, expected) < rounding
     assert relative(x.grad, exact_x.grad) < rounding
@@ -104,7 +104,7 @@ def test_whole_numbers_are_exact(height, dtype):
     every channel is checked, edges too."""
     weight = torch.randint(-1, 2, (32, 32, 3, 3), generator=seeded()).float() * 8
     weight = weight.to(memory_format=torch.channels_last)
-    x = torch.randint(-1, 2, (6, 32, height, 4), generator=seeded(1)).to(pictures_of(dtype))
+    x = torch.randint(-1, 2, (6, 32, height, 4), generator=seeded(1)).to(images_of(dtype))
     x = x.contiguous(memory_format=torch.channels_last)
     x[:, :, :, 1:3] = 0  # so that sums stay below 256
     x[:, :, 1:-1] = 0
@@ -191,7 +191,7 @@ def test_the_network_has_the_gradient_of_its_plain_layers(monkeypatch):
 
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1.0, 1e20])
 def test_whole_factors_of_any_size_overflow_nowhere(size):
-    """Sums as large as they can be: all pictures alike, and filters that all add up."""
+    """Sums as large as they can be: all images alike, and filters that all add up."""
     layer = conv(192, 64)
     with torch.no_grad():
         layer.weight.copy_(torch.rand(layer.weight.shape, generator=seeded()) + 0.5)

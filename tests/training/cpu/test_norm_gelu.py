@@ -73,7 +73,7 @@ def test_gelu_of_every_bfloat16():
 
 
 def test_is_taken_where_it_applies(monkeypatch):
-    monkeypatch.setattr(module, "takes_pictures", lambda dtype: dtype == torch.bfloat16)
+    monkeypatch.setattr(module, "takes_images", lambda dtype: dtype == torch.bfloat16)
     x, norm = torch.randn(2, 64, 4, 4).bfloat16(), make_norm(32, True)
     assert can_norm(x, norm)
     assert not can_norm(x.float(), norm)

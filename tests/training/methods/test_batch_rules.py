@@ -18,7 +18,7 @@ from training.losses import sample_losses
 from training.machine.distributed import Ranks
 from training.machine.precision import choose_precision
 from training.methods.batch_memory import new_memory
-from training.methods.batch_rules import LOOK_EVERY, NAMES, BatchRule, make_batch_rule, offered_share
+from training.methods.batch_rules import LOOK_EVERY, NAMES, BatchRule, make_batch_rule, offered_fraction
 from training.methods.selection import HISTORY
 from training.step_rule import StepRule
 
@@ -26,12 +26,12 @@ CPU = torch.device("cpu")
 FP32 = choose_precision("fp32", CPU)
 NUM, SIZE, CLASSES = 1200, 20, 3
 RNG = np.random.default_rng(0)
-PICTURES = torch.from_numpy(RNG.normal(size=(NUM, 3, 2, 2)).astype(np.float32))
+IMAGES = torch.from_numpy(RNG.normal(size=(NUM, 3, 2, 2)).astype(np.float32))
 LABELS = torch.from_numpy(RNG.integers(0, CLASSES, NUM))
 
 
 class Loader:
-    """Batches of fixed pictures, mixed by pairs where asked."""
+    """Batches of fixed images, mixed by pairs where asked."""
 
     def __init__(self, mix: bool = False):
         self.mix = mix
@@ -39,7 +39,7 @@ class Loader:
     def epoch(self, plan: EpochPlan, start_batch: int = 0):
         for first in range(start_batch * SIZE, len(plan), SIZE):
             ids = torch.from_numpy(plan.ids[first : first + SIZE].copy())
-            images, mix = PICTURES[ids], None
+            images, mix = IMAGES[ids], None
             if self.mix:
                 share = 0.6 + 0.3 * (first % 7) / 7
                 partners = torch.stack([torch.arange(SIZE), torch.arange(SIZE).roll(1)], dim=1)
@@ -49,7 +49,7 @@ class Loader:
 
 
 class Spy(nn.Module):
-    """A linear network that notes how many pictures it sees, in training and for scores."""
+    """A linear network that notes how many images it sees, in training and for scores."""
 
     def __init__(self):
         super().__init__()
@@ -102,7 +102,7 @@ def check_ledger(state: State) -> None:
 
 
 @pytest.mark.parametrize("mix", [False, True])
-def test_selective_backprop_is_charged_for_every_picture_and_trains_on_its_share(mix):
+def test_selective_backprop_is_charged_for_every_image_and_trains_on_its_share(mix):
     state, rule = make("selective-backprop", lr=1e-3, keep=0.25)
     run(state, rule, 1, mix)
     prime = -(-HISTORY // SIZE) - 1  # the batch that fills the history is chosen from
@@ -129,7 +129,7 @@ def test_selective_backprop_prefers_large_losses():
     state, rule = make("selective-backprop", lr=1e-6, keep=0.25)
     run(state, rule, 10)
     with torch.no_grad():
-        losses = sample_losses(state.model(PICTURES), LABELS)
+        losses = sample_losses(state.model(IMAGES), LABELS)
     ranks = losses.argsort().argsort().double() / NUM
     visits = torch.from_numpy(state.ledger.visits).double() - 1024 / NUM
     assert ((visits * ranks).sum() / visits.sum()).item() == pytest.approx(4 / 5, abs=0.04)  # beta is 3
@@ -175,7 +175,7 @@ def test_ordered_sgd_descends_on_the_mean_of_the_largest_losses(mix):
 def test_ordered_sgd_follows_the_accuracy_of_the_epoch_before():
     state, rule = make("ordered-sgd", lr=1e-6)
     with torch.no_grad():
-        right = (state.model(PICTURES).argmax(1) == LABELS).double().mean().item()
+        right = (state.model(IMAGES).argmax(1) == LABELS).double().mean().item()
     run(state, rule)
     assert counts(state)[:4] == (60, NUM, 2 * NUM - NUM, NUM)
     assert state.memory.accuracy == pytest.approx(right, abs=0.01)
@@ -229,7 +229,7 @@ def test_grad_norm_weights_make_the_step_unbiased():
     ids = np.random.default_rng(0).permutation(NUM)[: 3 * SIZE]
     with torch.no_grad():
         model.linear.weight.mul_(4)
-    losses = sample_losses(model(PICTURES[ids]), LABELS[ids])
+    losses = sample_losses(model(IMAGES[ids]), LABELS[ids])
     full = torch.autograd.grad(losses.mean(), model.linear.weight)[0]
     rule = BatchRule("grad-norm", SIZE)
     step_rule = StepRule(Budget("steps", 10, None), SIZE, FP32, {None: 3.0}, choice=rule, scoring_flops={None: 1.0})
@@ -312,8 +312,8 @@ def test_options():
     assert make_batch_rule(Config(method="grad-norm")).threshold == 2
     assert make_batch_rule(Config(method="grad-norm", presample=6)).threshold == 3
     assert make_batch_rule(Config(method="uniform")) is None
-    assert offered_share(Config(method="random-batch", budget=0.3)) == 1
-    assert offered_share(Config(method="grad-norm", budget=0.3)) == 0.3
+    assert offered_fraction(Config(method="random-batch", budget=0.3)) == 1
+    assert offered_fraction(Config(method="grad-norm", budget=0.3)) == 0.3
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ QUICK = {"width": 0.25, "epochs": 2, "budget": 0.4, "eval_every": 0, "backend": 
 @pytest.mark.parametrize("mixer", ["none", "mixup", "cutmix", "ricap"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_runs_with_every_mixer(quick_args, tmp_path, name, mixer):
-    changes = {**QUICK, **OPTIONS[name], "method": name, "mixer": mixer, "clean_share": 0.3}
+    changes = {**QUICK, **OPTIONS[name], "method": name, "mixer": mixer, "clean_fraction": 0.3}
     assert main(quick_args(out=tmp_path / "run", **changes)) == 0
     summary, content = record.read_summary(tmp_path / "run"), checkpoint.load(tmp_path / "run" / "checkpoint.pt")
     assert summary["steps"] == 2 * (240 // 50)
@@ -103,7 +103,7 @@ def test_a_run_stopped_again_and_again_ends_in_the_same_bits(quick_args, tmp_pat
 
 def test_epochs_without_a_step(quick_args, tmp_path, capsys):
     """Two batches of 50 an epoch, of which a tenth stays: five epochs are one step."""
-    changes = {"budget": 0.3, "budget_unit": "flops", "epoch_share": 0.17, "epochs": 1, "keep": 0.1}
+    changes = {"budget": 0.3, "budget_unit": "flops", "epoch_fraction": 0.17, "epochs": 1, "keep": 0.1}
     assert main(quick_args(out=tmp_path / "run", method="random-batch", eval_every=0, **changes)) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert "no step" in lines[0]

@@ -94,7 +94,7 @@ def test_every_method_runs_with_every_mixer(smoke, tmp_path, method):
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(quick_args, tmp_path, method, changes):
     changes = {"model": "resnet8", "width": 0.125, "eval_every": 0, **changes}
-    settings, _ = parse_args(quick_args(method=method, sides="[8]", precision="fp32", **changes))
+    settings, _ = parse_args(quick_args(method=method, size_schedule="[8]", precision="fp32", **changes))
 
     def go(folder: Path, looks: int) -> State:
         folder.mkdir(exist_ok=True)
@@ -217,8 +217,8 @@ def test_each_method_knows_its_design():
         ("infobatch", {"design": "race"}, "method infobatch cannot draw by design 'race'"),
         ("infobatch", {"prune_until": 1.5}, r"prune_until is at least 0 and at most 1, got 1\.5"),
         ("infobatch", {"prune_ratio": 1.0}, "0 <= ratio < 1"),
-        ("infobatch", {"budget_unit": "epochs", "epoch_share": 0.5}, "leave epoch_share out"),
-        ("orderdp", {"pool_share": 0.2}, r"pool_share is at least 0\.3 and at most 1, got 0\.2"),
+        ("infobatch", {"budget_unit": "epochs", "epoch_fraction": 0.5}, "leave epoch_fraction out"),
+        ("orderdp", {"pool_fraction": 0.2}, r"pool_fraction is at least 0\.3 and at most 1, got 0\.2"),
         ("rank", {"pressure": 0.5}, "pressures are at least 1"),
         ("p-sgd", {"smoothing": 1.0}, "at least 0 and below 1"),
         ("p-sgd", {"warmup_epochs": -1}, "warmup_epochs is at least 0"),

@@ -10,7 +10,7 @@ from training.methods import selection
 from training.methods.selection import (
     HISTORY,
     draw_by_norm,
-    even_share,
+    even_fraction,
     gradient_norms,
     keep_by_loss,
     largest,
@@ -147,7 +147,7 @@ def test_random_subsets_are_distinct_and_each_position_is_as_likely():
 
 @pytest.mark.parametrize(("share", "size"), [(0.3, 128), (0.1, 7), (1.0, 5), (0.01, 10)])
 def test_shares_of_batches_add_up(share, size):
-    parts = [even_share(share, size, index) for index in range(1000)]
+    parts = [even_fraction(share, size, index) for index in range(1000)]
     assert sum(parts) == int(share * size * 1000 + 1e-6)
     assert max(parts) - min(parts) <= 1
 

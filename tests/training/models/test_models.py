@@ -17,7 +17,7 @@ def seeded(seed=0):
 
 
 def smooth_images(n=64, size=32):
-    """[n, 3, size, size]: correlated along space and channels, as pictures are."""
+    """[n, 3, size, size]: correlated along space and channels, as images are."""
     x = torch.randn(n, 1, size + 4, size + 4, generator=seeded(1)) + 0.3 * torch.randn(
         n, 3, size + 4, size + 4, generator=seeded(2)
     )
@@ -65,7 +65,7 @@ def test_whitened_patches_have_the_identity_as_second_moment():
     torch.testing.assert_close(second_moment, torch.eye(EVEN + ODD).double(), rtol=0, atol=1e-3)
 
 
-def test_grey_pictures_leave_no_filter_without_a_signal():
+def test_grey_images_leave_no_filter_without_a_signal():
     grey = smooth_images().mean(1, keepdim=True).expand(-1, 3, -1, -1)
     filters = whitening_filters(grey)
     assert (torch.nn.functional.conv2d(grey, filters).std((0, 2, 3)) > 0.5).all()
@@ -111,7 +111,7 @@ def test_halves_side_by_side_and_back():
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 24), (32, 32), (20, 40)])
-def test_rebarnet_does_not_tell_a_picture_from_its_mirror_image(height, width):
+def test_rebarnet_does_not_tell_an_image_from_its_mirror_image(height, width):
     images = smooth_images()
     model = build_model("rebarnet", 10, generator=seeded(), width=0.25, whitening_images=images)
     x = torch.randn(4, 3, height, width, generator=seeded()).to(memory_format=torch.channels_last)

@@ -1,7 +1,7 @@
-"""Pictures that leave their batch: chosen ones, put together with others from later batches.
+"""Images that leave their batch: chosen ones, put together with others from later batches.
 
-Knows batches. A mixed picture goes as a whole, with the labels, ids and shares of the samples that it shows, since its
-partners' places mean nothing in another batch. Must not know why a picture was chosen.
+Knows batches. A mixed image goes as a whole, with the labels, ids and shares of the samples that it shows, since its
+partners' places mean nothing in another batch. Must not know why an image was chosen.
 """
 
 import torch
@@ -11,7 +11,7 @@ from loaders.types import Batch, Mix
 
 
 def own(batch: Batch) -> Batch:
-    """The same pictures, mixed ones with labels and ids int64 [B, P] and shares float32 [B, P] in place of partners."""
+    """The same images, mixed ones with labels and ids int64 [B, P] and shares float32 [B, P] in place of partners."""
     if batch.mix is None or batch.mix.partners is None:
         return batch
     partners_BP = batch.mix.partners
@@ -20,13 +20,13 @@ def own(batch: Batch) -> Batch:
 
 
 def take(batch: Batch, positions_K: Tensor, weights_K: Tensor | None = None) -> Batch:
-    """Copies of the pictures at these positions (int64 [K], repeats allowed).
+    """Copies of the images at these positions (int64 [K], repeats allowed).
 
     Args:
-        weights_K: float32 [K], factors on the weights that the pictures have.
+        weights_K: float32 [K], factors on the weights that the images have.
     """
     images, labels, ids, weights, mix = own(batch)
-    # Rows of the channels-last memory, so that the copies lie in it like the pictures of a loader.
+    # Rows of the channels-last memory, so that the copies lie in it like the images of a loader.
     images = images.permute(0, 2, 3, 1).index_select(0, positions_K).permute(0, 3, 1, 2)
     if weights is not None:
         weights = weights[positions_K]
@@ -37,7 +37,7 @@ def take(batch: Batch, positions_K: Tensor, weights_K: Tensor | None = None) -> 
 
 
 def join(first: Batch | None, second: Batch) -> Batch:
-    """One batch of two that `take` has made; None is no picture. Beside mixed ones, a plain one is all of itself."""
+    """One batch of two that `take` has made; None is no image. Beside mixed ones, a plain one is all of itself."""
     if first is None:
         return second
     if (first.mix is None) != (second.mix is None):
@@ -51,7 +51,7 @@ def join(first: Batch | None, second: Batch) -> Batch:
 
 
 def split(batch: Batch, size: int) -> tuple[Batch | None, Batch | None]:
-    """The first `size` pictures of a batch that `take` has made, where there are so many; and a copy of the rest."""
+    """The first `size` images of a batch that `take` has made, where there are so many; and a copy of the rest."""
     num, device = len(batch.images), batch.images.device
     if num < size:
         return None, batch
@@ -62,7 +62,7 @@ def split(batch: Batch, size: int) -> tuple[Batch | None, Batch | None]:
 
 
 def main_samples(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Ids and labels, int64 [B] each: of a mixed picture those of the sample that fills most of it."""
+    """Ids and labels, int64 [B] each: of a mixed image those of the sample that fills most of it."""
     batch = own(batch)
     if batch.mix is None:
         return batch.ids, batch.labels

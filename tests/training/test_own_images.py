@@ -1,4 +1,4 @@
-"""Training on pictures of one's own, as convert/folder.py makes them: JPEG of many sizes."""
+"""Training on images of one's own, as convert/folder.py makes them: JPEG of many sizes."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ pytestmark = pytest.mark.ffcv
 
 
 @pytest.fixture(scope="module", params=["colour", "grey"])
-def pictures(request, tmp_path_factory):
+def images(request, tmp_path_factory):
     """A converted folder of noisy stripes, upright in one class and level in the other, 120 and 40 of them."""
     pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
-    source, random = tmp_path_factory.mktemp("pictures"), np.random.Generator(np.random.Philox(0))
+    source, random = tmp_path_factory.mktemp("images"), np.random.Generator(np.random.Philox(0))
     for number in range(160):
         height, width = random.integers(24, 48, 2)
         stripes = 120 * (np.indices((height, width))[number % 2] // 4 % 2)[..., None]
@@ -40,21 +40,21 @@ RECIPE = {
 }
 
 
-def test_they_are_brought_to_one_size_and_learned(pictures, quick_args, tmp_path):
+def test_they_are_brought_to_one_size_and_learned(images, quick_args, tmp_path):
     changes = {"image_size": 24, "backend": "auto", "eval_every": 0}
-    assert main(quick_args(data=pictures, out=tmp_path / "run", **RECIPE, **changes)) == 0
+    assert main(quick_args(data=images, out=tmp_path / "run", **RECIPE, **changes)) == 0
     summary = record.read_summary(tmp_path / "run")
     assert summary["test_accuracy"] > 0.8
     assert summary["backend"] == "ffcv"
 
 
-def test_which_size_must_be_said(pictures, quick_args, tmp_path, capsys):
-    assert main(quick_args(data=pictures, out=tmp_path / "run", **RECIPE)) == 2
+def test_which_size_must_be_said(images, quick_args, tmp_path, capsys):
+    assert main(quick_args(data=images, out=tmp_path / "run", **RECIPE)) == 2
     assert "vary in size: say which to bring them to, as --image_size 64" in capsys.readouterr().err
 
 
-def test_a_core_set_of_them(pictures, tmp_path):
+def test_a_core_set_of_them(images, tmp_path):
     path = tmp_path / "chosen.npz"
     options = ["--method=margin", "--epochs=1", "--width=0.1", "--batch_size=20", "--share=0.5", "--image_size=24"]
-    assert coreset.main([f"--data={pictures}", f"--out={path}", *options]) == 0
+    assert coreset.main([f"--data={images}", f"--out={path}", *options]) == 0
     assert path.exists()

@@ -1,4 +1,4 @@
-"""Pictures that leave their batch keep what they show: labels, ids, shares, weights."""
+"""Images that leave their batch keep what they show: labels, ids, shares, weights."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from loaders.augment.mixers import RICAP, CutMix, Mixup, draw_mix
 from loaders.importance import ImportanceTable
 from loaders.types import Batch, Mix
 from training.losses import batch_scores, sample_losses
-from training.methods import pictures
+from training.methods import batch_ops
 
 MIXERS = {"mixup": Mixup(), "cutmix": CutMix(), "ricap": RICAP()}
 NUM, CLASSES = 12, 5
 
 
 def make_batch(mixer=None, key: int = 1, weights: bool = False) -> Batch:
-    """Of samples 100, 101, ...; the first channel of a picture holds the number of its place."""
+    """Of samples 100, 101, ...; the first channel of an image holds the number of its place."""
     generator = torch.Generator().manual_seed(key)
     images = torch.randn(NUM, 3, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
     images[:, 0] = torch.arange(NUM)[:, None, None]
@@ -35,18 +35,18 @@ def logits_of(batch: Batch) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_mixed_pictures_from_two_batches_have_the_losses_that_they_had_there(mixer):
+def test_mixed_images_from_two_batches_have_the_losses_that_they_had_there(mixer):
     first, second = make_batch(MIXERS[mixer], 1), make_batch(MIXERS[mixer], 2)
     assert not torch.equal(first.mix.shares, second.mix.shares)
     where = torch.tensor([3, 7, 7]), torch.tensor([0, 11])
-    joined = pictures.join(*(pictures.take(batch, at) for batch, at in zip((first, second), where, strict=True)))
+    joined = batch_ops.join(*(batch_ops.take(batch, at) for batch, at in zip((first, second), where, strict=True)))
     expected = [
         sample_losses(logits_of(batch), batch.labels, batch.mix, 0.1)[at]
         for batch, at in zip((first, second), where, strict=True)
     ]
     got = sample_losses(logits_of(joined), joined.labels, joined.mix, 0.1)
     assert torch.allclose(got, torch.cat(expected), atol=1e-6)
-    # by hand: the shares of each picture's own batch, the labels of its partners there
+    # by hand: the shares of each image's own batch, the labels of its partners there
     for row, (batch, at) in enumerate([(first, 3), (first, 7), (first, 7), (second, 0), (second, 11)]):
         log_p = torch.log_softmax(logits_of(batch)[at], dim=0)
         by_hand = -sum(
@@ -64,17 +64,17 @@ def test_the_partners_are_credited_by_the_shares_of_their_own_batch(mixer):
     whole, taken = ImportanceTable(300), ImportanceTable(300)
     for batch in batches:
         whole.record_mixed(batch.ids, batch.mix, batch_scores(logits_of(batch), batch))
-    joined = pictures.join(*(pictures.take(batch, torch.arange(NUM)) for batch in batches))
+    joined = batch_ops.join(*(batch_ops.take(batch, torch.arange(NUM)) for batch in batches))
     taken.record_mixed(joined.ids, joined.mix, batch_scores(logits_of(joined), joined))
     for mine, theirs in zip(taken.snapshot(), whole.snapshot(), strict=True):
         assert mine == pytest.approx(theirs, abs=1e-4)
 
 
-def test_plain_pictures_beside_mixed_ones_are_all_of_themselves():
+def test_plain_images_beside_mixed_ones_are_all_of_themselves():
     mixed, plain = make_batch(RICAP(), 1), make_batch(None, 2)
     for order in (slice(None), slice(None, None, -1)):
-        parts = [pictures.take(batch, torch.tensor([1, 2])) for batch in (mixed, plain)][order]
-        joined = pictures.join(*parts)
+        parts = [batch_ops.take(batch, torch.tensor([1, 2])) for batch in (mixed, plain)][order]
+        joined = batch_ops.join(*parts)
         losses = sample_losses(logits_of(joined), joined.labels, joined.mix)
         expected = [sample_losses(logits_of(batch), batch.labels, batch.mix)[1:3] for batch in (mixed, plain)][order]
         assert torch.allclose(losses, torch.cat(expected), atol=1e-6)
@@ -83,56 +83,56 @@ def test_plain_pictures_beside_mixed_ones_are_all_of_themselves():
 
 def test_weights_travel_and_multiply():
     batch = make_batch(weights=True)
-    taken = pictures.take(batch, torch.tensor([4, 4, 0]), torch.tensor([2.0, 1.0, 3.0]))
+    taken = batch_ops.take(batch, torch.tensor([4, 4, 0]), torch.tensor([2.0, 1.0, 3.0]))
     assert taken.weights.tolist() == pytest.approx((batch.weights[[4, 4, 0]] * torch.tensor([2.0, 1.0, 3.0])).tolist())
-    assert pictures.take(make_batch(), torch.tensor([1]), torch.tensor([2.0])).weights.tolist() == [2.0]
-    assert pictures.take(make_batch(), torch.tensor([1])).weights is None
+    assert batch_ops.take(make_batch(), torch.tensor([1]), torch.tensor([2.0])).weights.tolist() == [2.0]
+    assert batch_ops.take(make_batch(), torch.tensor([1])).weights is None
 
 
 def test_split_gives_whole_batches_in_order():
-    batch = pictures.take(make_batch(Mixup()), torch.arange(7))
-    whole, rest = pictures.split(batch, 5)
+    batch = batch_ops.take(make_batch(Mixup()), torch.arange(7))
+    whole, rest = batch_ops.split(batch, 5)
     assert whole.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
     assert rest.images[:, 0, 0, 0].tolist() == [5, 6]
     assert (whole.labels.shape, rest.mix.shares.shape) == ((5, 2), (2, 2))
-    assert pictures.split(rest, 5)[0] is None
-    whole, rest = pictures.split(rest, 2)
+    assert batch_ops.split(rest, 5)[0] is None
+    whole, rest = batch_ops.split(rest, 2)
     assert rest is None
     assert len(whole.images) == 2
 
 
 def test_copies_lie_in_channels_last_memory_and_are_copies():
     batch = make_batch()
-    taken = pictures.join(pictures.take(batch, torch.tensor([0, 1])), pictures.take(batch, torch.tensor([2])))
+    taken = batch_ops.join(batch_ops.take(batch, torch.tensor([0, 1])), batch_ops.take(batch, torch.tensor([2])))
     assert taken.images.is_contiguous(memory_format=torch.channels_last)
     batch.images.zero_()
     assert taken.images[2, 0, 0, 0] == 2
 
 
-def test_main_samples_fill_most_of_the_picture():
+def test_main_samples_fill_most_of_the_image():
     batch = make_batch(Mixup(), 3)
-    ids, labels = pictures.main_samples(batch)
+    ids, labels = batch_ops.main_samples(batch)
     which = int(batch.mix.shares.argmax())
     assert torch.equal(ids, batch.ids[batch.mix.partners[:, which]])
     assert torch.equal(labels, batch.labels[batch.mix.partners[:, which]])
-    assert torch.equal(pictures.main_samples(make_batch())[0], make_batch().ids)
+    assert torch.equal(batch_ops.main_samples(make_batch())[0], make_batch().ids)
 
 
 @pytest.mark.parametrize("mixer", [None, RICAP()])
 def test_a_checkpoint_brings_them_back(tmp_path, mixer):
-    held = pictures.take(make_batch(mixer, weights=True), torch.tensor([2, 5, 6]))
-    torch.save(pictures.to_dict(held), tmp_path / "held")
-    back = pictures.from_dict(torch.load(tmp_path / "held", weights_only=True), torch.device("cpu"))
+    held = batch_ops.take(make_batch(mixer, weights=True), torch.tensor([2, 5, 6]))
+    torch.save(batch_ops.to_dict(held), tmp_path / "held")
+    back = batch_ops.from_dict(torch.load(tmp_path / "held", weights_only=True), torch.device("cpu"))
     for name in ("images", "labels", "ids", "weights"):
         assert torch.equal(getattr(back, name), getattr(held, name))
     assert back.images.stride() == held.images.stride()
     assert (back.mix is None) == (mixer is None)
     assert mixer is None or torch.equal(back.mix.shares, held.mix.shares)
-    assert pictures.from_dict(pictures.to_dict(None), torch.device("cpu")) is None
+    assert batch_ops.from_dict(batch_ops.to_dict(None), torch.device("cpu")) is None
 
 
 def test_nothing_taken_is_an_empty_batch():
-    empty = pictures.take(make_batch(RICAP()), torch.zeros(0, dtype=torch.int64))
-    joined = pictures.join(empty, pictures.take(make_batch(RICAP(), 2), torch.tensor([1])))
+    empty = batch_ops.take(make_batch(RICAP()), torch.zeros(0, dtype=torch.int64))
+    joined = batch_ops.join(empty, batch_ops.take(make_batch(RICAP(), 2), torch.tensor([1])))
     assert (len(empty.images), len(joined.images), joined.labels.shape) == (0, 1, (1, 4))
     assert np.prod(empty.images.shape) == 0
