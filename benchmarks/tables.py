@@ -69,5 +69,5 @@ def gpu() -> str:
 
 
 if __name__ == "__main__":
-    for each in (scheduler, loaders, gpu, training, lambda: training("training_int16.json")):
+    for each in (scheduler, loaders, gpu, training):
         print(each(), end="\n\n")

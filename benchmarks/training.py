@@ -16,28 +16,21 @@ from statistics import fmean, stdev
 
 import torch
 import yaml
-from torch import Tensor, nn
+from scipy.stats import t as student_t
 
 from benchmarks.measure import environment, write
 from benchmarks.training_plot import draw_budget_curve
 from loaders.types import Batch
 from training.config import Config
-from training.cpu.mirror_conv import can_convolve
-from training.cpu.packing import rows_of_output
-from training.cpu.whole_factors import factors_of
-from training.cpu.winograd import products_of_image, rows_of_line
 from training.ledger import count_flops
-from training.loop import forward, train_step
+from training.loop import train_step
 from training.machine.memory import keep_freed_memory
 from training.machine.precision import choose_precision
 from training.models.build import build_model
-from training.models.mirror import MirrorConv2d
 from training.optim.build import build_optimizers
 from training.report.folder import CONFIG
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5, 1.0)
-STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Two-sided quantiles of Student's t, by the number of runs."""
 CPU = torch.device("cpu")
 KEPT = (
     "seed", "test_accuracy", "test_accuracy_tta", "test_loss", "train_loss", "epochs", "batch_size", "steps", "samples",
@@ -84,39 +77,11 @@ def _fixed_step(batch_size: int = 250):
     keep_freed_memory()
     draw = torch.Generator().manual_seed(0)
     model = build_model("rebarnet", 10, generator=draw)
-    optimizers, precision = build_optimizers(model, Config(data="")), choose_precision("auto", CPU, True)
+    optimizers, precision = build_optimizers(model, Config(data="")), choose_precision("auto", CPU)
     images = torch.randn(batch_size, 3, 32, 32, generator=draw).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch_size,), generator=draw)
     batch = Batch(images, labels, torch.arange(batch_size), None, None)
     return model, lambda: train_step(model, optimizers, batch, precision), batch_size
-
-
-def multiplied_flops(model: nn.Module, images: Tensor) -> float:
-    """Of a step, per image: what is left of the counted operations where training/cpu computes mirrored convolutions.
-
-    Sums and differences of two mirrored channels cost half of the products, several rows at a time two thirds or half
-    of these (`training/cpu/winograd.py`).
-    """
-    saved = 0.0
-
-    def note(layer: MirrorConv2d, inputs: tuple[Tensor], y: Tensor) -> None:
-        nonlocal saved
-        x = inputs[0]
-        if can_convolve(x, layer.weight):
-            height, width = y.shape[2:]
-            full = 2 * 9 * x.shape[1] * y.shape[1] * height * width
-            output, filters = (
-                products_of_image(height, rows) / (3 * height) / 2
-                for rows in (rows_of_output(factors_of(x.dtype), height), rows_of_line(height))
-            )
-            passes = 1 + x.requires_grad  # the first layer has no gradient to hand on
-            saved += full * (passes * (1 - output) + 1 - filters)
-
-    hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, MirrorConv2d)]
-    forward(model, images[:1], choose_precision("auto", CPU, True))
-    for hook in hooks:
-        hook.remove()
-    return count_flops(model, tuple(images.shape[1:]))[1] - saved
 
 
 def peak_flops(dtype: torch.dtype, seconds: float = 3.0) -> float:
@@ -152,7 +117,7 @@ def by_budget(rows: list[dict]) -> list[dict]:
         for name in ("test_accuracy", "test_accuracy_tta"):
             values = [row[name] for row in some]
             n = len(values)
-            half = STUDENT_95[n] * stdev(values) / math.sqrt(n) if n in STUDENT_95 else None
+            half = student_t.ppf(0.975, n - 1) * stdev(values) / math.sqrt(n) if n > 1 else None
             line[name] = {"mean": fmean(values), "half_width_95": half, "min": min(values), "max": max(values)}
         for name in ("train_seconds", "images_per_second", "flops", "samples"):
             line[name] = fmean(row[name] for row in some)
@@ -173,8 +138,8 @@ def main() -> None:
     args, others = parser.parse_known_args()
     where = environment()
     model = _fixed_step()[0]
-    counted, multiplied = count_flops(model, (3, 32, 32))[1], multiplied_flops(model, torch.randn(1, 3, 32, 32))
-    format_of_peak = choose_precision("auto", CPU, True).dtype or torch.float32  # torch has no products of int16
+    counted = count_flops(model, (3, 32, 32))[1]
+    format_of_peak = choose_precision("auto", CPU).dtype or torch.float32
     peak, speed = peak_flops(format_of_peak), calibrate()
     rows, first = [], None
     for seed in range(args.seeds):
@@ -189,11 +154,10 @@ def main() -> None:
             print(f"budget {budget:g} seed {seed}: {rows[-1]['test_accuracy']:.2%}", flush=True)
     step = {
         "images_per_second": speed,
-        "counted_flops_per_second": speed * counted,
-        "multiplied_flops_per_second": speed * multiplied,
+        "flops_per_second": speed * counted,
         "peak_flops_per_second": peak,
         "peak_of": f"torch's matrix product in {str(format_of_peak).removeprefix('torch.')}",
-        "share_of_peak": speed * multiplied / peak,
+        "fraction_of_peak": speed * counted / peak,
         "operators": profile_step(),
     }
     result = {"environment": where, "fixed_step": step, "budgets": by_budget(rows), "runs": rows}

@@ -48,8 +48,6 @@ def test_layers(path):
         assert not within(modules, "nvidia")
     if name != "loaders/kernels/augment_gpu.py":
         assert not within(modules, "triton")
-    if name.startswith("training/cpu/"):
-        assert within(modules, "training") == within(modules, "training.cpu")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -45,13 +45,11 @@ class Config:
             allows that share of the FLOPs of all epochs, scoring passes included; seconds is training time, for which
             budget is a number of seconds, epochs means nothing, and a resumed run is not equal to the bit
         epoch_fraction: share of the training set that one epoch draws when budget_unit is not samples
-        epochs: number of epochs of the full budget; when not given 11, or 9 in fp32, or 8 on a GPU and where
-            training/cpu cannot compute float32 either (`precision.default_size`)
+        epochs: number of epochs of the full budget
         batch_size: samples per step, over all ranks
         seed: decides order, augmentation and initial weights
         model: rebarnet (compact and quick), resnet18 or resnet8
-        width: factor on the network's channels; when not given 1, but of rebarnet 1.5 on a GPU, and 0.8, 0.6 or 0.5
-            where a processor is slower (likewise)
+        width: factor on the network's channels
         optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
         muon_lr: rate of Muon at the first step; all rates fall linearly over the steps that the budget buys
         lr: rate of SGD at the first step
@@ -79,9 +77,7 @@ class Config:
             given, of square ones three quarters of their own for two thirds of the run, as [24, 24, 32] for 32 pixels
         mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
         std: standard deviation per channel, likewise
-        precision: auto takes bf16 where the processor computes it natively, elsewhere int16 for rebarnet where that is
-            quicker than fp32, and fp32; fp16 needs a GPU. int16 has bf16 between its layers and convolutions of whole
-            numbers
+        precision: auto takes bf16 where the device computes it natively, else fp32; fp16 needs a GPU
         backend: what feeds the batches (auto, fused, reference, ffcv, ...)
         device: auto takes a GPU where there is one
         compile: compile the network with torch.compile, for GPUs
@@ -113,11 +109,11 @@ class Config:
     budget: float = 1.0
     budget_unit: Literal["samples", "epochs", "flops", "seconds"] = "samples"
     epoch_fraction: float = 1.0
-    epochs: int | None = None
+    epochs: int = 11
     batch_size: int = 250
     seed: int = 0
     model: str = "rebarnet"
-    width: float | None = None
+    width: float = 1.0
     optimizer: Literal["muon", "sgd"] = "muon"
     muon_lr: float = 0.14
     lr: float = 1.25
@@ -142,7 +138,7 @@ class Config:
     size_schedule: tuple[int, ...] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    precision: Literal["auto", "bf16", "fp16", "fp32", "int16"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     backend: str = "auto"
     device: str = "auto"
     compile: bool = False

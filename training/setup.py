@@ -36,7 +36,7 @@ from training.data import (
 from training.ledger import Ledger, count_flops
 from training.loop import warm_up as warm_up_network
 from training.machine.distributed import Ranks
-from training.machine.precision import Precision, choose_device, choose_precision, default_size
+from training.machine.precision import Precision, choose_device, choose_precision
 from training.methods.batch_memory import new_memory
 from training.methods.batch_rules import make_batch_rule
 from training.methods.build import MethodScheduler, make_scheduler
@@ -92,15 +92,11 @@ def assemble(
     device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
     if device.index is not None:
         torch.cuda.set_device(device)
-    compiled_layers = config.model == "rebarnet" and not config.compile
-    precision = choose_precision(config.precision, device, compiled_layers)
-    epochs, width = default_size(device, precision)
+    precision = choose_precision(config.precision, device)
     config = dataclasses.replace(
         config,
         device=str(device) if ranks.is_alone else device.type,
         precision=precision.name,
-        epochs=config.epochs or epochs,
-        width=config.width or (width if config.model == "rebarnet" else 1.0),
     )
     num_samples, image_shape = manifest.splits["train"].num_samples, delivered_shape(config, manifest)
     height, width, channels = image_shape

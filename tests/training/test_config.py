@@ -47,7 +47,7 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--batch_size", "0"], "batch_size must be at least 1, got 0"),
         (["--lr", "0"], "lr must be above 0, got 0"),
         (["--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
-        (["--precision", "int8"], "precision: expected one of ['auto', 'bf16', 'fp16', 'fp32', 'int16'], got int8"),
+        (["--precision", "int8"], "precision: expected one of ['auto', 'bf16', 'fp16', 'fp32'], got int8"),
         (["--budgt", "0.3"], "unrecognized arguments: --budgt 0.3"),
         (["--config", "nowhere.yaml"], "cannot read the configuration nowhere.yaml: No such file"),
         (["--resume", "nowhere"], "--resume nowhere: there is no such file or folder"),

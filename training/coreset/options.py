@@ -46,7 +46,7 @@ class Options:
         image_size: height and width that images are brought to, needed where they vary in size
         batch_size: samples per step
         seed: decides everything random
-        precision: auto, bf16, fp16, fp32 or int16
+        precision: auto, bf16, fp16 or fp32
         backend: how images are loaded (auto, fused, ffcv, dali, reference)
         device: auto takes a GPU where there is one
         out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<share>.npz when not given

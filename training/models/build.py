@@ -30,8 +30,7 @@ def build_model(
             10 classes, PyTorch's default initial values); "resnet8", its small sister (widths 16 to 64).
         num_classes: number of logits.
         generator: source of all randomness.
-        width: factor on the number of channels; RebarNet's become multiples of 32, with which both of their halves fill
-            whole vectors, those of the others multiples of 8.
+        width: factor on the number of channels; RebarNet's become multiples of 16, those of the others multiples of 8.
         whitening_images: [B, 3, H, W] float32, normalised training images for RebarNet's frozen first filters; a few
             hundred are enough. Without them the first filters are orthonormal at random.
 
@@ -44,7 +43,7 @@ def build_model(
         raise ValueError(f"build_model got num_classes={num_classes}, width={width}: both must be positive")
     with torch.device("meta"):
         if name == "rebarnet":
-            model = RebarNet(num_classes, tuple(max(32, -(-round(w * width) // 32) * 32) for w in WIDTHS))
+            model = RebarNet(num_classes, tuple(max(16, -(-round(w * width) // 16) * 16) for w in WIDTHS))
         else:
             base, groups, blocks = (64, 4, 2) if name == "resnet18" else (16, 3, 1)
             model = ResNet(num_classes, tuple(_channels(base << k, width) for k in range(groups)), blocks)

@@ -13,14 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.cpu.mirror_conv import can_convolve, mirror_conv
-
 
 class MirrorConv2d(nn.Conv2d):
     """A 3x3 convolution, padded by one, without bias: [B, in_channels, H, W] -> [B, out_channels, H, W].
-
-    On a CPU with vector instructions for its type computed with a third of the multiplications, where a half has a
-    multiple of 16 channels (training/cpu).
 
     Args:
         in_channels, out_channels: of both halves together.
@@ -34,8 +29,6 @@ class MirrorConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels // 2, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if can_convolve(x, self.weight):
-            return mirror_conv(x, self.weight)
         mirrored = self.weight.flip(3).roll(self.in_channels // 2, 1)
         return F.conv2d(x, torch.cat((self.weight, mirrored)), padding=1)
 

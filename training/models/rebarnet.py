@@ -6,9 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from training.cpu.max_pool import can_pool, max_pool
-from training.cpu.norm_gelu import can_norm, norm_gelu
-from training.cpu.whole_factors import uses_whole_factors
 from training.models.mirror import MirrorConv2d, side_by_side, stacked
 from training.models.whitening import EVEN, ODD, random_filters, whitening_filters
 
@@ -58,13 +55,12 @@ class RebarNet(nn.Module):
             self.head.weight.mul_(0.1 / self.head.weight.std(correction=0))
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.stem(images)
-        x = F.gelu(x.bfloat16() if uses_whole_factors() else x)
+        x = F.gelu(self.stem(images))
         for group in self.groups:
             x = group(x)
         if torch.compiler.is_compiling():  # a compiled backward pass would find no maximum in an x computed anew
             torch._dynamo.graph_break()
-        return self.head(side_by_side(x).amax((2, 3)).to(self.head.weight.dtype)) * self.logit_scale
+        return self.head(side_by_side(x).amax((2, 3))) * self.logit_scale
 
 
 class _Group(nn.Module):
@@ -79,18 +75,14 @@ class _Group(nn.Module):
         self.norms = nn.ModuleList(_shift_norm(out_channels // 2) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
-        start = _norm_gelu(_max_pool(self.conv1(x)), self.norms[0])
+        start = _norm_gelu(F.max_pool2d(self.conv1(x), 3, 2), self.norms[0])
         x = _norm_gelu(self.conv2(start), self.norms[1])
         return _norm_gelu(self.conv3(x), self.norms[2]) + start
 
 
-def _max_pool(x: Tensor) -> Tensor:
-    return max_pool(x) if can_pool(x) else F.max_pool2d(x, 3, 2)
-
-
 def _norm_gelu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """The norm, over both halves together, and GELU."""
-    return norm_gelu(x, norm) if can_norm(x, norm) else stacked(F.gelu(norm(side_by_side(x))))
+    return stacked(F.gelu(norm(side_by_side(x))))
 
 
 def _shift_norm(channels: int) -> nn.BatchNorm2d:

@@ -17,15 +17,6 @@ def test_auto_follows_the_processor_and_says_why(monkeypatch, native, name, dtyp
     assert chosen.reason.startswith(f"precision {name}: this processor")
 
 
-def test_auto_multiplies_whole_numbers_where_that_pays(monkeypatch):
-    monkeypatch.setattr(precision, "has_native_bf16", lambda device: False)
-    for pays, name in ((True, "int16"), (False, "fp32")):
-        monkeypatch.setattr(precision, "whole_factors_pay", lambda pays=pays: pays)
-        chosen = choose_precision("auto", CPU, has_compiled_layers=True)
-        assert (chosen.name, chosen.dtype) == (name, None)
-        assert choose_precision("auto", CPU).name == "fp32"
-
-
 def test_bf16_without_units_is_honoured_with_a_warning(monkeypatch):
     monkeypatch.setattr(precision, "has_native_bf16", lambda device: False)
     chosen = choose_precision("bf16", CPU)
@@ -39,12 +30,8 @@ def test_explicit_choices():
     assert choose_precision("fp16", GPU).dtype == torch.float16
     with pytest.raises(ValueError, match="fp16 needs a GPU, the device is cpu"):
         choose_precision("fp16", CPU)
-    with pytest.raises(ValueError, match="allowed are auto, bf16, fp16, fp32, int16"):
+    with pytest.raises(ValueError, match="allowed are auto, bf16, fp16, fp32"):
         choose_precision("int8", CPU)
-    with pytest.raises(ValueError, match=r"int16 (is for rebarnet without --compile|needs a processor with AVX2)"):
-        choose_precision("int16", CPU)
-    with pytest.raises(ValueError, match="int16 needs a processor"):
-        choose_precision("int16", GPU, has_compiled_layers=True)
 
 
 @pytest.mark.parametrize(
@@ -71,21 +58,3 @@ def test_devices(monkeypatch):
         choose_device("cuda")
     with pytest.raises(ValueError, match="unknown device 'gpu0'"):
         choose_device("gpu0")
-
-
-@pytest.mark.parametrize(
-    ("name", "native", "compiled", "has_amx", "expected"),
-    [
-        ("bf16", True, (torch.bfloat16, torch.float32), False, (11, 1.0)),
-        ("bf16", True, (torch.float32,), True, (11, 1.0)),
-        ("bf16", True, (), False, (11, 0.6)),
-        ("int16", False, (torch.float32, torch.int16), False, (11, 0.8)),
-        ("fp32", False, (torch.float32, torch.int16), False, (9, 0.6)),
-        ("fp32", False, (), False, (8, 0.5)),
-    ],
-)
-def test_the_default_size_follows_what_the_processor_multiplies(monkeypatch, name, native, compiled, has_amx, expected):
-    monkeypatch.setattr(precision, "has_native_bf16", lambda device: native)
-    monkeypatch.setattr(precision, "has_products", lambda dtype: dtype in compiled)
-    monkeypatch.setattr(precision, "has_matrix_unit", lambda: has_amx)
-    assert precision.default_size(CPU, precision.Precision(name, None, "")) == expected
