@@ -4,7 +4,7 @@ import importlib
 
 # Imported when first used: `import loaders` compiles nothing and starts no thread.
 _HOME = {
-    "open_dataset": "formats.dataset",
+    "open_dataset": "formats.open",
     "make_loader": "loader",
     "Augment": "augment.config",
     "RandAugment": "augment.randaugment",

@@ -1,17 +1,12 @@
-"""A data set on disk as one value, and opening it: for each id where its image lies in the file, and its label.
-
-Knows no layout of a file (`loaders.formats.beton` and `loaders.formats.tar` do), no order, no batch and no backend.
-"""
+"""A data set on disk as one value: for each sample id, where its image lies in the file, and its label."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 import numpy as np
 
 CHANNELS = 3
-MAX_PIXELS = 178_956_970  # of a compressed image, as in Pillow: a few bytes may claim to be gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,35 +66,3 @@ class DatasetFile:
         if not 0 <= sample < self.num_samples:
             raise ValueError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]
-
-
-def open_dataset(path: str | os.PathLike) -> DatasetFile:
-    """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
-
-    Args:
-        path: the file; a name that ends in `.tar` is a tar. It must stay as it is while it is open.
-
-    Returns:
-        The data set; it holds one file descriptor and no copy of the pixels.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not whole, or an image too large; the text names what is wrong and where.
-    """
-    from loaders.formats.beton import open_beton
-    from loaders.formats.tar import open_tar
-
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
-    dataset = open_tar(path) if path.endswith(".tar") else open_beton(path)
-    pixels = dataset.heights * dataset.widths.astype(np.float64)
-    huge = (pixels > MAX_PIXELS) & (dataset.sizes < CHANNELS * pixels)
-    if huge.any():
-        sample = int(huge.argmax())
-        height, width = dataset.heights[sample], dataset.widths[sample]
-        raise ValueError(
-            f"{path}: the image of sample {sample} claims to have {height} x {width} pixels, at most {MAX_PIXELS} "
-            "are allowed: make it smaller, or write the file again"
-        )
-    return dataset

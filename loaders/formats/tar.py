@@ -72,7 +72,7 @@ def _sample(data: np.ndarray, words: list[str]) -> tuple[int, int, int]:
         if kind not in ("image", "cls"):
             continue
         if kind in found:
-            raise ValueError(f"it has two parts that are a {kind}")
+            raise ValueError(f"it has two parts of the kind {kind}")
         found[kind] = _located(data, extension, offset, size)
     if len(found) != 2:
         raise ValueError(f"it has the parts {' '.join(words[0::4])[:80]!r}, needed are cls and one of {IMAGES}")

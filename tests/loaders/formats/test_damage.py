@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from convert.writers.tar import write_tar
 from loaders import Augment, EpochPlan, make_loader, open_dataset
 from loaders.formats.beton import ALLOCATION, FIELD, HEADER
-from loaders.formats.dataset import MAX_PIXELS
+from loaders.formats.open import MAX_PIXELS
 from tests.conftest import photographs, write_through_ffcv
 
 NUM = 5

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from convert.writers.tar import write_tar
 from loaders.backends.reference import decode
-from loaders.formats.dataset import open_dataset
+from loaders.formats.open import open_dataset
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ BROKEN = {
     "begins with 'v1.2 6' and 5 lines": ("v1.2 5", "v1.2 6"),
     "line 2, .* it has 7 words": (" 00000000.cls", ""),
     "the parts 'png txt', needed are cls": ("cls", "txt", 1),
-    "two parts that are an image": ("cls", "jpg", 1),
+    "two parts of the kind image": ("cls", "jpg", 1),
     r"the offset '-5' or the size": ("png 512", "png -5"),
     "its png, bytes 0 to": ("png 512", "png 0"),
     "its png, bytes 9999999 to .* is not in the": ("png 512", "png 9999999"),
