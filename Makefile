@@ -24,6 +24,7 @@ test: .venv/.test
 lint: .venv/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 
 # Needs a GPU, and data/cifar10 as `make run` leaves it.
 bench-gpu: .venv/.test
