@@ -17,15 +17,15 @@ from loaders.threads import for_blocks
 _GRAIN = 64
 
 
-class Check(NamedTuple):
-    """Numbers of positive weights, and of negative, infinite or NaN ones."""
+class WeightCounts(NamedTuple):
+    """Number of positive weights, and of bad ones: negative, infinite or NaN."""
 
     positive: int
     bad: int
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _checks(first, last, weights, positive, bad):
+def _count(first, last, weights, positive, bad):
     for block in range(first, last):
         p, b = 0, 0
         for j in range(block * BLOCK, min((block + 1) * BLOCK, len(weights))):
@@ -35,12 +35,12 @@ def _checks(first, last, weights, positive, bad):
         positive[block], bad[block] = p, b
 
 
-def check(weights: np.ndarray, threads: int | None = None) -> Check:
-    """One pass over float32 or float64 weights."""
+def count_weights(weights: np.ndarray, threads: int | None = None) -> WeightCounts:
+    """Count positive and bad weights in one pass; float32 or float64 [N]."""
     blocks = -(-len(weights) // BLOCK)
     positive, bad = np.empty(blocks, np.int64), np.empty(blocks, np.int64)
-    for_blocks(_checks, blocks, weights, positive, bad, threads=threads, grain=_GRAIN)
-    return Check(int(positive.sum()), int(bad.sum()))
+    for_blocks(_count, blocks, weights, positive, bad, threads=threads, grain=_GRAIN)
+    return WeightCounts(int(positive.sum()), int(bad.sum()))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
