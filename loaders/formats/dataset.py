@@ -11,15 +11,15 @@ CHANNELS = 3
 
 @dataclass(frozen=True, eq=False)
 class DatasetFile:
-    """A data set on disk; sample id i is the same image and label in every format.
+    """An open data set. Sample id i is the same image and label in every format.
 
     Attributes:
         path: the file.
-        kind: "raw"; "jpeg"; "mixed", raw pixels and JPEG; or "png", of a tar, where some may be JPEG.
-        data: uint8 [file size], read-only memory map.
-        offsets: int64 [N], the first byte of each image in `data`.
-        sizes: int64 [N], the bytes of each image; H * W * 3 when raw.
-        heights, widths: int64 [N], pixels.
+        kind: "raw", "jpeg", "mixed" (raw pixels and JPEG), or "png" (PNG, and maybe JPEG; only in a `.tar`).
+        data: uint8 [file size], a read-only memory map of the file.
+        offsets: int64 [N], index in `data` of the first byte of each image.
+        sizes: int64 [N], number of bytes of each image; H * W * 3 when raw.
+        heights, widths: int64 [N], in pixels.
         is_jpeg: bool [N].
         labels: int64 [N].
     """
@@ -34,13 +34,14 @@ class DatasetFile:
     is_jpeg: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
 
     @property
     def num_samples(self) -> int:
+        """N."""
         return len(self.labels)
 
     @property
@@ -52,7 +53,7 @@ class DatasetFile:
 
     @property
     def images(self) -> np.ndarray | None:
-        """uint8 [N, H, W, 3], a view of the map without a copy, or None when the images do not lie back to back."""
+        """uint8 [N, H, W, 3], a view of `data`; None unless all are raw, of one size, and lie back to back by id."""
         shape = self.image_shape
         if self.kind != "raw" or shape is None:
             return None
@@ -62,7 +63,11 @@ class DatasetFile:
         return self.data[start : start + size * self.num_samples].reshape(self.num_samples, *shape)
 
     def bytes(self, sample: int) -> np.ndarray:
-        """The stored bytes of one image: a uint8 view of the map, pixels [H * W * 3], or a JPEG or PNG stream."""
+        """The stored bytes of one image: raw pixels [H * W * 3], or a JPEG or PNG stream; a uint8 view of `data`.
+
+        Raises:
+            ValueError: there is no such sample.
+        """
         if not 0 <= sample < self.num_samples:
             raise ValueError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]

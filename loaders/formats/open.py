@@ -8,21 +8,22 @@ from loaders.formats.beton import open_beton
 from loaders.formats.dataset import CHANNELS, DatasetFile
 from loaders.formats.tar import open_tar
 
-MAX_PIXELS = 178_956_970  # of a compressed image, as in Pillow: a few bytes may claim to be gigabytes
+# Of a compressed image, as in Pillow: a header of a few bytes may claim gigabytes of pixels.
+MAX_PIXELS = 178_956_970
 
 
-def open_dataset(path: str | os.PathLike) -> DatasetFile:
+def open_dataset(path: str | os.PathLike[str]) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
 
     Args:
-        path: the file; a name that ends in `.tar` is a tar. It must stay as it is while it is open.
+        path: the file; a name that ends in `.tar` is a tar. The file must not change while it is open.
 
     Returns:
-        The data set; it holds one file descriptor and no copy of the pixels.
+        The data set, which holds one file descriptor and no copy of the pixels.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not whole, or an image too large; the text names what is wrong and where.
+        FileNotFoundError: there is no such file, or a tar has no index.
+        ValueError: the file is damaged or of another kind, or an image claims more than 178,956,970 pixels.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
