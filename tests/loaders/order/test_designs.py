@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loaders.order.designs import DESIGNS
-from loaders.order.draw import Context, Draw, check_weights
+from loaders.order.draw import Context, Design, Draw, check_weights
 from loaders.order.inclusion import inverse_inclusion
 from loaders.order.prefix_sum import clipped_scale
 from loaders.order.rng import fold_in
+from loaders.order.scheduler import IndexScheduler
 from tests.goodness import chi_square
 
 WEIGHTS = {
@@ -264,3 +265,10 @@ def test_more_than_2_to_the_24_weights():
     low = (ids < 5000).sum()
     assert np.all(weights[ids] == 1)
     assert abs(low - 2500) < 4.5 * np.sqrt(5000 / 8)
+
+
+def test_a_new_design_is_one_function_and_one_line(monkeypatch):
+    monkeypatch.setitem(DESIGNS, "first", Design(lambda weights, n, k, context: Draw(np.arange(k) + context.epoch)))
+    assert IndexScheduler(10, budget=0.3, design="first").plan(2).ids.tolist() == [2, 3, 4]
+    with pytest.raises(ValueError, match="design 'first' has no unbiased weights"):
+        IndexScheduler(10, design="first", unbiased=True)

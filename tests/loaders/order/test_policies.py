@@ -77,12 +77,12 @@ def test_rank_shares_the_weights_of_equal_losses():
 
 def test_smoothing_is_the_share_of_uniform():
     s = np.array([0.01, 0.5, 0.6, 0.9, 0.9, 0.9])
-    for share in (0, 0.1, 0.5, 0.9):
-        got = policy.p_sgd(snapshot(), smoothing=share)
-        assert got / got.sum() == pytest.approx(share / 6 + (1 - share) * s / s.sum(), rel=1e-6)
-    for share in (1, -0.1):
+    for fraction in (0, 0.1, 0.5, 0.9):
+        got = policy.p_sgd(snapshot(), smoothing=fraction)
+        assert got / got.sum() == pytest.approx(fraction / 6 + (1 - fraction) * s / s.sum(), rel=1e-6)
+    for fraction in (1, -0.1):
         with pytest.raises(ValueError, match="fraction of uniform draws, at least 0 and below 1"):
-            policy.p_sgd(snapshot(), smoothing=share)
+            policy.p_sgd(snapshot(), smoothing=fraction)
 
 
 def test_scores_may_be_latest_or_an_average():
