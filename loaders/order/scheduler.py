@@ -115,7 +115,10 @@ class IndexScheduler:
         if scores is None:
             return Snapshot(*[np.zeros(self.num_items, np.float32)] * len(Snapshot._fields))
         if len(scores.visits) != self.num_samples:
-            raise ValueError(f"the scores are of {len(scores.visits)} samples, the scheduler is for {self.num_samples}")
+            raise ValueError(
+                f"the scores are of {len(scores.visits)} samples, the scheduler is for {self.num_samples}: "
+                "make both with the same num_samples"
+            )
         return scores if self.subset is None else Snapshot(*(values[self.subset] for values in scores))
 
     def _wanted(self, scores: Snapshot) -> tuple[np.ndarray | None, int, np.ndarray | None]:
