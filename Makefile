@@ -24,6 +24,8 @@ test: .venv/.test
 lint: .venv/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/basedpyright
 
 # Needs a GPU, and data/cifar10 as `make run` leaves it.
 bench-gpu: .venv/.test

@@ -14,7 +14,8 @@ import time
 import numpy as np
 
 from benchmarks.measure import environment, interleave, peak_rss, reset_peak, write
-from loaders.order.scheduler import DESIGNS, IndexScheduler
+from loaders.order.designs import DESIGNS
+from loaders.order.scheduler import IndexScheduler
 
 BUDGET = 0.3
 SIZES = (50_000, 1_281_167, 10_000_000, 100_000_000)

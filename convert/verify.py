@@ -13,8 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from convert.command import run_command
-from loaders.formats.dataset import open_dataset
 from loaders.formats.manifest import FileEntry, Split, file_entry, labels_digest, read_manifest
+from loaders.formats.open import open_dataset
 
 READ = (".beton", ".tar")  # files that the reader opens; an .idx is read with its .tar
 

@@ -1,8 +1,4 @@
-"""The importance table: what training has seen of each sample, kept on the training device.
-
-The only mutable object of the ring. Recording is one scatter without a host synchronisation; a snapshot is one copy per
-epoch. Knows no policy and no model.
-"""
+"""The importance table: the scores that training has recorded of each sample, kept on the training device."""
 
 import numpy as np
 import torch
@@ -10,38 +6,44 @@ import torch.distributed as dist
 
 from loaders.types import Mix, Scores, Snapshot
 
-FIELDS = ("share", *Scores._fields, "squared_error")
+_COLUMNS = ("visits", *Scores._fields, "squared_error")  # of the sums
 
 
 class ImportanceTable:
-    """Sums of shares and scores per sample: of all epochs, of the running epoch, and the means of the latest visit.
+    """Records the scores of samples batch by batch, and summarises them once per epoch.
+
+    To record a batch is one scatter on the device, without a host synchronisation. A snapshot is one copy to the host.
+    The table keeps sums of visits and scores, so repeats in a batch add up and ranks merge by one all-reduce.
 
     Args:
         num_samples: N.
         device: where the scores are produced.
-        decay: of the moving average of the error: what is left of it when a new epoch's error comes in.
+        decay: of the moving average of the error, per epoch with a visit: average = decay * average + (1 - decay) *
+            error.
+
+    Raises:
+        ValueError: `num_samples` is below one, or `decay` not in [0, 1).
     """
 
-    def __init__(self, num_samples: int, device: str | torch.device = "cpu", decay: float = 0.9):
+    def __init__(self, num_samples: int, device: str | torch.device = "cpu", decay: float = 0.9) -> None:
         if num_samples < 1:
             raise ValueError(f"an importance table needs at least one sample, got {num_samples}")
         if not 0 <= decay < 1:
-            raise ValueError(f"the decay of an average is at least 0 and below 1, got {decay}")
+            raise ValueError(f"decay is at least 0 and below 1, got {decay}")
         self.num_samples, self.decay = num_samples, decay
-        width = len(FIELDS)
-        self._total = torch.zeros(num_samples, width, device=device)
-        self._epoch = torch.zeros(num_samples, width, device=device)
+        self._total = torch.zeros(num_samples, len(_COLUMNS), device=device)  # up to the last snapshot
+        self._epoch = torch.zeros(num_samples, len(_COLUMNS), device=device)  # since then
         self._latest = torch.zeros(num_samples, len(Scores._fields), device=device)
         self._average = torch.zeros(num_samples, device=device)
 
     @torch.no_grad()
     def record(self, ids: torch.Tensor, scores: Scores, shares: torch.Tensor | None = None) -> None:
-        """Add one batch; a device scatter, no host synchronisation.
+        """Add the scores of one batch.
 
         Args:
-            ids: int64 [B]; a repeated id adds up.
+            ids: int64 [B]; an id that occurs twice counts twice.
             scores: float [B] each.
-            shares: float [B], the part of the image that shows this sample (mixed batches); None is one.
+            shares: float [B], the fraction of the image that shows this sample (mixed batches); None is all of it.
         """
         values = torch.stack([torch.ones_like(scores.error), *scores, scores.error.square()], dim=1).float()
         if shares is not None:
@@ -49,24 +51,34 @@ class ImportanceTable:
         self._epoch.index_add_(0, ids, values)
 
     def record_mixed(self, ids: torch.Tensor, mix: Mix, scores: Scores) -> None:
-        """Credit the partners of a mixed batch by their shares; `scores` are float [B, P], one per partner."""
+        """Add the scores of a mixed batch: to each partner, weighted by the fraction of the image that it takes.
+
+        Args:
+            ids: int64 [B], or [B, P] if the images have left their batch (`mix.partners` is None).
+            mix: how the images were mixed.
+            scores: float [B, P] each, one per partner.
+        """
         shares = mix.shares.expand_as(scores.error).reshape(-1)
         ids = ids if mix.partners is None else ids[mix.partners]
         self.record(ids.reshape(-1), Scores(*(score.reshape(-1) for score in scores)), shares)
 
     @torch.no_grad()
     def snapshot(self) -> Snapshot:
-        """Close the epoch and copy the table to the host; in a process group, first merge the ranks by one all_reduce.
+        """Close the epoch and copy the summary of all samples to the host.
 
-        All ranks must call it together; all receive the same values.
+        In a process group the ranks' records are summed first, by one all-reduce: all ranks must call it together, and
+        all receive the same values.
+
+        Raises:
+            ValueError: a score is not finite.
         """
         if place_among_ranks()[1] > 1:
             dist.all_reduce(self._epoch)
-        share = self._epoch[:, :1]
-        self._latest = torch.where(share > 0, self._epoch[:, 1:-1] / share, self._latest)
+        visits = self._epoch[:, :1]
+        self._latest = torch.where(visits > 0, self._epoch[:, 1:-1] / visits, self._latest)
         error = self._latest[:, 0]
         moved = torch.where(self._total[:, 0] > 0, torch.lerp(error, self._average, self.decay), error)
-        self._average = torch.where(share[:, 0] > 0, moved, self._average)
+        self._average = torch.where(visits[:, 0] > 0, moved, self._average)
         self._total += self._epoch
         self._epoch.zero_()
         visits, sums, squares = self._total[:, 0], self._total[:, 1], self._total[:, -1]
@@ -77,14 +89,14 @@ class ImportanceTable:
         bad = np.flatnonzero(~np.isfinite(host).all(axis=0))
         if len(bad):
             raise ValueError(
-                f"the scores of {len(bad)} samples are not finite (first: sample {bad[0]}); "
-                "training has diverged: lower the learning rate, or look at these samples"
+                f"the scores of {len(bad)} samples are not finite (first: sample {bad[0]}); training has diverged: "
+                "lower the learning rate, or look at these samples"
             )
         return Snapshot(*host)
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Move the ranks' sums of the running epoch to rank 0, whose state is then that of all; for a checkpoint.
+        """Move what all ranks recorded in the running epoch to rank 0, so that its `state_dict` is that of the run.
 
         All ranks must call it together. What they record afterwards adds up as before.
         """
@@ -94,21 +106,29 @@ class ImportanceTable:
                 self.clear_epoch()
 
     def clear_epoch(self) -> None:
-        """Forget what was recorded since the last snapshot."""
+        """Discard what was recorded since the last snapshot."""
         self._epoch.zero_()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything that a resumed run needs, in the middle of an epoch too."""
+        """Everything that a resumed run needs, also in the middle of an epoch; the tensors are those of the table."""
         return {"total": self._total, "epoch": self._epoch, "latest": self._latest, "average": self._average}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Continue from the `state_dict` of a table with as many samples.
+
+        Raises:
+            ValueError: a tensor is missing or has another shape.
+        """
         for name, mine in self.state_dict().items():
             if name not in state or state[name].shape != mine.shape:
                 got = tuple(state[name].shape) if name in state else "nothing"
-                raise ValueError(f"importance table: expected {name!r} of shape {tuple(mine.shape)}, got {got}")
+                raise ValueError(
+                    f"the state of an importance table needs {name!r} of shape {tuple(mine.shape)}, got {got}: was it "
+                    "saved from a run with another number of samples?"
+                )
             mine.copy_(state[name])
 
 
 def place_among_ranks() -> tuple[int, int]:
-    """Rank and number of ranks of the process group that tables merge over; 0, 1 without one."""
+    """Rank and world size of the process group over which tables are summed; 0 and 1 without one."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)

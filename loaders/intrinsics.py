@@ -1,6 +1,7 @@
-"""Instructions that Numba has no words for: block copies, the reversal of five pixels, eight conversions at once.
+"""Machine instructions that Numba cannot express: block copies, pixel reversal, vector conversions, bit counts.
 
-All take addresses and check nothing: the caller answers for every byte.
+They are called from Numba functions. Those that take addresses (uintp) check nothing: the caller answers for every
+byte. `typingctx` is Numba's own argument and is left out of a call.
 """
 
 from llvmlite import ir
@@ -9,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _BYTE, _INT = ir.IntType(8), ir.IntType(32)
-_REVERSE = [13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, 0]
+_REVERSE = [13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, 0]  # of byte 0, then five pixels of 3 bytes
 
 
 @intrinsic
@@ -26,7 +27,7 @@ def copy(typingctx, target, source, count):
 
 @intrinsic
 def copy32(typingctx, target, source):
-    """Copy 32 bytes."""
+    """Copy 32 bytes, which need not be aligned."""
 
     def generate(context, builder, signature, args):
         vector = ir.VectorType(_BYTE, 32)
@@ -39,7 +40,7 @@ def copy32(typingctx, target, source):
 
 @intrinsic
 def clear16(typingctx, target):
-    """Set 16 bytes to zero."""
+    """Set 16 bytes to zero, which need not be aligned."""
 
     def generate(context, builder, signature, args):
         vector = ir.VectorType(_BYTE, 16)
@@ -51,9 +52,9 @@ def clear16(typingctx, target):
 
 @intrinsic
 def reverse5(typingctx, target, source):
-    """Write five 3-byte pixels in reverse order, and one byte of rubbish after them.
+    """Write five 3-byte pixels in reverse order, and one arbitrary byte after them.
 
-    Reads the 16 bytes from source - 1 on (so one byte before the pixels), writes 16 bytes from target on.
+    Reads 16 bytes from source - 1 on, so one byte ahead of the pixels; writes 16 bytes from target on.
     """
 
     def generate(context, builder, signature, args):
@@ -69,11 +70,12 @@ def reverse5(typingctx, target, source):
 
 
 def _vector(type_, lanes: int):
+    """The LLVM type of `lanes` values: a vector, or of one value the value's own type."""
     return ir.VectorType(type_, lanes) if lanes > 1 else type_
 
 
 def _round(builder, value, kind, lanes: int):
-    """A value or vector in float32 -> one of the type of `kind`: float32, uint16 (bfloat16) or int16 (float16)."""
+    """Round a float32 value or vector to float32, uint16 (the bits of a bfloat16) or int16 (those of a float16)."""
     result, integers = _vector(ir.IntType(16), lanes), _vector(_INT, lanes)
     if kind == types.float32:
         return value
@@ -83,13 +85,13 @@ def _round(builder, value, kind, lanes: int):
     def every(number):
         return ir.Constant(integers, [number] * lanes if lanes > 1 else number)
 
-    bits = builder.bitcast(value, integers)  # to the nearest, ties to even
+    bits = builder.bitcast(value, integers)  # to the nearest bfloat16, ties to even
     odd = builder.and_(builder.lshr(bits, every(16)), every(1))
     return builder.trunc(builder.lshr(builder.add(builder.add(bits, every(0x7FFF)), odd), every(16)), result)
 
 
 class _Formula:
-    """Loads eight bytes and gives scale * byte + shift, in double, rounded to float32."""
+    """Emits code that loads eight bytes and computes scale * byte + shift in float64, rounded to float32."""
 
     def __init__(self, builder, scale, shift):
         self.builder = builder
@@ -106,7 +108,7 @@ class _Formula:
         return self.builder.load(self.pointer(address, offset, type_), align=1)
 
     def __call__(self, address, k):
-        """Bytes 8 k..8 k + 7 of the 24 at `address`."""
+        """The results for bytes 8 k to 8 k + 7 of the 24 bytes at `address`."""
         integers = self.builder.zext(self.load(address, 8 * k, _BYTE), ir.VectorType(_INT, 8))
         value = self.builder.sitofp(integers, ir.VectorType(ir.DoubleType(), 8))
         value = self.builder.call(self.fma, [value, self.scales[k], self.shifts[k]])
@@ -114,20 +116,24 @@ class _Formula:
 
 
 def _times(builder, index, size: int):
+    """index * size, in the type of the index."""
     return builder.mul(index, index.type(size))
 
 
 def _stored(kind):
+    """The LLVM type in which a value of `kind` is stored."""
     return ir.FloatType() if kind == types.float32 else ir.IntType(16)
 
 
 @intrinsic
 def normalise24(typingctx, out, target, source, steps, scale, shift):
-    """Write `steps` * 24 values scale[j % 24] * byte + shift[j % 24], computed in double and then rounded.
+    """Normalise `steps` * 24 bytes: write scale[j % 24] * byte + shift[j % 24], computed in float64, then rounded.
 
     Args:
-        out: an array of the target's type: float32, uint16 (bit patterns of bfloat16) or int16 (of float16).
-        target, source: addresses of the values and of the bytes.
+        out: any array of the dtype to write: float32, uint16 (the bits of a bfloat16) or int16 (those of a float16).
+        target: address of the first value to write.
+        source: address of the first byte to read.
+        steps: number of groups of 24 bytes, which is eight pixels of three channels.
         scale, shift: addresses of float64 [24].
     """
     kind = out.dtype
@@ -135,7 +141,7 @@ def normalise24(typingctx, out, target, source, steps, scale, shift):
     def generate(context, builder, signature, args):
         _, target, source, steps, scale, shift = args
         formula = _Formula(builder, scale, shift)
-        width = kind.bitwidth  # bytes of eight values
+        width = kind.bitwidth  # in bytes, of eight values
         with cgutils.for_range(builder, steps) as loop:
             read = builder.add(source, _times(builder, loop.index, 24))
             write = builder.add(target, _times(builder, loop.index, 3 * width))
@@ -149,7 +155,7 @@ def normalise24(typingctx, out, target, source, steps, scale, shift):
 
 @intrinsic
 def rounded_to(typingctx, out, value):
-    """A float32 as an element of the array `out`: float32, uint16 (bfloat16) or int16 (float16)."""
+    """Round a float32 to the dtype of the array `out`: float32, uint16 (a bfloat16's bits) or int16 (a float16's)."""
     kind = out.dtype
 
     def generate(context, builder, signature, args):
@@ -160,7 +166,7 @@ def rounded_to(typingctx, out, value):
 
 @intrinsic
 def trailing_zeros(typingctx, word):
-    """The place of the lowest set bit of a uint64 other than zero, as uint64."""
+    """The index of the lowest set bit of a uint64 that is not zero, as uint64."""
 
     def generate(context, builder, signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))

@@ -12,7 +12,8 @@ import torch
 from loaders.augment.config import Augment
 from loaders.backends.batching import Settings, count_batches
 from loaders.backends.transfer import OnDevice
-from loaders.formats.dataset import DatasetFile, open_dataset
+from loaders.formats.dataset import DatasetFile
+from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable, place_among_ranks
 from loaders.order.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan

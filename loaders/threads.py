@@ -1,16 +1,17 @@
 """Run a compiled kernel over blocks on several threads.
 
-The kernels are Numba functions with `nogil=True`; plain threads drive them. Numba's own parallel layers are not used:
-the default one aborts the process when two Python threads launch kernels at once, and the OpenMP one does not survive a
-fork.
+Kernels are Numba functions with `nogil=True`, called from plain Python threads. Numba's own parallel layers are not
+used: the default one aborts the process when two Python threads launch kernels at once, and the OpenMP one does not
+survive a fork.
 
-A process that is forked while a thread compiles would inherit the compiler's lock, held by a thread that it does not
-have, and its first kernel would wait for ever. So a fork waits until nothing is being compiled.
+A process that is forked while a thread compiles inherits the compiler's lock, but not the thread that would release it,
+so its first kernel would wait forever. Here a fork waits until nothing is being compiled.
 """
 
 import functools
 import itertools
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from numba.core.compiler_lock import global_compiler_lock
@@ -24,7 +25,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def available_cores() -> int:
-    """The cores that this process may use (`taskset` and cgroup cpusets are respected)."""
+    """Number of cores that this process may use; `taskset` and cgroup cpusets are respected."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -35,13 +36,27 @@ def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
 
 
 def for_blocks(
-    kernel, num_blocks: int, *args, threads: int | None = None, grain: int = 1, caller_helps: bool = True
+    kernel: Callable[..., object],
+    num_blocks: int,
+    *args: object,
+    threads: int | None = None,
+    grain: int = 1,
+    caller_helps: bool = True,
 ) -> None:
-    """Call `kernel(first, last, *args)` until each block of 0..num_blocks-1 is covered once; returns when all are done.
+    """Split the blocks 0..num_blocks-1 among threads, and return when all are done.
 
-    What the kernel does for a block must not depend on which call covers it: then no result depends on `threads`.
-    A thread is only used for at least `grain` blocks: handing work over costs 30 to 120 us. With `caller_helps=False`
-    the kernel runs only on threads that live as long as the process, for a library that keeps memory for each thread.
+    Each thread calls `kernel(first, last, *args)` once, for the blocks first..last-1. What the kernel does for a block
+    must not depend on which call covers it: then no result depends on the number of threads.
+
+    Args:
+        kernel: releases the GIL.
+        threads: upper limit; None takes all cores.
+        grain: least number of blocks for which a thread is used. To hand work to a thread costs 30 to 120 us.
+        caller_helps: whether the calling thread takes a part. If not, the kernel runs only on threads that live as long
+            as the process, for a library that keeps memory for each thread.
+
+    Raises:
+        Exception: the first that a kernel raised.
     """
     threads = max(min(threads or available_cores(), num_blocks // grain), 1)
     if threads == 1 and caller_helps:

@@ -1,6 +1,7 @@
-"""The scheduler as a torch `Sampler`, for code that keeps its own `DataLoader` (Lightning, Hugging Face)."""
+"""An `IndexScheduler` as a torch `Sampler`, for code that keeps its own `DataLoader` (Lightning, Hugging Face)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -20,25 +21,28 @@ class SchedulerSampler(Sampler[int]):
     Args:
         scheduler: draws the plans.
         rank, world_size: this process takes the positions rank::world_size of the global plan.
+
+    Raises:
+        ValueError: the rank is not below `world_size`.
     """
 
-    def __init__(self, scheduler: IndexScheduler, rank: int = 0, world_size: int = 1):
+    def __init__(self, scheduler: IndexScheduler, rank: int = 0, world_size: int = 1) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not in 0..{world_size - 1}")
         self.scheduler, self.rank, self.world_size = scheduler, rank, world_size
-        self._epoch, self._scores, self._start = 0, None, 0
-        self._handed_out = 0
+        self._epoch, self._start, self._handed_out = 0, 0, 0
+        self._scores: Snapshot | None = None
 
     def set_epoch(self, epoch: int, scores: Snapshot | None = None) -> None:
-        """Choose the epoch and the scores that its order follows; the next iteration starts at its beginning."""
+        """Choose the epoch, and the scores that its order follows; the next iteration starts at its first sample."""
         self._epoch, self._scores, self._start, self._handed_out = epoch, scores, 0, 0
 
     def plan(self) -> EpochPlan:
-        """This rank's plan of the current epoch (pure: equal at each call)."""
+        """This rank's plan of the current epoch, the same at each call."""
         return self.scheduler.plan(self._epoch, self._scores).shard(self.rank, self.world_size)
 
     def __len__(self) -> int:
-        """Samples of a whole epoch on this rank."""
+        """Number of samples of a whole epoch on this rank."""
         return len(self.scheduler) // self.world_size
 
     def __iter__(self) -> Iterator[int]:
@@ -48,12 +52,15 @@ class SchedulerSampler(Sampler[int]):
             self._handed_out += 1
             yield sample_id
 
-    def state_dict(self, samples_done: int | None = None) -> dict:
-        """Where the epoch stands: `load_state_dict` of it goes on with the first sample that is not done.
+    def state_dict(self, samples_done: int | None = None) -> dict[str, Any]:
+        """The position in the epoch, from which `load_state_dict` goes on with the first sample that is not done.
 
         Args:
-            samples_done: samples of this epoch that training on this rank has used. Give it when the DataLoader has
-                workers: they fetch ahead, so more samples were handed out than used. None takes those handed out.
+            samples_done: number of samples of this epoch that training on this rank has used; None is all that were
+                handed out. Give it when the DataLoader has workers: they prefetch, so more were handed out than used.
+
+        Raises:
+            ValueError: `samples_done` is negative, or more than the epoch has.
         """
         done = self._handed_out if samples_done is None else samples_done
         if not 0 <= done <= len(self.plan()):
@@ -61,8 +68,8 @@ class SchedulerSampler(Sampler[int]):
         scores = None if self._scores is None else {k: torch.from_numpy(v) for k, v in self._scores._asdict().items()}
         return {"epoch": self._epoch, "samples_done": done, "scores": scores}
 
-    def load_state_dict(self, state: dict) -> None:
-        """Continue from a `state_dict`; the scheduler must have been built with the same arguments."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`; the scheduler must have been made with the same arguments."""
         scores = state["scores"]
         self._epoch = state["epoch"]
         self._scores = None if scores is None else Snapshot(**{k: v.numpy() for k, v in scores.items()})

@@ -1,4 +1,4 @@
-"""The values that are handed from one part of the ring to the next. Nothing else passes between the packages."""
+"""The values that pass between the parts: the plan of an epoch, its batches, the scores of their samples."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ class EpochPlan:
     """The order of one epoch.
 
     Attributes:
-        ids: int64 [K], read-only; repeats are allowed and come back repeated.
-        weights: float32 [K] or None, importance weights whose expected mean is one (of InfoBatch, as published, N / K).
-        epoch: the epoch that this plan is for.
-        key: 64-bit key for the epoch's augmentation.
-        rank, world_size: this plan holds the global positions rank, rank + world_size, ...
+        ids: int64 [K], read-only. An id that occurs twice is delivered twice.
+        weights: float32 [K] or None, factors of the samples' losses. Their expected mean is one, but N / K for the
+            policy "infobatch", as published.
+        epoch: number of the epoch that this plan is for.
+        key: 64-bit key of the epoch's augmentation.
+        rank, world_size: this plan holds the positions rank, rank + world_size, ... of the global plan.
+
+    Raises:
+        ValueError: `ids` or `weights` have more than one axis, or unequal lengths.
     """
 
     ids: np.ndarray
@@ -30,7 +34,7 @@ class EpochPlan:
     rank: int = 0
     world_size: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, dtype in (("ids", np.int64), ("weights", np.float32)):
             value = getattr(self, name)
             if value is None:
@@ -42,18 +46,24 @@ class EpochPlan:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if self.weights is not None and len(self.weights) != len(self.ids):
-            raise ValueError(f"a plan has {len(self.ids)} ids but {len(self.weights)} weights")
+            raise ValueError(
+                f"a plan has one weight for each id, or none: got {len(self.ids)} ids and {len(self.weights)} weights"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def positions(self) -> np.ndarray:
-        """int64 [K]: the place of each sample in the global plan; the augmentation draws are keyed by it."""
+        """int64 [K]: the place of each sample in the global plan, which keys its random augmentation."""
         return self.rank + self.world_size * np.arange(len(self.ids), dtype=np.int64)
 
     def shard(self, rank: int, world_size: int) -> EpochPlan:
-        """The plan of one rank: positions rank::world_size, cut so that all ranks have equal length."""
+        """The plan of one rank: positions rank::world_size, cut so that all ranks have equal length.
+
+        Raises:
+            ValueError: this plan is a shard itself, or the rank is not below `world_size`.
+        """
         if self.world_size != 1:
             raise ValueError(f"this plan is already the shard {self.rank} of {self.world_size}: shard the global plan")
         if not 0 <= rank < world_size:
@@ -64,10 +74,12 @@ class EpochPlan:
 
 
 class Mix(NamedTuple):
-    """How the images of a mixed batch were put together.
+    """How the images of a mixed batch (Mixup, CutMix, RICAP) were made of P images each.
 
-    `partners` int64 [B, P]: positions in the batch; None once the images have left it (see `Batch`). `shares` float32
-    [P] or [B, P], summing to one over P.
+    Attributes:
+        partners: int64 [B, P], positions in the batch of the images that make up each mixed image; None once training
+            has taken images out of their batch (see `Batch`).
+        shares: float32 [P] or [B, P], the fraction of the mixed image that each partner takes; they sum to one over P.
     """
 
     partners: Tensor | None
@@ -75,10 +87,17 @@ class Mix(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One batch on the device: images [B, 3, H, W] channels-last, labels int64 [B], ids int64 [B].
+    """One batch on the device.
 
-    Loaders deliver just that. Mixed images that training takes out of their batch carry the labels and ids of their
-    partners themselves, int64 [B, P] each, beside shares [B, P].
+    Attributes:
+        images: [B, 3, H, W], channels-last; the dtype that the loader was made with.
+        labels: int64 [B].
+        ids: int64 [B].
+        weights: float32 [B], those of the plan, or None.
+        mix: how mixed images were made, or None.
+
+    Mixed images that training takes out of their batch carry the labels and ids of all their partners: int64 [B, P]
+    each, with `mix.partners` None and `mix.shares` [B, P].
     """
 
     images: Tensor
@@ -89,23 +108,37 @@ class Batch(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What an importance table knows at the end of an epoch; NumPy arrays, one entry per sample.
+    """What an importance table knows at the end of an epoch: NumPy arrays, float32 [N], one entry per sample.
 
-    `visits` counts a mixed sample by its share. For a sample never visited the other fields are zero.
-    `error` is 1 - p(true class).
+    The error of a sample is 1 - p(true class). All fields of a sample that was never visited are zero.
+
+    Attributes:
+        visits: how often it was trained on; a mixed image counts for each partner as its fraction (`Mix.shares`).
+        mean_error: mean error over all visits.
+        error: mean error in the latest epoch with a visit.
+        loss: mean loss in that epoch.
+        el2n: mean of |softmax - onehot|_2 in that epoch (Paul et al., "Deep learning on a data diet", NeurIPS 2021).
+        error_variance: variance of the error over all visits, which is that of p(true class) too.
+        error_average: exponential moving average of the error over the epochs with a visit.
     """
 
-    visits: np.ndarray  # float32 [N]
-    mean_error: np.ndarray  # float32 [N], over all visits
-    error: np.ndarray  # float32 [N], at the latest epoch with a visit; so too the next two
-    loss: np.ndarray  # float32 [N]
-    el2n: np.ndarray  # float32 [N], |softmax - onehot|_2
-    error_variance: np.ndarray  # float32 [N], over all visits; that of the true class's probability too
-    error_average: np.ndarray  # float32 [N], moving average over the epochs with a visit, older ones decaying
+    visits: np.ndarray
+    mean_error: np.ndarray
+    error: np.ndarray
+    loss: np.ndarray
+    el2n: np.ndarray
+    error_variance: np.ndarray
+    error_average: np.ndarray
 
 
 class Scores(NamedTuple):
-    """Per-sample scores of one batch, float32 [B] each, on the training device."""
+    """Scores of the samples of one batch: float32 [B] each, on the training device.
+
+    Attributes:
+        error: 1 - p(true class).
+        loss: the training loss.
+        el2n: |softmax - onehot|_2.
+    """
 
     error: Tensor
     loss: Tensor

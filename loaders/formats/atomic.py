@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. Knows the file system; knows nothing of what is written."""
+"""Write files that appear whole or not at all."""
 
 import errno
 import os
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# What a file that stopped growing can be told: no space, over the user's quota, over the process's size limit.
+# Reasons why a file cannot grow: the disk, the user's quota, the process's limit.
 _FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota reached", errno.EFBIG: "file size limit reached"}
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` that becomes `path` when the block ends, and vanishes when it fails.
+    """Yield a temporary path, which is renamed to `path` when the block ends and removed when the block fails.
 
     The bytes are on disk before the name appears (fsync of the file, then of the folder). Whatever ends the block
-    early, Ctrl-C included, removes the temporary file and leaves an older `path` as it was.
+    early, Ctrl-C included, leaves an older `path` as it was. Missing parent folders are made.
 
     Raises:
-        OSError: with the same errno and one sentence that says what happened, how far the file came and what to do.
+        OSError: as `file_errors`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def file_errors(path: Path, temporary: Path) -> Iterator[None]:
-    """Turn an OSError into one with the same errno and a sentence about `path`, as far as `temporary` came."""
+    """Turn an OSError of the block into one that says what happened, how far the file came and what to do.
+
+    Args:
+        path: the file that was to be written.
+        temporary: where its bytes went; its size is told.
+
+    Raises:
+        OSError: with the same errno.
+    """
     try:
         yield
     except OSError as error:
@@ -52,7 +60,10 @@ def _sentence(error: OSError, path: Path, temporary: Path) -> str:
             f"free some space or choose another folder, then call again"
         )
     reason = error.strerror or error
-    return f"could not write {path} ({reason}, after {num_bytes:,} bytes); nothing was kept: mend this, then call again"
+    return (
+        f"could not write {path} ({reason}, after {num_bytes:,} bytes); nothing was kept: "
+        f"check the disk and its permissions, then call again"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

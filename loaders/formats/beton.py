@@ -1,10 +1,8 @@
-"""Read a `.beton` written by FFCV 1.0.2: a read-only memory map, and for each id where its bytes lie and its label.
+"""Read a `.beton`, the file format of FFCV 1.0.2, without FFCV.
 
 The file is little-endian: a header, field descriptors, one metadata record per sample, pages of pixels or JPEG bytes,
-and an allocation table up to the end of the file. Nothing in it is trusted: every count and pointer is checked against
-the size of the file before it is used, so a cut, flipped or hostile file is refused with a sentence.
-
-Knows the layout of the file. Knows no order, no batch and no backend, and does not import FFCV.
+and an allocation table up to the end of the file. Nothing in it is trusted: every count and pointer is compared with
+the size of the file before it is used.
 """
 
 import os
@@ -13,6 +11,7 @@ import numpy as np
 
 from loaders.formats.dataset import CHANNELS, DatasetFile
 
+# The layout of the file; integers are unsigned and little-endian, pointers count bytes from the start of the file.
 HEADER = np.dtype(
     [
         ("version", "<u2"),
@@ -29,7 +28,7 @@ BYTES = np.dtype([("ptr", "<u8"), ("size", "<u8")])
 
 VERSION = 2
 FLOAT_TYPE, INT_TYPE, IMAGE_TYPE = 0, 1, 2
-METADATA = {
+METADATA = {  # type of a field -> its part of a sample's metadata record
     FLOAT_TYPE: np.dtype("<f8"),
     INT_TYPE: np.dtype("<i8"),
     IMAGE_TYPE: IMAGE,
@@ -45,7 +44,7 @@ def open_beton(path: str) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer).
 
     Raises:
-        ValueError: the file is not whole; the text names what is wrong and where.
+        ValueError: the file is not a whole `.beton`; the message names what is wrong and where.
     """
     size = os.path.getsize(path)
     _require(size >= HEADER.itemsize, path, f"it has {size} bytes, the header alone takes {HEADER.itemsize}")
@@ -68,7 +67,7 @@ def _require(condition: bool, path: str, problem: str) -> None:
 
 
 def _metadata(path: str, data: np.ndarray, header: np.void) -> tuple[np.ndarray, int]:
-    """The metadata records (a structured view [N]) and the byte after the last."""
+    """The metadata records, a structured view [N], and the offset of the first byte after them."""
     version, num_fields, num_samples = int(header["version"]), int(header["num_fields"]), int(header["num_samples"])
     page_size, table = int(header["page_size"]), int(header["alloc_table_ptr"])
     _require(version == VERSION, path, f"its version is {version}, this reader knows version {VERSION}")
@@ -97,7 +96,7 @@ def _metadata(path: str, data: np.ndarray, header: np.void) -> tuple[np.ndarray,
 
 
 def _allocations(path: str, data: np.ndarray, header: np.void, start: int) -> np.ndarray:
-    """The allocation table (a structured view), each entry inside start..table."""
+    """The allocation table, a structured view whose entries all lie between `start` and the table."""
     table, num_samples = int(header["alloc_table_ptr"]), int(header["num_samples"])
     extra = (len(data) - table) % ALLOCATION.itemsize
     _require(extra == 0, path, f"its allocation table is cut: {extra} bytes are left over at the end")
@@ -111,7 +110,7 @@ def _allocations(path: str, data: np.ndarray, header: np.void, start: int) -> np
 
 
 def _locate(path: str, image: np.ndarray, allocations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Match each image with its allocation: offsets and sizes, int64 [N] each."""
+    """The offset and size in bytes of each image, int64 [N] each, from the allocations that the images point to."""
     samples, pointers = np.arange(len(image)), image["data_ptr"]
     bad = (image["mode"] != JPEG) & (image["mode"] != RAW)
     _require(not bad.any(), path, f"sample {bad.argmax()} has mode {image['mode'][bad.argmax()]}, neither JPEG nor raw")

@@ -1,30 +1,25 @@
-"""A data set on disk as one value, and opening it: for each id where its image lies in the file, and its label.
-
-Knows no layout of a file (`loaders.formats.beton` and `loaders.formats.tar` do), no order, no batch and no backend.
-"""
+"""A data set on disk as one value: for each sample id, where its image lies in the file, and its label."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 import numpy as np
 
 CHANNELS = 3
-MAX_PIXELS = 178_956_970  # of a compressed image, as in Pillow: a few bytes may claim to be gigabytes
 
 
 @dataclass(frozen=True, eq=False)
 class DatasetFile:
-    """A data set on disk; sample id i is the same image and label in every format.
+    """An open data set. Sample id i is the same image and label in every format.
 
     Attributes:
         path: the file.
-        kind: "raw"; "jpeg"; "mixed", raw pixels and JPEG; or "png", of a tar, where some may be JPEG.
-        data: uint8 [file size], read-only memory map.
-        offsets: int64 [N], the first byte of each image in `data`.
-        sizes: int64 [N], the bytes of each image; H * W * 3 when raw.
-        heights, widths: int64 [N], pixels.
+        kind: "raw", "jpeg", "mixed" (raw pixels and JPEG), or "png" (PNG, and maybe JPEG; only in a `.tar`).
+        data: uint8 [file size], a read-only memory map of the file.
+        offsets: int64 [N], index in `data` of the first byte of each image.
+        sizes: int64 [N], number of bytes of each image; H * W * 3 when raw.
+        heights, widths: int64 [N], in pixels.
         is_jpeg: bool [N].
         labels: int64 [N].
     """
@@ -39,13 +34,14 @@ class DatasetFile:
     is_jpeg: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
 
     @property
     def num_samples(self) -> int:
+        """N."""
         return len(self.labels)
 
     @property
@@ -57,7 +53,7 @@ class DatasetFile:
 
     @property
     def images(self) -> np.ndarray | None:
-        """uint8 [N, H, W, 3], a view of the map without a copy, or None when the images do not lie back to back."""
+        """uint8 [N, H, W, 3], a view of `data`; None unless all are raw, of one size, and lie back to back by id."""
         shape = self.image_shape
         if self.kind != "raw" or shape is None:
             return None
@@ -67,39 +63,11 @@ class DatasetFile:
         return self.data[start : start + size * self.num_samples].reshape(self.num_samples, *shape)
 
     def bytes(self, sample: int) -> np.ndarray:
-        """The stored bytes of one image: a uint8 view of the map, pixels [H * W * 3], or a JPEG or PNG stream."""
+        """The stored bytes of one image: raw pixels [H * W * 3], or a JPEG or PNG stream; a uint8 view of `data`.
+
+        Raises:
+            ValueError: there is no such sample.
+        """
         if not 0 <= sample < self.num_samples:
             raise ValueError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]
-
-
-def open_dataset(path: str | os.PathLike) -> DatasetFile:
-    """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
-
-    Args:
-        path: the file; a name that ends in `.tar` is a tar. It must stay as it is while it is open.
-
-    Returns:
-        The data set; it holds one file descriptor and no copy of the pixels.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not whole, or an image too large; the text names what is wrong and where.
-    """
-    from loaders.formats.beton import open_beton
-    from loaders.formats.tar import open_tar
-
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
-    dataset = open_tar(path) if path.endswith(".tar") else open_beton(path)
-    pixels = dataset.heights * dataset.widths.astype(np.float64)
-    huge = (pixels > MAX_PIXELS) & (dataset.sizes < CHANNELS * pixels)
-    if huge.any():
-        sample = int(huge.argmax())
-        height, width = dataset.heights[sample], dataset.widths[sample]
-        raise ValueError(
-            f"{path}: the image of sample {sample} claims to have {height} x {width} pixels, at most {MAX_PIXELS} "
-            "are allowed: make it smaller, or write the file again"
-        )
-    return dataset

@@ -1,4 +1,4 @@
-"""Find the size of a JPEG or PNG image in its first bytes. Compiled, and usable inside other kernels."""
+"""Read the size of a JPEG or PNG image from its header: compiled functions, for use in other kernels too."""
 
 import numpy as np
 from numba import njit
@@ -7,8 +7,11 @@ _PNG = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", np.uint8)
 
 
 @njit(nogil=True, cache=True)
-def jpeg_size(stream):
-    """Height and width in the header of a JPEG stream, uint8 [n]; 0, 0 when there is none."""
+def jpeg_size(stream: np.ndarray) -> tuple[int, int]:
+    """Height and width in pixels of a JPEG stream, uint8 [n]; 0, 0 if it is none.
+
+    They stand in the first frame header (SOF marker; ITU-T T.81, annex B.2.2).
+    """
     n = len(stream)
     if n < 4 or stream[0] != 0xFF or stream[1] != 0xD8:
         return 0, 0
@@ -25,10 +28,22 @@ def jpeg_size(stream):
 
 
 @njit(nogil=True, cache=True)
-def find_other_sizes(data, offsets, sizes, heights, widths, is_jpeg, ids, other):
-    """other[j], bool [B]: the header of JPEG ids[j], int64 [B], tells another size than heights and widths, int64 [N].
+def find_other_sizes(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    is_jpeg: np.ndarray,
+    ids: np.ndarray,
+    other: np.ndarray,
+) -> None:
+    """Find JPEG images whose header tells another size than `heights` and `widths`.
 
-    The rest as in `image_sizes`.
+    Args:
+        data, offsets, sizes, heights, widths, is_jpeg: those of a `DatasetFile`.
+        ids: int64 [B], the images to look at.
+        other: bool [B], the result: whether image ids[j] is such a one.
     """
     for j in range(len(ids)):
         i = ids[j]
@@ -37,7 +52,7 @@ def find_other_sizes(data, offsets, sizes, heights, widths, is_jpeg, ids, other)
 
 @njit(nogil=True, cache=True)
 def _png_size(stream):
-    """The same of a PNG stream."""
+    """Height and width in pixels of a PNG stream, uint8 [n]; 0, 0 if it is none."""
     if len(stream) < 24:
         return 0, 0
     for i in range(len(_PNG)):
@@ -50,10 +65,23 @@ def _png_size(stream):
 
 
 @njit(nogil=True, cache=True)
-def image_sizes(first, last, data, offsets, sizes, heights, widths, is_jpeg):
-    """Fill heights, widths (int64 [N]) and is_jpeg (bool [N]) of images first..last-1; 0 x 0 where there is none.
+def image_sizes(
+    first: int,
+    last: int,
+    data: np.ndarray,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    is_jpeg: np.ndarray,
+) -> None:
+    """Read the sizes of images first..last-1 from their headers.
 
-    Image i is the `sizes[i]` bytes at data[offsets[i]], uint8; int64 [N] each.
+    Args:
+        data: uint8, the file.
+        offsets, sizes: int64 [N]; image i is the `sizes[i]` bytes at data[offsets[i]].
+        heights, widths: int64 [N], results in pixels; 0 where there is neither a JPEG nor a PNG image.
+        is_jpeg: bool [N], result.
     """
     for i in range(first, last):
         stream = data[offsets[i] : offsets[i] + sizes[i]]

@@ -1,12 +1,10 @@
-"""What a converted folder holds: a frozen value and its form on disk, `manifest.json`, written last.
-
-Knows names, counts and checksums; must not know how images are stored (it imports neither FFCV nor torch).
-"""
+"""The manifest of a converted folder: what the folder holds, with checksums, stored as `manifest.json`."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +16,7 @@ FILE_NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of a split."""
+    """Size and checksum of one file."""
 
     num_bytes: int
     sha256: str  # of the whole file
@@ -26,25 +24,40 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Split:
-    """One split: its size, the checksums of its content, and the files that hold it by name."""
+    """One split of a data set, for instance "train".
+
+    Attributes:
+        num_samples: N.
+        pixels_sha256: of the C-order uint8 [N, H, W, C] array; of JPEG, of all streams one after the other.
+        labels_sha256: see `labels_digest`.
+        files: name -> size and checksum of each file that holds this split.
+    """
 
     num_samples: int
-    pixels_sha256: str  # of the C-order uint8 [N, H, W, C] array; of JPEG, of all streams one after the other
-    labels_sha256: str  # see `labels_digest`
-    files: dict[str, FileEntry] = field(default_factory=dict)
+    pixels_sha256: str
+    labels_sha256: str
+    files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that is known of a converted data set.
+    """What a converted folder holds.
 
-    `mean` and `std` are per channel, over every pixel of the train split, in units of [0, 1] (255 is 1), and `std` is
-    the population's. `verified` is true when the pixels or their archive matched published checksums; when false,
-    `note` says why.
+    Attributes:
+        name: of the data set.
+        image_shape: H, W, C; H and W are 0 when the images vary in size.
+        classes: name of each label.
+        mean, std: per channel, over every pixel of the train split, in units of [0, 1] (255 is 1); `std` is that of the
+            population.
+        source: where the images came from.
+        verified: whether the images or their archive matched published checksums.
+        note: why not, if they did not.
+        splits: by name.
+        schema_version: of `manifest.json`.
     """
 
     name: str
-    image_shape: tuple[int, int, int]  # H, W, C; H and W are 0 when the images vary in size
+    image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -56,33 +69,38 @@ class Manifest:
 
 
 def pixels_digest(images_NHWC: np.ndarray) -> str:
-    """SHA-256 of the uint8 pixels in C order, as hex."""
+    """Hex SHA-256 of the uint8 pixels in C order."""
     return hashlib.sha256(np.ascontiguousarray(images_NHWC, dtype=np.uint8).data).hexdigest()
 
 
 def labels_digest(labels_N: np.ndarray, num_classes: int) -> str:
-    """SHA-256 of the labels as uint8, or as little-endian int64 when there are more than 256 classes, as hex."""
+    """Hex SHA-256 of the labels as uint8, or as little-endian int64 when there are more than 256 classes."""
     return hashlib.sha256(np.ascontiguousarray(labels_N, dtype="u1" if num_classes <= 256 else "<i8").data).hexdigest()
 
 
 def file_entry(path: Path) -> FileEntry:
-    """Size and SHA-256 of a file."""
+    """Read a file for its size and SHA-256."""
     with open(path, "rb") as file:
         return FileEntry(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def channel_statistics(images_NHWC: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and population standard deviation per channel in units of [0, 1].
+    """Mean and population standard deviation of each channel of uint8 images, in units of [0, 1] (255 is 1).
 
-    Both come from exact integer histograms, so they do not depend on the order of summation.
+    Both are made from integer histograms, so they do not depend on the order of summation.
     """
     channels = np.moveaxis(images_NHWC, -1, 0)
     return histogram_statistics(np.stack([np.bincount(channel.ravel(), minlength=256) for channel in channels]))
 
 
 def histogram_statistics(counts_CV: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The same from the number of pixels of each value, integers [C, 256]."""
-    mean, std = [], []
+    """Mean and population standard deviation of each channel, in units of [0, 1], from a histogram.
+
+    Args:
+        counts_CV: integers [C, 256], the number of pixels of each value.
+    """
+    mean: list[float] = []
+    std: list[float] = []
     for counts in counts_CV.tolist():
         total = sum(counts)
         first = sum(count * value for value, count in enumerate(counts))
@@ -93,7 +111,11 @@ def histogram_statistics(counts_CV: np.ndarray) -> tuple[tuple[float, ...], tupl
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> None:
-    """Write `folder/manifest.json` by atomic rename; call it last, when every file it names is in place."""
+    """Write `folder/manifest.json`, atomically. Call it last, when every file that it names is in place.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     with atomic_path(Path(folder) / FILE_NAME) as temporary:
         temporary.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
@@ -103,7 +125,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
     Raises:
         FileNotFoundError: there is none, so the conversion never finished.
-        ValueError: it is not JSON, its schema version is another one, or a key is missing, unknown or ill-typed.
+        ValueError: it is not JSON, has another schema version, or lacks, misspells or misuses a key.
     """
     path = Path(folder) / FILE_NAME
     try:
@@ -116,18 +138,22 @@ def read_manifest(folder: str | Path) -> Manifest:
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}, this code reads {SCHEMA_VERSION}: convert again")
     try:
-        splits = {
-            name: Split(**{**split, "files": {file: FileEntry(**entry) for file, entry in split["files"].items()}})
-            for name, split in values["splits"].items()
-        }
+        splits = {name: _split(split) for name, split in values["splits"].items()}
         tuples = {key: tuple(values[key]) for key in ("image_shape", "classes", "mean", "std")}
-        return Manifest(**{**values, **tuples, "splits": splits})
+        fields: dict[str, Any] = {**values, **tuples, "splits": splits}
+        return Manifest(**fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} lacks or misuses a key ({error}): delete it and convert again") from None
 
 
+def _split(values: dict[str, Any]) -> Split:
+    files = {name: FileEntry(**entry) for name, entry in values["files"].items()}
+    fields: dict[str, Any] = {**values, "files": files}
+    return Split(**fields)
+
+
 def missing_files(folder: str | Path, manifest: Manifest) -> tuple[str, ...]:
-    """Names of the manifest's files that are absent from `folder` or have another size (a cheap check: no hashing)."""
+    """Names of the manifest's files that are absent from `folder` or have another size; nothing is hashed."""
     return tuple(
         name
         for split in manifest.splits.values()

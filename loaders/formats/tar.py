@@ -1,8 +1,8 @@
-"""Read a WebDataset `.tar` through its `.idx`: a read-only memory map, and for each id where its image lies.
+"""Read a WebDataset `.tar` through its index, a `.idx`.
 
-The index is text (`v1.2 N`, then a line a sample: `extension offset size name` for each of its parts), as DALI's
-`wds2idx` and `convert/tar.py` write it. Nothing in it is trusted: every offset must lie in the tar, behind a header
-that states the same size. Knows the layout of both files. Knows no order, no batch and no backend, and imports no DALI.
+The index is text, as DALI's `wds2idx` and `convert.writers.tar` write it: `v1.2 N`, then one line per sample, with
+`extension offset size name` for each of its parts. Nothing in it is trusted: every part must lie in the tar, behind a
+tar header that states the same size.
 """
 
 import os
@@ -15,19 +15,19 @@ from loaders.threads import for_blocks
 
 VERSION = "v1.2"
 IMAGES = ("jpg", "jpeg", "png")
-BLOCK = 512  # a header of a tar, right before the content of its member
-SIZE = slice(124, 136)  # where a header states the content's size, in octal digits
-MAX_LABEL_BYTES = 20  # an int64 in decimal
+BLOCK = 512  # bytes of a tar header, which precedes the content of its member
+SIZE = slice(124, 136)  # where a header states the content's size, in octal digits (POSIX.1-1988, ustar)
+MAX_LABEL_BYTES = 20  # of an int64 in decimal
 
 
 def open_tar(path: str) -> DatasetFile:
-    """Open `x.tar` with `x.idx` beside it. Every sample has one part `jpg`, `jpeg` or `png` and one part `cls`.
+    """Open `x.tar`, with `x.idx` beside it. Every sample has one part `jpg`, `jpeg` or `png` and one part `cls`.
 
-    The header of every image is read, for its size (about a second for a million images that are in memory).
+    The header of every image is read for its size, which takes about a second for a million images in memory.
 
     Raises:
         FileNotFoundError: there is no index.
-        ValueError: the index does not describe this tar; the text names what is wrong and where.
+        ValueError: the index does not describe this tar; the message names what is wrong and where.
     """
     index = os.path.splitext(path)[0] + ".idx"
     if not os.path.isfile(index):
@@ -40,7 +40,7 @@ def open_tar(path: str) -> DatasetFile:
     if version.split() != [VERSION, str(len(lines))] or not lines:
         raise ValueError(
             f"{index} is not a whole index: it begins with {version[:40]!r} and {len(lines)} lines follow, "
-            f"needed: {VERSION} and the number of lines; make it again with DALI's wds2idx"
+            f"but must begin with {VERSION} and their number; make it again with DALI's wds2idx"
         )
     offsets, sizes, labels = (np.empty(len(lines), np.int64) for _ in range(3))
     for sample, line in enumerate(lines):
@@ -63,28 +63,28 @@ def open_tar(path: str) -> DatasetFile:
 
 
 def _sample(data: np.ndarray, words: list[str]) -> tuple[int, int, int]:
-    """Offset and size of the image, and the label, of one line of the index."""
+    """Offset and size of the image in bytes, and the label, from the words of one line of the index."""
     if len(words) % 4 or len(words) > 400:
-        raise ValueError(f"it has {len(words)} words, needed are four for each part: extension offset size name")
-    found = {}
+        raise ValueError(f"it has {len(words)} words, but needs four for each part: extension offset size name")
+    found: dict[str, tuple[int, int]] = {}
     for extension, offset, size in zip(words[0::4], words[1::4], words[2::4], strict=True):
         kind = "image" if extension.lower() in IMAGES else extension.lower()
         if kind not in ("image", "cls"):
             continue
         if kind in found:
-            raise ValueError(f"it has two parts that are a {kind}")
+            raise ValueError(f"it has two parts of the kind {kind}")
         found[kind] = _located(data, extension, offset, size)
     if len(found) != 2:
-        raise ValueError(f"it has the parts {' '.join(words[0::4])[:80]!r}, needed are cls and one of {IMAGES}")
+        raise ValueError(f"it has the parts {' '.join(words[0::4])[:80]!r}, but needs cls and one of {IMAGES}")
     offset, size = found["cls"]
     text = data[offset : offset + min(size, MAX_LABEL_BYTES + 1)].tobytes().strip()
     if size > MAX_LABEL_BYTES or not text.removeprefix(b"-").isdigit() or not -(2**63) <= int(text) < 2**63:
-        raise ValueError(f"its cls is {text[:20]!r}, needed is an integer")
+        raise ValueError(f"its cls is {text[:20]!r}, but must be an integer")
     return *found["image"], int(text)
 
 
 def _located(data: np.ndarray, extension: str, offset: str, size: str) -> tuple[int, int]:
-    """Offset and size of one part as integers that lie in the tar."""
+    """Offset and size of one part in bytes; it lies in the tar, behind a header that states the same size."""
     if not (offset.isdecimal() and size.isdecimal() and len(offset) < 20 and len(size) < 20):
         raise ValueError(f"the offset {offset[:20]!r} or the size {size[:20]!r} of its {extension} is not a number")
     first, count = int(offset), int(size)
@@ -92,5 +92,5 @@ def _located(data: np.ndarray, extension: str, offset: str, size: str) -> tuple[
         raise ValueError(f"its {extension}, bytes {first} to {first + count}, is not in the {len(data)} bytes")
     stated = data[first - BLOCK : first][SIZE].tobytes().strip(b" \0")
     if not stated.isdigit() or int(stated, 8) != count:
-        raise ValueError(f"before its {extension}, at byte {first}, stands no header of a part of {count} bytes")
+        raise ValueError(f"before its {extension}, at byte {first}, is no tar header of a part of {count} bytes")
     return first, count

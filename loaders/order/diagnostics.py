@@ -1,20 +1,27 @@
-"""Numbers that tell "importance does not help" from "importance was not applied".
+"""How uneven the weights and the visits of a run are.
 
-Pure functions of weights or of visit counts; NumPy only.
+They distinguish "importance sampling does not help" from "importance sampling was not applied".
 """
 
 import numpy as np
 
 
 def describe_weights(weights: np.ndarray | None) -> dict[str, float]:
-    """How far a policy's weights (float [N], >= 0; None is equal weights) are from uniform.
+    """How far a policy's weights are from uniform.
+
+    Args:
+        weights: float [N], >= 0; None is equal weights.
 
     Returns:
-        `ess`: effective sample size (sum w)^2 / sum w^2, as a share of N, in (0, 1];
-        `cv`: coefficient of variation of w;
+        `ess`: effective sample size (sum w)^2 / sum w^2 as a fraction of N, in (0, 1] (Kish 1965).
+        `cv`: coefficient of variation of w.
         `tau`: sqrt(1 + cv^2), the largest factor by which importance sampling can lower the standard error if w is the
-            gradients' norm (Katharopoulos and Fleuret 2018, simplified); below about 1.2 prefer uniform;
-        `top1_fraction`: the share of all weight that the heaviest 1 % of the samples hold (0.01 when uniform).
+            norm of the gradients (after Katharopoulos and Fleuret, "Not all samples are created equal", ICML 2018,
+            section 3.3). Below about 1.2 prefer uniform sampling.
+        `top1_fraction`: fraction of the total weight that the heaviest 1 % of the samples hold (0.01 if uniform).
+
+    Raises:
+        ValueError: the weights sum to zero, or not to a number.
     """
     if weights is None:
         return {"ess": 1.0, "cv": 0.0, "tau": 1.0, "top1_fraction": 0.01}
@@ -24,25 +31,31 @@ def describe_weights(weights: np.ndarray | None) -> dict[str, float]:
         raise ValueError(f"weights must have a positive, finite sum, got mean {mean}")
     cv2 = float(w.var() / mean**2)
     top = max(1, round(len(w) / 100))
-    share = float(np.partition(w, len(w) - top)[len(w) - top :].sum() / w.sum())
-    return {"ess": 1 / (1 + cv2), "cv": cv2**0.5, "tau": (1 + cv2) ** 0.5, "top1_fraction": share}
+    heaviest = float(np.partition(w, len(w) - top)[len(w) - top :].sum())
+    return {"ess": 1 / (1 + cv2), "cv": cv2**0.5, "tau": (1 + cv2) ** 0.5, "top1_fraction": heaviest / float(w.sum())}
 
 
 def describe_visits(visits: np.ndarray) -> dict[str, float]:
-    """How evenly the samples were visited: counts or sums of shares, float or int [N].
+    """How evenly the samples were visited.
+
+    Args:
+        visits: float or int [N], the number of visits of each sample; those of mixed images may be fractions.
 
     Returns:
-        `entropy` in nats, at most log N (Arazo et al.'s H(c)); `entropy_deficit` log N - entropy; `cv` of the counts;
-        `distinct`, the number of samples visited at all; `min` and `max` of the counts.
+        `entropy`: of the distribution of the visits, in nats, at most log N (H(c) of Arazo et al., BMVC 2021).
+        `entropy_deficit`: log N - entropy.
+        `cv`: coefficient of variation of the visits.
+        `distinct`: number of samples visited at all.
+        `min`, `max`: of the visits.
     """
     v = np.asarray(visits, np.float64)
-    share = v[v > 0] / max(v.sum(), 1e-300)
-    entropy = float(-(share * np.log(share)).sum()) + 0.0
+    p = v[v > 0] / max(float(v.sum()), 1e-300)
+    entropy = float(-(p * np.log(p)).sum()) + 0.0  # no -0.0
     return {
         "entropy": entropy,
         "entropy_deficit": float(np.log(len(v))) - entropy,
-        "cv": float(v.std() / v.mean()) if len(share) else 0.0,
-        "distinct": len(share),
+        "cv": float(v.std() / v.mean()) if len(p) else 0.0,
+        "distinct": len(p),
         "min": float(v.min()),
         "max": float(v.max()),
     }

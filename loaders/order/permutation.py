@@ -1,8 +1,7 @@
-"""Keyed permutations: the place of every id is computed from the key, no permuted array has to exist.
+"""Random permutations that are pure functions of a key, equal on any number of threads.
 
-`permutation` is a cipher on 0..n-1 for large n and an exact Fisher-Yates shuffle for small n; `shuffle` puts a given
-array in random order, in cache-sized pieces. Both are pure functions of the key, on any number of threads.
-This module imports neither torch nor a backend.
+`permutation` computes the ids at some positions of a permutation of 0..n-1; `shuffle` puts a given array in random
+order, in cache-sized pieces.
 """
 
 import math
@@ -13,9 +12,9 @@ import numpy as np
 from loaders.order.rng import below, fold_in, hash64
 from loaders.threads import for_blocks
 
-EXACT_BELOW = 1 << 16  # up to here the whole permutation is made at once, from all n! orders
+EXACT_BELOW = 1 << 16  # up to this n the whole permutation is made, by Fisher-Yates
 _ROUNDS = 6
-_CHUNK = 1024  # positions enciphered together: two uint32 arrays of this length stay in the L1 cache
+_CHUNK = 1024  # positions encrypted together: two uint32 arrays of this length stay in the L1 cache
 _BUCKET = 1 << 14  # ids per bucket of `shuffle`: 128 KiB, inside the L2 cache
 _BLOCK = 1 << 15  # ids per counting block of `shuffle`
 _LOW = np.uint64(0xFFFF_FFFF)
@@ -23,7 +22,7 @@ _LOW = np.uint64(0xFFFF_FFFF)
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
 def _hash32(x):
-    # Two multiply-xorshift rounds with the low-bias constants of Wellons' hash prospector ("lowbias32").
+    # Two multiply-xorshift rounds, with the constants of Wellons' "lowbias32".
     x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & _LOW
     x = ((x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B)) & _LOW
     return x ^ (x >> np.uint64(16))
@@ -36,8 +35,8 @@ def _add_round(x, other, round_key, modulus):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _encipher(first, last, start, round_keys, rows, columns, n, out):
-    """Positions under a Feistel network on rows x columns >= n, walking on until the value is below n."""
+def _encrypt(first, last, start, round_keys, rows, columns, n, out):
+    """Encrypt positions by a Feistel network on rows x columns >= n, again and again until the result is below n."""
     left, right = np.empty(_CHUNK, np.uint32), np.empty(_CHUNK, np.uint32)
     for chunk in range(first, last):
         base = chunk * _CHUNK
@@ -65,8 +64,8 @@ def _encipher(first, last, start, round_keys, rows, columns, n, out):
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def fisher_yates(items, key):
-    """Shuffle `items` in place, uniformly over all orders (len < 2^32); key uint64."""
+def fisher_yates(items: np.ndarray, key: np.uint64) -> None:
+    """Shuffle fewer than 2^32 items in place; every order is equally likely."""
     for i in range(len(items) - 1, 0, -1):
         j = below(hash64(key, np.uint64(i)), np.uint64(i + 1))
         items[i], items[j] = items[j], items[i]
@@ -78,23 +77,30 @@ def _fisher_yates(items, key):
 
 
 def permutation(key: int, n: int, start: int = 0, stop: int | None = None, threads: int | None = None) -> np.ndarray:
-    """The ids at positions start..stop-1 of the permutation of 0..n-1 that `key` names.
+    """The ids at positions start..stop-1 of a random permutation of 0..n-1, which depends on `key` and n alone.
 
-    Up to 2^16 ids it is a Fisher-Yates shuffle (every order equally likely). Above, a six-round Feistel network over
-    ceil(sqrt(n)) x ceil(n / ceil(sqrt(n))) with modular addition (Black and Rogaway, "Ciphers with arbitrary finite
-    domains", CT-RSA 2002, generalised Feistel with cycle walking), so 1 % of 10^9 ids costs the memory of 1 %.
+    Up to 2^16 ids it is a Fisher-Yates shuffle: every order is equally likely. Above, it is a format-preserving cipher:
+    a six-round Feistel network on ceil(sqrt(n)) rows and ceil(n / rows) columns with modular addition and cycle walking
+    (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). Then only the asked positions take memory
+    and time: 1 % of 10^9 ids costs what 10^7 ids do.
 
     Args:
         key: 64-bit key.
         n: number of ids, 1 <= n < 2^62.
         start, stop: positions, 0 <= start <= stop <= n; stop None is n.
+        threads: upper limit; None takes all cores.
 
     Returns:
         int64 [stop - start], no id twice.
+
+    Raises:
+        ValueError: the positions are not inside 0..n, or n is too large.
     """
     stop = n if stop is None else stop
     if not 0 <= start <= stop <= n < 1 << 62:
-        raise ValueError(f"positions {start}..{stop} are not inside a permutation of {n} ids (at most 2^62)")
+        raise ValueError(
+            f"positions {start} to {stop} are not inside a permutation of {n} ids: 0 <= start <= stop <= n < 2^62"
+        )
     if n <= EXACT_BELOW:
         ids = np.arange(n)
         _fisher_yates(ids, np.uint64(key))
@@ -104,7 +110,7 @@ def permutation(key: int, n: int, start: int = 0, stop: int | None = None, threa
     round_keys = np.array([fold_in(key, r) & 0xFFFF_FFFF for r in range(_ROUNDS)], np.uint64)
     out = np.empty(stop - start, np.int64)
     chunks = -(-len(out) // _CHUNK)
-    for_blocks(_encipher, chunks, start, round_keys, rows, columns, n, out, threads=threads, grain=32)
+    for_blocks(_encrypt, chunks, start, round_keys, rows, columns, n, out, threads=threads, grain=32)
     return out
 
 
@@ -134,10 +140,19 @@ def _shuffle_buckets(first, last, edges, key, out):
 
 
 def shuffle(ids: np.ndarray, key: int, threads: int | None = None) -> np.ndarray:
-    """`ids` (int64 [K]) in random order: every item falls into a random bucket, every bucket is shuffled in the cache.
+    """Put ids in random order.
 
-    Independent uniform buckets and uniform orders inside them make every order equally likely (Sanders, "Random
-    permutations on distributed, external and hierarchical memory", IPL 1998). A small array is shuffled in place.
+    Every id falls into a random bucket, and every bucket is shuffled in the cache. Independent uniform buckets, and
+    uniform orders inside them, make every order equally likely (Sanders, "Random permutations on distributed, external
+    and hierarchical memory", IPL 1998).
+
+    Args:
+        ids: int64 [K]; up to 2^14 ids are shuffled in place.
+        key: 64-bit key.
+        threads: upper limit; None takes all cores.
+
+    Returns:
+        int64 [K]; `ids` itself where they were shuffled in place.
     """
     buckets = -(-len(ids) // _BUCKET)
     if buckets <= 1:

@@ -1,4 +1,4 @@
-"""What policies are made of: their type, what unseen samples count as, smoothing. Knows no method."""
+"""Parts of policies: their type, the value of unseen samples, smoothing, mixtures with uniform."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,15 +7,16 @@ import numpy as np
 
 from loaders.types import Snapshot
 
+# (what is known of the samples) -> weights, float [N] >= 0; None for equal weights; or a `Preference`.
 Policy = Callable[[Snapshot], "np.ndarray | Preference | None"]
 
 
 class Preference(NamedTuple):
-    """Weights of a policy that sets more than the weights.
+    """What a policy returns that also decides how many samples are drawn.
 
     Attributes:
-        weights: float [N].
-        num_draws: how many to draw instead of the budget's number.
+        weights: float [N], >= 0.
+        num_draws: number of samples to draw, in place of the budget's.
         importance: float [N], the factor of each sample's loss if it is drawn.
     """
 
@@ -25,34 +26,61 @@ class Preference(NamedTuple):
 
 
 def fill_unseen(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """`values` with the largest seen value at the samples that are not `seen` (bool [N]); ones when none is."""
+    """Give samples that were never visited the largest value of those that were.
+
+    Args:
+        values: float [N].
+        seen: bool [N], whether a sample was visited.
+
+    Returns:
+        float [N]; ones if no sample was visited.
+    """
     if not seen.any():
         return np.ones_like(values)
     return np.where(seen, values, values[seen].max())
 
 
-def smooth(scores: np.ndarray, share: float) -> np.ndarray:
-    """Weights of which the share `share`, below one, is uniform and the rest proportional to the scores.
+def smooth(scores: np.ndarray, uniform_fraction: float) -> np.ndarray:
+    """Mix scores with a constant: a fraction of the resulting weights is uniform, the rest follows the scores.
 
-    With one half it is scores + mean(scores), the smoothing constant of Arazo et al. and of Chang et al.
+    The weights are scores + mean(scores) * f / (1 - f). With f = 1/2 they are scores + mean(scores), the smoothing
+    constant of Arazo et al. (BMVC 2021) and of Chang et al. (NIPS 2017).
+
+    Args:
+        scores: float [N], >= 0.
+        uniform_fraction: f, in [0, 1).
+
+    Returns:
+        float [N]; ones if all scores are zero.
+
+    Raises:
+        ValueError: the fraction is not in [0, 1).
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"smoothing is the share of uniform draws, at least 0 and below 1, got {share}")
+    if not 0 <= uniform_fraction < 1:
+        raise ValueError(f"smoothing is the fraction of uniform draws, at least 0 and below 1, got {uniform_fraction}")
     mean = scores.mean(dtype=np.float64)
-    return np.ones_like(scores) if mean == 0 else scores + mean * (share / (1 - share))
+    return np.ones_like(scores) if mean == 0 else scores + mean * (uniform_fraction / (1 - uniform_fraction))
 
 
 def mixture(policy: Policy, lam: float) -> Policy:
-    """lam of the uniform distribution and 1 - lam of the policy's: no sample's chance falls below lam / N."""
+    """A policy whose distribution is lam times uniform plus (1 - lam) times that of another policy.
+
+    With replacement, no sample's chance of a draw falls below lam / N.
+
+    Raises:
+        ValueError: `lam` is not in [0, 1]; when called, a policy that sets its own number of draws.
+    """
     if not 0 <= lam <= 1:
-        raise ValueError(f"mixture(policy, lam) takes a share 0 <= lam <= 1 of uniform, got {lam}")
+        raise ValueError(f"mixture(policy, lam) needs a fraction of uniform 0 <= lam <= 1, got {lam}")
 
     def mixed(snapshot: Snapshot) -> np.ndarray | None:
         weights = policy(snapshot)
         if weights is None:
             return None
         if isinstance(weights, Preference):
-            raise ValueError("a policy that sets its own number of draws cannot be mixed with uniform")
+            raise ValueError(
+                "a policy that sets its own number of draws cannot be mixed with uniform: use it without mixture()"
+            )
         weights = np.asarray(weights, np.float64)
         mean = weights.mean()
         return np.ones(len(weights)) if mean == 0 else lam + (1 - lam) * weights / mean

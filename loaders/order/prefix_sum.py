@@ -1,7 +1,7 @@
-"""Kernels that read the weights as a running sum: totals, the clipped scale, systematic and multinomial draws.
+"""Draws by the running sum of the weights: systematic sampling, and sampling with replacement.
 
 Sums are made per block and then over blocks, always in the same order, so no result depends on the number of threads.
-This module imports neither torch nor a backend.
+Weights are float32 or float64 [N], finite and >= 0. `threads` is an upper limit; None takes all cores.
 """
 
 from typing import NamedTuple
@@ -14,18 +14,18 @@ from loaders.order.rng import fold_in, hash64
 from loaders.order.top_k import BLOCK, bit_array, exponential
 from loaders.threads import for_blocks
 
-_GRAIN = 64
+_GRAIN = 64  # least number of blocks for a thread
 
 
-class Check(NamedTuple):
-    """Numbers of positive weights, and of negative, infinite or NaN ones."""
+class WeightCounts(NamedTuple):
+    """Number of positive weights, and of bad ones: negative, infinite or NaN."""
 
     positive: int
     bad: int
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _checks(first, last, weights, positive, bad):
+def _count(first, last, weights, positive, bad):
     for block in range(first, last):
         p, b = 0, 0
         for j in range(block * BLOCK, min((block + 1) * BLOCK, len(weights))):
@@ -35,12 +35,12 @@ def _checks(first, last, weights, positive, bad):
         positive[block], bad[block] = p, b
 
 
-def check(weights: np.ndarray, threads: int | None = None) -> Check:
-    """One pass over float32 or float64 weights."""
+def count_weights(weights: np.ndarray, threads: int | None = None) -> WeightCounts:
+    """Count positive and bad weights in one pass; float32 or float64 [N]."""
     blocks = -(-len(weights) // BLOCK)
     positive, bad = np.empty(blocks, np.int64), np.empty(blocks, np.int64)
-    for_blocks(_checks, blocks, weights, positive, bad, threads=threads, grain=_GRAIN)
-    return Check(int(positive.sum()), int(bad.sum()))
+    for_blocks(_count, blocks, weights, positive, bad, threads=threads, grain=_GRAIN)
+    return WeightCounts(int(positive.sum()), int(bad.sum()))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -53,14 +53,14 @@ def _sums(first, last, weights, sums):
 
 
 def block_sums(weights: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """float64 [number of blocks]: the sum of each block, in the order of its items."""
+    """The sum of the weights of each block of `BLOCK` items: float64 [ceil(N / BLOCK)]."""
     sums = np.empty(-(-len(weights) // BLOCK))
     for_blocks(_sums, len(sums), weights, sums, threads=threads, grain=_GRAIN)
     return sums
 
 
 def total(weights: np.ndarray, threads: int | None = None) -> float:
-    """The sum of all weights, block after block."""
+    """The sum of all weights."""
     return float(np.cumsum(block_sums(weights, threads))[-1])
 
 
@@ -75,7 +75,8 @@ def _clipped(first, last, weights, scale, sums, certain):
         sums[block], certain[block] = s, c
 
 
-def _clipped_sums(weights, scale, threads):
+def _clipped_sums(weights: np.ndarray, scale: float, threads: int | None) -> tuple[np.ndarray, int]:
+    """The sum of scale * w over the items of each block for which it is below one, and the number of other items."""
     blocks = -(-len(weights) // BLOCK)
     sums, certain = np.empty(blocks), np.empty(blocks, np.int64)
     for_blocks(_clipped, blocks, weights, scale, sums, certain, threads=threads, grain=_GRAIN)
@@ -83,10 +84,10 @@ def _clipped_sums(weights, scale, threads):
 
 
 def clipped_scale(weights: np.ndarray, k: int, threads: int | None = None) -> float:
-    """The c with sum(min(1, c w)) = k; needs at least k positive weights.
+    """The c for which sum(min(1, c w)) = k. At least k weights must be positive.
 
-    Fixed point: given which items are certain (c w >= 1), the others share what is left. The set of certain items only
-    grows, so it ends; a few passes suffice.
+    Found by iteration: given which items are certain to be drawn (c w >= 1), c follows from the others. The set of
+    certain items only grows, so the iteration ends, after a few passes over the weights.
     """
     scale, certain = k / total(weights, threads), -1
     while True:
@@ -120,15 +121,19 @@ def _systematic(first, last, weights, scale, order, edges, start, key, bits):
                     spare = i
             if taken:
                 bits[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-        if np.ceil(end - start) > np.ceil(running - start) and spare >= 0:  # the last point fell into a rounding error
+        if np.ceil(end - start) > np.ceil(running - start) and spare >= 0:  # a rounding error hid the last point
             bits[spare >> 6] |= np.uint64(1) << np.uint64(spare & 63)
 
 
 def systematic_bits(weights: np.ndarray, scale: float, k: int, key: int, threads: int | None = None) -> np.ndarray:
-    """Choose k ids with probabilities min(1, scale * w): a bit per id (uint64 words, see `loaders.order.top_k`).
+    """Choose k ids by systematic sampling with probabilities min(1, scale * w).
 
-    Blocks are visited in random order, and the items of a block in random order; every unit of the running sum of the
-    probabilities takes the item that covers the point `start` inside it.
+    Blocks are visited in random order, and the items of a block in random order. One point is drawn in the unit
+    interval, and every interval between two integers of the running sum of the probabilities takes the item that covers
+    the point at that place.
+
+    Returns:
+        A set bit per chosen id (see `loaders.order.top_k.bit_array`).
     """
     sums, certain = _clipped_sums(weights, scale, threads)
     order = permutation(fold_in(key, 0), len(sums))
@@ -159,7 +164,7 @@ def _merge(first, last, weights, weight_edges, key, spacing_edges, unit, out):
         for d in range(block * BLOCK, min((block + 1) * BLOCK, len(out))):
             point += exponential(hash64(key, np.uint64(d)))
             target = min(point * unit, weight_edges[-1] * (1.0 - 2.0**-52))
-            if target >= top:  # go to the block of weights that covers the target
+            if target >= top:  # jump to the block of weights that covers the target
                 inside = np.searchsorted(weight_edges, target, side="right") - 1
                 at, end = inside * BLOCK, min((inside + 1) * BLOCK, len(weights))
                 running, top = weight_edges[inside], weight_edges[inside + 1]
@@ -173,17 +178,17 @@ def _merge(first, last, weights, weight_edges, key, spacing_edges, unit, out):
 
 
 def replacement_ids(weights: np.ndarray, k: int, key: int, threads: int | None = None) -> np.ndarray:
-    """k independent draws by weight, in ascending order: int64 [k].
+    """Draw k ids with replacement, with probabilities w / sum(w): int64 [k], in ascending order.
 
     k + 1 exponential spacings, divided by their sum, are the gaps between k sorted uniforms (Devroye, "Non-uniform
     random variate generation", 1986, V.2.1).
     """
     blocks = -(-(k + 1) // BLOCK)
-    spacings, key = np.empty(blocks), np.uint64(key)
-    for_blocks(_spacing_sums, blocks, k + 1, key, spacings, threads=threads, grain=_GRAIN)
+    spacings, item_key = np.empty(blocks), np.uint64(key)
+    for_blocks(_spacing_sums, blocks, k + 1, item_key, spacings, threads=threads, grain=_GRAIN)
     spacing_edges = np.concatenate(([0.0], np.cumsum(spacings)))
     weight_edges = np.concatenate(([0.0], np.cumsum(block_sums(weights, threads))))
     out = np.empty(k, np.int64)
     unit = weight_edges[-1] / spacing_edges[-1]
-    for_blocks(_merge, -(-k // BLOCK), weights, weight_edges, key, spacing_edges, unit, out, threads=threads)
+    for_blocks(_merge, -(-k // BLOCK), weights, weight_edges, item_key, spacing_edges, unit, out, threads=threads)
     return out

@@ -1,15 +1,18 @@
-"""How many samples a share of them is. The product of a decimal share may miss a whole number by its last bits."""
+"""Round the product of a number of samples and a fraction as if the fraction were an exact decimal.
+
+In floating point, 0.29 * 100 is 28.999999999999996, whose floor would lose a sample.
+"""
 
 import math
 
-_LAST_BITS = 2.0**-51  # twice what the share and the product are rounded by
+_TOLERANCE = 2.0**-51  # relative; twice the rounding error of the fraction and the product together
 
 
-def floor_fraction(num: float, share: float) -> int:
-    """floor(num * share), where 0.29 * 100 = 28.999999999999996 is 29."""
-    return math.floor(num * share * (1 + _LAST_BITS))
+def floor_fraction(num: float, fraction: float) -> int:
+    """floor(num * fraction): the fraction of `num`, rounded down. `floor_fraction(100, 0.29)` is 29."""
+    return math.floor(num * fraction * (1 + _TOLERANCE))
 
 
-def ceil_fraction(num: float, share: float) -> int:
-    """ceil(num * share), where 0.07 * 100 = 7.000000000000001 is 7."""
-    return math.ceil(num * share * (1 - _LAST_BITS))
+def ceil_fraction(num: float, fraction: float) -> int:
+    """ceil(num * fraction): the fraction of `num`, rounded up. `ceil_fraction(100, 0.07)` is 7."""
+    return math.ceil(num * fraction * (1 - _TOLERANCE))

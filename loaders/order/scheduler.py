@@ -1,44 +1,45 @@
-"""The index scheduler: policy, design, budget and key put together into the order of an epoch.
-
-`plan` is a pure function of its arguments and the scheduler's fields; nothing is remembered between calls, so a run
-resumes from (epoch, scores) alone. This module imports neither torch nor a backend.
-"""
+"""The index scheduler: policy, design, budget and key put together into the order of an epoch."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from loaders.order import designs as sampling
-from loaders.order import uniform_order
+from loaders.order.designs import DESIGNS, SPECIAL_DESIGNS
+from loaders.order.draw import Context, Design, check_weights
+from loaders.order.inclusion import inverse_inclusion
 from loaders.order.policies import Policy, Preference, resolve
 from loaders.order.rng import AUGMENT, DRAW, fold_in
 from loaders.order.rounding import ceil_fraction, floor_fraction
+from loaders.order.uniform_order import whole_passes
 from loaders.types import EpochPlan, Snapshot
-
-DESIGNS = ("race", "systematic", "replacement", "credit", "paged")
-SPECIAL_DESIGNS = ("scan", "pool")  # for one method each
 
 
 @dataclass(frozen=True, eq=False)
 class IndexScheduler:
-    """Draws the ids of each epoch under a budget.
+    """Draw the ids of each epoch under a budget.
+
+    `plan` is a pure function of its arguments and these attributes. Nothing is remembered between calls, so a run
+    resumes from (epoch, scores) alone.
 
     Attributes:
         num_samples: N.
-        policy: a name of `loaders.order.policies.BY_NAME` or a function `Snapshot -> weights`.
-        budget: share of N drawn each epoch, in (0, 1]; K = floor(N * budget).
-        design: "race", "systematic", "replacement", "credit", "paged", "scan" or "pool" (see `loaders.order.designs`
-            and `loaders.order.uniform_order`).
+        policy: a name of `loaders.order.policies.BY_NAME`, or a function `Snapshot -> weights`.
+        budget: fraction of N drawn each epoch, in (0, 1]; K = floor(N * budget).
+        design: "race", "systematic", "replacement", "credit", "paged", "scan" or "pool" (see `loaders.order.designs`).
         seed: of the run; epochs and neighbouring seeds share no draws.
-        batch_size: cut K to whole batches, so that all epochs have the same number of steps; None does not cut.
-        unbiased: the plan carries weights K / (N pi) that make batch means of weight * f unbiased for the mean of f.
-        compat: "arazo" reproduces the reference's oddities in p-sgd and c-sgd.
-        page, window: for "paged": samples per page of the file, and pages held in memory together.
-        pool: for "pool": share of N from which the K largest weights are taken.
-        subset: int64 [M], ascending ids: the only samples there are to draw, and the only ones whose scores the policy
-            sees, and gives weights for. K stays a share of N. Where it exceeds M, an epoch is whole shuffled passes
+        batch_size: K is cut to whole batches, so that all epochs have the same number of steps; None does not cut.
+        unbiased: whether plans carry weights K / (N pi), with pi the expected number of draws of a sample. They make
+            batch means of weight * f unbiased for the mean of f over all samples.
+        compat: "arazo" reproduces the oddities of Arazo et al.'s code in p-sgd and c-sgd.
+        page, window: for "paged": samples per page of the file, and number of pages held in memory together.
+        pool: for "pool": fraction of N from which the K largest weights are taken.
+        subset: int64 [M], ascending ids: the only samples that are drawn, and the only ones whose scores the policy
+            sees and gives weights for. K stays a fraction of N. Where it exceeds M, an epoch is whole shuffled passes
             over the subset, and the rest is drawn as from one more.
-        subset_weights: float32 [M] with mean one, which the plan's weights carry (those of a core-set).
+        subset_weights: float32 [M] with mean one, factors of the plan's weights (those of a core-set).
+
+    Raises:
+        ValueError: an argument is out of bounds or unknown, two do not go together, or K is less than one batch.
     """
 
     num_samples: int
@@ -55,22 +56,26 @@ class IndexScheduler:
     subset: np.ndarray | None = None
     subset_weights: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
         if not 0 < self.budget <= 1:
-            raise ValueError(f"budget is the share of samples drawn each epoch, in (0, 1], got {self.budget}")
-        if self.design not in DESIGNS + SPECIAL_DESIGNS:
+            raise ValueError(f"budget is the fraction of samples drawn each epoch, in (0, 1], got {self.budget}")
+        if self.design not in DESIGNS and self.design not in SPECIAL_DESIGNS:
             raise ValueError(
-                f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)} (or, for uniform, scan; for "
-                "orderdp, pool)"
+                f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)} (or scan, for the policy "
+                "'uniform'; or pool, for the policy 'orderdp')"
             )
-        if self.unbiased and self.design in ("credit", "pool"):
-            raise ValueError(f"design {self.design!r} has no unbiased weights; use 'systematic'")
-        if self.design == "scan" and self.policy != "uniform":
-            raise ValueError("design 'scan' visits all samples equally: use policy 'uniform', or design 'credit'")
+        if self.unbiased and self._design.inclusion is None:
+            raise ValueError(f"design {self.design!r} has no unbiased weights: use 'systematic' or 'race'")
+        if not self._design.weighted and self.policy != "uniform":
+            raise ValueError(
+                f"design {self.design!r} visits all samples equally: use policy 'uniform', or design 'credit'"
+            )
         if self.design == "pool" and not self.budget <= self.pool <= 1:
-            raise ValueError(f"a pool holds at least the budget's share {self.budget} and at most 1, got {self.pool}")
+            raise ValueError(
+                f"pool is a fraction of the samples, at least the budget {self.budget} and at most 1, got {self.pool}"
+            )
         resolve(self.policy, self.compat)
         for name, dtype in (("subset", np.int64), ("subset_weights", np.float32)):
             if getattr(self, name) is not None:
@@ -79,17 +84,21 @@ class IndexScheduler:
         self._cut(self.num_draws)
 
     @property
+    def _design(self) -> Design:
+        return DESIGNS[self.design] if self.design in DESIGNS else SPECIAL_DESIGNS[self.design]
+
+    @property
     def num_draws(self) -> int:
         """K before the cut to whole batches: floor(N * budget)."""
         return floor_fraction(self.num_samples, self.budget)
 
     @property
     def num_items(self) -> int:
-        """How many samples there are to draw from: M, or N without a subset."""
+        """Number of samples that may be drawn: M, or N without a subset."""
         return self.num_samples if self.subset is None else len(self.subset)
 
     def __len__(self) -> int:
-        """Samples per epoch (for a policy that decides the number itself: at most so many)."""
+        """Samples per epoch; for a policy that sets the number itself, an upper limit."""
         return self._cut(self.num_draws)
 
     def _cut(self, k: int) -> int:
@@ -102,14 +111,18 @@ class IndexScheduler:
         return k // batch * batch
 
     def _known(self, scores: Snapshot | None) -> Snapshot:
-        """The scores of the items."""
+        """The scores of the samples that may be drawn; zeros when nothing is known yet."""
         if scores is None:
             return Snapshot(*[np.zeros(self.num_items, np.float32)] * len(Snapshot._fields))
         if len(scores.visits) != self.num_samples:
-            raise ValueError(f"the scores are of {len(scores.visits)} samples, the scheduler is for {self.num_samples}")
+            raise ValueError(
+                f"the scores are of {len(scores.visits)} samples, the scheduler is for {self.num_samples}: "
+                "make both with the same num_samples"
+            )
         return scores if self.subset is None else Snapshot(*(values[self.subset] for values in scores))
 
     def _wanted(self, scores: Snapshot) -> tuple[np.ndarray | None, int, np.ndarray | None]:
+        """The policy's weights, the number of draws, and the policy's factors of the losses (None: it has none)."""
         wanted = resolve(self.policy, self.compat)(scores)
         if not isinstance(wanted, Preference):
             return wanted, self.num_draws, None
@@ -118,7 +131,7 @@ class IndexScheduler:
         return wanted
 
     def weights(self, scores: Snapshot | None = None) -> np.ndarray | None:
-        """What the policy makes of the scores: float [N], of a subset [M], or None for equal weights."""
+        """The policy's weights for these scores: float [N], or [M] with a subset; None is equal weights."""
         return self._wanted(self._known(scores))[0]
 
     def plan(self, epoch: int, scores: Snapshot | None = None) -> EpochPlan:
@@ -129,41 +142,35 @@ class IndexScheduler:
             scores: the importance table's snapshot after the previous epoch; None means that nothing is known yet.
 
         Raises:
-            ValueError: weights that are negative, infinite or NaN, or fewer positive ones than draws; design "credit"
-                with uneven weights in a later epoch, and no visits.
+            ValueError: weights that are negative, infinite or NaN; too few positive weights; scores of another number
+                of samples; what the design refuses.
         """
-        n, design, known = self.num_items, self.design, self._known(scores)
+        n, design, known = self.num_items, self._design, self._known(scores)
         wanted, num_draws, importance = self._wanted(known)
         k = self._cut(num_draws)
-        passes = 0 if design in ("replacement", "scan") else (k - 1) // n  # whole ones, ahead of the last or only one
+        passes = 0 if design.repeats else (k - 1) // n
         k -= passes * n
-        weights = sampling.check_weights(wanted, n, {"replacement": 1, "pool": 0}.get(design, k))
+        weights = check_weights(wanted, n, design.num_positive(k))
         if importance is None and (scores is None or not known.visits.any()) and _is_constant(weights):
             weights = None  # nothing is known: the draw of "uniform"
-        key = fold_in(self.seed, DRAW, epoch)
-        if design == "credit":
-            if weights is not None and epoch and not known.visits.any():
-                raise ValueError(
-                    "design 'credit' owes each sample what it was drawn too little, and no visit is recorded before "
-                    f"epoch {epoch}: record each batch in an ImportanceTable and pass its snapshot"
-                )
-            visits = known.visits - np.float32(passes * epoch) if passes else known.visits
-            draw = sampling.credit(weights, n, k, fold_in(self.seed, DRAW), epoch, visits, key)
-        elif design == "paged":
-            draw = sampling.paged(weights, n, k, key, self.page, self.window)
-        elif design == "pool":
-            size = min(n, max(k, ceil_fraction(self.num_samples, self.pool)))
-            draw = uniform_order.pool(weights, n, k, key, size)
-        elif design == "scan":
-            draw = uniform_order.scan(n, k, fold_in(self.seed, DRAW), epoch)
-        else:
-            draw = getattr(sampling, design)(weights, n, k, key)
-        items = np.concatenate((uniform_order.passes(n, passes, key), draw.ids)) if passes else draw.ids
+        context = Context(
+            key=fold_in(self.seed, DRAW, epoch),
+            run_key=fold_in(self.seed, DRAW),
+            epoch=epoch,
+            passes=passes,
+            visits=known.visits,
+            page=self.page,
+            window=self.window,
+            pool_size=min(n, max(k, ceil_fraction(self.num_samples, self.pool))),
+        )
+        draw = design.draw(weights, n, k, context)
+        items = np.concatenate((whole_passes(n, passes, context.key), draw.ids)) if passes else draw.ids
         if importance is not None:
             importance = importance[items]
         elif self.unbiased:
+            assert design.inclusion is not None, "refused when the scheduler was made"
             importance = np.ones(len(items))
-            importance[passes * n :] = k * sampling.inverse_inclusion(draw, weights, n)
+            importance[passes * n :] = k * inverse_inclusion(design.inclusion, draw, weights, n)
         if self.subset_weights is not None:
             importance = self.subset_weights[items] * (1 if importance is None else importance)
         ids = items if self.subset is None else self.subset[items]
@@ -172,15 +179,21 @@ class IndexScheduler:
 
 def _check_subset(subset: np.ndarray | None, weights: np.ndarray | None, num_samples: int) -> None:
     if subset is None and weights is not None:
-        raise ValueError("subset_weights need a subset, whose samples they are of")
+        raise ValueError("subset_weights need a subset: they are the weights of its samples")
     if subset is None:
         return
     if subset.ndim != 1 or not len(subset) or subset[0] < 0 or subset[-1] >= num_samples or np.any(np.diff(subset) < 1):
-        raise ValueError(f"a subset is one or more different ids of 0..{num_samples - 1}, in ascending order")
+        raise ValueError(
+            f"a subset is one or more different ids of 0..{num_samples - 1}, in ascending order; got an array of shape "
+            f"{subset.shape} that is not: use np.unique(ids)"
+        )
     if weights is not None and (
         weights.shape != subset.shape or not np.all(weights >= 0) or not abs(weights.mean(dtype=np.float64) - 1) < 1e-3
     ):
-        raise ValueError(f"subset_weights are one number >= 0 for each of {len(subset)} samples, of mean one")
+        raise ValueError(
+            f"subset_weights are one number >= 0 for each of {len(subset)} samples, of mean one; got shape "
+            f"{weights.shape} and mean {weights.mean():g}: divide them by their mean"
+        )
 
 
 def _is_constant(weights: np.ndarray | None) -> bool:

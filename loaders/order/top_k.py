@@ -1,9 +1,8 @@
-"""The K smallest of N computed keys, without a sort and without storing the keys.
+"""Find the K smallest of N random keys, without a sort and without storing the keys.
 
-A key is a function of (64-bit key, id, weight), computed again wherever it is needed. A small keyed sample brackets the
-K-th smallest key; one pass marks the ids surely below the bracket and those perhaps inside it in two bit arrays (N/4
-bytes together); only the latter, a few per cent, are compared exactly.
-This module imports neither torch nor a backend.
+Each id has a key, a function of its weight and of random bits, computed again wherever it is needed. A small random
+sample of the keys brackets the K-th smallest one. One pass over all ids marks those surely below the bracket and those
+perhaps inside it, in two bit arrays (N / 4 bytes together). Only the latter, a few per cent, are compared exactly.
 """
 
 import math
@@ -18,7 +17,7 @@ from loaders.threads import for_blocks
 
 BLOCK = 4096  # ids per block: its keys stay in the L1 cache
 _WORDS = BLOCK // 64
-_GRAIN = 12
+_GRAIN = 12  # least number of blocks for a thread
 
 _ONE_BITS = np.uint64(0x3FF0_0000_0000_0000)
 _TWO52_BITS = np.uint64(0x4330_0000_0000_0000)
@@ -31,17 +30,17 @@ _HUGE = 1.7e308
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def uniform(bits):
-    """float64 in (0, 1), an odd multiple of 2^-53, from 64 random bits."""
+def uniform(bits: np.uint64) -> float:
+    """Turn 64 random bits into a uniform float64 in (0, 1), an odd multiple of 2^-53."""
     return (np.uint64((bits >> _U12) | _ONE_BITS).view(np.float64) - 1.0) + 2.0**-53
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def exponential(bits):
-    """A standard exponential, -log(1 - u), from 64 random bits; relative error below 1e-10.
+def exponential(bits: np.uint64) -> float:
+    """Turn 64 random bits into a standard exponential, -log(1 - u) for uniform u; relative error below 1e-10.
 
-    Only additions, multiplications and one division, in a fixed order: the same bits on every machine, unlike the
-    logarithm of the C library, and a loop over it becomes vector instructions.
+    It uses additions, multiplications and one division, in a fixed order. So the result is the same to the bit on every
+    machine, unlike that of the C library's logarithm, and a loop over it is vectorised.
     """
     x = (2.0 - np.uint64((bits >> _U12) | _ONE_BITS).view(np.float64)) - 2.0**-53  # 1 - u, exact
     shifted = np.float64(x).view(np.uint64) + _SHIFT
@@ -55,9 +54,9 @@ def exponential(bits):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _mark_race(first, last, key, weights, n, low, high, surely, perhaps):
-    """Bits of the ids whose key exponential(u) / weight is surely below `low`, and of those not surely above `high`.
+    """Mark ids whose key exponential / weight is surely below `low`, and other ids whose key is perhaps below `high`.
 
-    No logarithm: 2u / (2 - u) <= -log(1 - u) <= u (2 - u) / (2 (1 - u)) decides all but a few per cent.
+    The bounds 2u / (2 - u) <= -log(1 - u) <= u (2 - u) / (2 (1 - u)) decide all but a few per cent without a logarithm.
     """
     for word in range(first * _WORDS, min(last * _WORDS, (n + 63) >> 6)):
         sure, maybe = np.uint64(0), np.uint64(0)
@@ -71,7 +70,7 @@ def _mark_race(first, last, key, weights, n, low, high, surely, perhaps):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _mark_plain(first, last, key, weights, n, low, high, surely, perhaps):
-    """The same for keys uniform - weight; an empty `weights` counts as zeros."""
+    """Mark ids as `_mark_race` does, for the keys uniform - weight; an empty `weights` counts as zeros."""
     for word in range(first * _WORDS, min(last * _WORDS, (n + 63) >> 6)):
         sure, maybe = np.uint64(0), np.uint64(0)
         for j in range(min(64, n - word * 64)):
@@ -85,6 +84,7 @@ def _mark_plain(first, last, key, weights, n, low, high, surely, perhaps):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _exact_keys(first, last, race, key, weights, ids, out):
+    """Compute the keys of some ids."""
     for j in range(first * BLOCK, min(last * BLOCK, len(ids))):
         out[j] = np.float64(weights[np.uint64(ids[j])]) if len(weights) else 0.0
     if race:
@@ -98,6 +98,7 @@ def _exact_keys(first, last, race, key, weights, ids, out):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _extract(first, last, bits, offsets, out):
+    """Write the ids of the set bits of blocks first..last-1, those of a block from its offset on."""
     for block in range(first, last):
         at = offsets[block]
         for word in range(block * _WORDS, (block + 1) * _WORDS):
@@ -110,7 +111,7 @@ def _extract(first, last, bits, offsets, out):
 
 @numba.njit(cache=True, nogil=True)
 def _offsets(bits, offsets):
-    """How many bits are set ahead of each block; returns how many there are."""
+    """Count the bits that are set ahead of each block; returns how many are set in all."""
     total = 0
     for block in range(len(offsets)):
         offsets[block] = total
@@ -120,12 +121,15 @@ def _offsets(bits, offsets):
 
 
 def bit_array(n: int) -> np.ndarray:
-    """A zeroed bit per id, in whole blocks: uint64 [ceil(n / BLOCK) * BLOCK / 64]."""
+    """One zeroed bit per id, in whole blocks: uint64 [ceil(n / BLOCK) * BLOCK / 64].
+
+    Id i is bit i % 64 of word i // 64.
+    """
     return np.zeros(-(-n // BLOCK) * _WORDS, np.uint64)
 
 
 def ids_of_bits(bits: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """The set bits as ascending ids, int64."""
+    """The ids whose bits are set in a `bit_array`: int64, ascending."""
     offsets = np.empty(len(bits) // _WORDS, np.int64)
     out = np.empty(_offsets(bits, offsets), np.int64)
     for_blocks(_extract, len(offsets), bits, offsets, out, threads=threads, grain=_GRAIN * 4)
@@ -134,7 +138,7 @@ def ids_of_bits(bits: np.ndarray, threads: int | None = None) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _sample(race, key, weights, n, places_key, ids, out):
-    """Keys of ids drawn with repeats."""
+    """Draw ids uniformly with replacement, and compute their keys into `out`."""
     for j in range(len(ids)):
         ids[j] = np.int64(np.float64(hash64(places_key, np.uint64(j)) >> np.uint64(11)) * 2.0**-53 * n)
     _exact_keys(0, (len(ids) + BLOCK - 1) // BLOCK, race, key, weights, ids, out)
@@ -142,7 +146,10 @@ def _sample(race, key, weights, n, places_key, ids, out):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _split(race, key, weights, n, low, high, surely, perhaps, offsets):
-    """All that threads do for many ids, in one call: how many are surely chosen; the ids perhaps, and their keys."""
+    """Mark, extract and compute keys in one call, for so few ids that threads do not pay.
+
+    Returns the number of ids that are surely chosen, the ids that perhaps are, and the keys of the latter.
+    """
     blocks = len(offsets)
     if race:
         _mark_race(0, blocks, key, weights, n, low, high, surely, perhaps)
@@ -158,7 +165,7 @@ def _split(race, key, weights, n, low, high, surely, perhaps, offsets):
 
 @numba.njit(cache=True, nogil=True)
 def _add_smallest(bits, ids, keys, count, threshold):
-    """Set the bits of `count` ids: those with keys below the threshold, and the first of those that are equal to it."""
+    """Set the bits of `count` ids: those with keys below the threshold, then the first with keys equal to it."""
     for j in range(len(ids)):
         count -= keys[j] < threshold
     for j in range(len(ids)):
@@ -168,41 +175,49 @@ def _add_smallest(bits, ids, keys, count, threshold):
 
 
 class Smallest(NamedTuple):
-    """`bits`: a set bit per chosen id; `threshold`: the (K+1)-th smallest key (infinity if there is none)."""
+    """The result of `k_smallest`.
+
+    Attributes:
+        bits: a set bit per chosen id (see `bit_array`).
+        threshold: the (K+1)-th smallest key; infinity if there is none.
+    """
 
     bits: np.ndarray
     threshold: float
 
 
-def k_smallest(weights: np.ndarray | None, n: int, k: int, key: int, race: bool = True, threads=None) -> Smallest:
-    """Choose the k ids with the smallest keys; of equal keys the smaller ids.
+def k_smallest(
+    weights: np.ndarray | None, n: int, k: int, key: int, race: bool = True, threads: int | None = None
+) -> Smallest:
+    """Choose the k ids with the smallest keys; among equal keys, the smaller ids.
 
     Args:
-        weights: float32 or float64 [N], finite and >= 0; None is all zeros (for `race=False`).
+        weights: float32 or float64 [N], finite; for a race also >= 0. None is all zeros, for `race=False`.
         n, k: 0 < k <= n; a race needs at least k positive weights.
-        key: 64-bit key of the draws.
-        race: keys Exp(1) / weight, where weight zero is never chosen; otherwise uniform(0, 1) - weight.
+        key: 64-bit key of the random bits.
+        race: the keys are Exp(1) / weight, and weight zero is never chosen. Otherwise they are Uniform(0, 1) - weight.
+        threads: upper limit; None takes all cores.
     """
     weights = np.empty(0, np.float32) if weights is None else weights
-    key, blocks = np.uint64(key), -(-n // BLOCK)
+    bits_key, blocks = np.uint64(key), -(-n // BLOCK)
     surely, perhaps, sample = bit_array(n), bit_array(n), np.empty(0)
     if n > 2 * BLOCK:
         size = int(n ** (2 / 3))
         sample = np.empty(size)
-        _sample(race, key, weights, n, np.uint64(fold_in(int(key), size)), np.empty(size, np.int64), sample)
+        _sample(race, bits_key, weights, n, np.uint64(fold_in(int(bits_key), size)), np.empty(size, np.int64), sample)
     for sigmas in (3.0, 12.0, math.inf):
         low, high = _bracket(sample, k / n, sigmas)
         if blocks < 2 * _GRAIN:
             offsets = np.empty(blocks, np.int64)
-            num_sure, ids, keys = _split(race, key, weights, n, low, high, surely, perhaps, offsets)
+            num_sure, ids, keys = _split(race, bits_key, weights, n, low, high, surely, perhaps, offsets)
         else:
             mark = _mark_race if race else _mark_plain
-            for_blocks(mark, blocks, key, weights, n, low, high, surely, perhaps, threads=threads, grain=_GRAIN)
+            for_blocks(mark, blocks, bits_key, weights, n, low, high, surely, perhaps, threads=threads, grain=_GRAIN)
             num_sure = int(np.bitwise_count(surely).sum(dtype=np.int64))
             ids = ids_of_bits(perhaps, threads)
             keys = np.empty(len(ids))
             batches = -(-len(ids) // BLOCK)
-            for_blocks(_exact_keys, batches, race, key, weights, ids, keys, threads=threads, grain=_GRAIN)
+            for_blocks(_exact_keys, batches, race, bits_key, weights, ids, keys, threads=threads, grain=_GRAIN)
         need = k - num_sure
         if not 0 <= need <= len(ids):
             continue
@@ -213,16 +228,15 @@ def k_smallest(weights: np.ndarray | None, n: int, k: int, key: int, race: bool 
     return Smallest(surely, threshold)
 
 
-def _bracket(sample: np.ndarray, share: float, sigmas: float) -> tuple[float, float]:
-    """Two keys of the sample, which is put in another order, around the quantile `share`, `sigmas` standard deviations
-    of its rank to each side.
+def _bracket(sample: np.ndarray, quantile: float, sigmas: float) -> tuple[float, float]:
+    """Two keys of a sample around a quantile, `sigmas` standard deviations of its rank to each side.
 
-    A side that falls outside the sample is unbounded.
+    A side that falls outside the sample is unbounded. The sample is put in another order.
     """
     size = len(sample)
     if not size or math.isinf(sigmas):
         return -math.inf, math.inf
-    rank, spread = share * size, sigmas * math.sqrt(share * (1 - share) * size) + sigmas
+    rank, spread = quantile * size, sigmas * math.sqrt(quantile * (1 - quantile) * size) + sigmas
     low, high = int(rank - spread), int(rank + spread) + 1
     sample.partition([place for place in (low, high) if 0 <= place < size] or 0)
     bounded = high < size and sample[high] < _HUGE

@@ -13,8 +13,8 @@ from PIL import Image
 
 from convert.folder import convert_folder
 from convert.sources.images import find
-from loaders.formats.dataset import open_dataset
 from loaders.formats.manifest import read_manifest
+from loaders.formats.open import open_dataset
 from tests.stock_ffcv import read_by_stock_ffcv
 
 ROOT = Path(__file__).resolve().parents[2]

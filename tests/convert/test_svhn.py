@@ -7,8 +7,8 @@ import pytest
 
 from convert import svhn
 from convert.sources.archives import file_md5
-from loaders.formats.dataset import open_dataset
 from loaders.formats.manifest import read_manifest
+from loaders.formats.open import open_dataset
 
 
 @pytest.fixture

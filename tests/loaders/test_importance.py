@@ -63,7 +63,7 @@ def test_state_continues_in_the_middle_of_an_epoch():
     for each in (table, other):
         each.record(torch.tensor([1, 2]), scores(0.5, 0.75))
     assert all(np.array_equal(a, b) for a, b in zip(table.snapshot(), other.snapshot(), strict=True))
-    with pytest.raises(ValueError, match=r"expected 'total' of shape \(4, 5\), got \(5, 5\)"):
+    with pytest.raises(ValueError, match=r"needs 'total' of shape \(4, 5\), got \(5, 5\)"):
         ImportanceTable(4).load_state_dict(table.state_dict())
 
 

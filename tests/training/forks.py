@@ -6,7 +6,7 @@ compute with torch: threads do not survive a fork.
 
 import json
 import os
-import random
+import random  # noqa: TID251 (random.Random is a generator of its own)
 import signal
 import sys
 import time

@@ -12,11 +12,12 @@ from functools import partial
 import numpy as np
 
 from loaders.order import policies as policy
+from loaders.order.designs import SPECIAL_DESIGNS
 from loaders.order.permutation import permutation
 from loaders.order.policies import Policy
 from loaders.order.rng import ORDER, fold_in
 from loaders.order.rounding import floor_fraction
-from loaders.order.scheduler import SPECIAL_DESIGNS, IndexScheduler
+from loaders.order.scheduler import IndexScheduler
 from loaders.types import EpochPlan, Snapshot
 from training.config import Config
 from training.methods import batch_rules

@@ -32,7 +32,7 @@ def test_failure_leaves_the_older_file(tmp_path, error):
     [
         (errno.ENOSPC, r"no space left while writing .*file \(after 4 bytes\); nothing was kept: free some space"),
         (errno.EDQUOT, r"quota reached while writing .*file \(after 4 bytes\)"),
-        (errno.EIO, r"could not write .*file \(Input/output error, after 4 bytes\); nothing was kept: mend this"),
+        (errno.EIO, r"could not write .*file \(Input/output error, after 4 bytes\); nothing was kept: check the disk"),
     ],
 )
 def test_a_disk_that_fails_is_one_sentence(tmp_path, monkeypatch, number, message):

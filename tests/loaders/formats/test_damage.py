@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from convert.writers.tar import write_tar
 from loaders import Augment, EpochPlan, make_loader, open_dataset
 from loaders.formats.beton import ALLOCATION, FIELD, HEADER
-from loaders.formats.dataset import MAX_PIXELS
+from loaders.formats.open import MAX_PIXELS
 from tests.conftest import photographs, write_through_ffcv
 
 NUM = 5
@@ -73,35 +73,35 @@ def damaged(draw, content: bytes, suffix: str) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize(("kind", "backend", "side"), CASES)
+@pytest.mark.parametrize(("kind", "backend", "size"), CASES)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_damage_is_told_or_harmless(contents, tmp_path_factory, kind, backend, side, data):
+def test_damage_is_told_or_harmless(contents, tmp_path_factory, kind, backend, size, data):
     path = tmp_path_factory.getbasetemp() / f"damaged{next(ORDER)}"  # never a file that is still mapped
     try:
         for suffix, content in contents[kind].items():
             path.with_suffix(suffix).write_bytes(data.draw(damaged(content, suffix)))
-        delivers_or_refuses(path.with_suffix(next(reversed(contents[kind]))), backend, side)
+        delivers_or_refuses(path.with_suffix(next(reversed(contents[kind]))), backend, size)
     finally:
         for suffix in contents[kind]:
             path.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def delivers_or_refuses(path: Path, backend: str, side: int) -> None:
+def delivers_or_refuses(path: Path, backend: str, size: int) -> None:
     try:
-        loader = make_loader(path, 2, backend=backend, dtype=torch.uint8, augment=Augment(resize=side, flip=True))
+        loader = make_loader(path, 2, backend=backend, dtype=torch.uint8, augment=Augment(resize=size, flip=True))
         batches = list(loader.epoch(PLAN))
     except ValueError as error:
         assert path.stem in str(error)  # noqa: PT017 (delivering is allowed too)
         assert len(str(error)) < 600  # noqa: PT017
         return
-    shape = (side, side, 3) if side else loader.dataset.image_shape
+    shape = (size, size, 3) if size else loader.dataset.image_shape
     assert torch.cat([batch.ids for batch in batches]).tolist() == PLAN.ids.tolist()
     assert all(batch.images.permute(0, 2, 3, 1).shape[1:] == shape for batch in batches)
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".beton"])
-def test_a_image_that_claims_to_be_huge_is_refused(contents, tmp_path, suffix):
+def test_an_image_that_claims_to_be_huge_is_refused(contents, tmp_path, suffix):
     """A stream of a few bytes may claim 65,535 x 65,535 pixels, for which nobody should set memory aside."""
     kind = "png" if suffix == ".tar" else "jpeg"
     for end, content in contents[kind].items():

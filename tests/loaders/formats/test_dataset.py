@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loaders.formats.beton import ALLOCATION, FIELD, HEADER, IMAGE
-from loaders.formats.dataset import open_dataset
+from loaders.formats.open import open_dataset
 
 RECORD = np.dtype([("image", IMAGE), ("label", "<i8")], align=True)
 

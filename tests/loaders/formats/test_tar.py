@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from convert.writers.tar import write_tar
 from loaders.backends.reference import decode
-from loaders.formats.dataset import open_dataset
+from loaders.formats.open import open_dataset
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ BROKEN = {
     "begins with 'v1.1 5'": ("v1.2 5", "v1.1 5"),
     "begins with 'v1.2 6' and 5 lines": ("v1.2 5", "v1.2 6"),
     "line 2, .* it has 7 words": (" 00000000.cls", ""),
-    "the parts 'png txt', needed are cls": ("cls", "txt", 1),
-    "two parts that are an image": ("cls", "jpg", 1),
+    "the parts 'png txt', but needs cls": ("cls", "txt", 1),
+    "two parts of the kind image": ("cls", "jpg", 1),
     r"the offset '-5' or the size": ("png 512", "png -5"),
     "its png, bytes 0 to": ("png 512", "png 0"),
     "its png, bytes 9999999 to .* is not in the": ("png 512", "png 9999999"),
-    "before its png, at byte 1024, stands no header": ("png 512", "png 1024"),
-    "before its png, at byte 512, stands no header": ("png 512 2", "png 512 1"),
+    "before its png, at byte 1024, is no tar header": ("png 512", "png 1024"),
+    "before its png, at byte 512, is no tar header": ("png 512 2", "png 512 1"),
 }
 
 
@@ -71,7 +71,7 @@ def test_a_label_that_is_no_number_and_an_image_that_is_none(pair):
     at = content.index(b"1000")
     content[at : at + 4] = b"10x0"
     pair[0].write_bytes(content)
-    with pytest.raises(ValueError, match=r"line 5, .* its cls is b'10x0', needed is an integer"):
+    with pytest.raises(ValueError, match=r"line 5, .* its cls is b'10x0', but must be an integer"):
         open_dataset(pair[0])
 
 

@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders.order import designs as sampling
+from loaders.order.designs import DESIGNS
+from loaders.order.draw import Context, Design, Draw, check_weights
+from loaders.order.inclusion import inverse_inclusion
+from loaders.order.prefix_sum import clipped_scale
 from loaders.order.rng import fold_in
+from loaders.order.scheduler import IndexScheduler
 from tests.goodness import chi_square
 
 WEIGHTS = {
@@ -21,12 +25,9 @@ WEIGHTS = {
 DRAWS = 4000
 
 
-def draw(design, weights, n, k, key, **kwargs):
-    if design == "paged":
-        return sampling.paged(weights, n, k, key, kwargs.pop("page", 4), kwargs.pop("window", 2), **kwargs)
-    if design == "credit":
-        return sampling.credit(weights, n, k, key, 0, None, fold_in(key, 9), **kwargs)
-    return getattr(sampling, design)(weights, n, k, key, **kwargs)
+def draw(design: str, weights, n: int, k: int, key: int, **context) -> Draw:
+    context = {"page": 4, "window": 2, "run_key": key, **context}
+    return DESIGNS[design].draw(weights, n, k, Context(fold_in(key, 9) if design == "credit" else key, **context))
 
 
 def successive(weights, k):
@@ -69,7 +70,7 @@ def test_race_has_numpys_inclusion_frequencies(scale):
     weights = 10.0 ** (scale * (group / 9 - 0.5))
     ours, theirs = np.zeros((runs, 10)), np.zeros((runs, 10))
     for i in range(runs):
-        ours[i] = np.bincount(group[sampling.race(weights, n, k, fold_in(5, i)).ids], minlength=10)
+        ours[i] = np.bincount(group[draw("race", weights, n, k, fold_in(5, i)).ids], minlength=10)
         theirs[i] = np.bincount(group[rng.choice(n, k, replace=False, p=weights / weights.sum())], minlength=10)
     spread = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / runs) + 1e-9
     assert np.all(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) / spread < 4.5)
@@ -80,7 +81,7 @@ def test_systematic_has_exact_inclusion_probabilities(shape):
     weights, k = WEIGHTS[shape], 3
     counts = np.zeros(6)
     for i in range(DRAWS):
-        drawn = sampling.systematic(weights, 6, k, fold_in(7, i))
+        drawn = draw("systematic", weights, 6, k, fold_in(7, i))
         counts[drawn.ids] += 1
     inclusion = np.full(6, k / 6) if shape == "equal" else np.minimum(drawn.scale * weights, 1.0)
     assert inclusion.sum() == pytest.approx(k)
@@ -97,7 +98,7 @@ def test_systematic_over_many_blocks():
     weights = rng.pareto(1.2, n).astype(np.float32)
     counts = np.zeros(n)
     for i in range(runs):
-        drawn = sampling.systematic(weights, n, k, fold_in(8, i))
+        drawn = draw("systematic", weights, n, k, fold_in(8, i))
         assert len(np.unique(drawn.ids)) == k
         counts[drawn.ids] += 1
     inclusion = np.minimum(drawn.scale * weights.astype(np.float64), 1.0)
@@ -114,7 +115,7 @@ def test_replacement_draws_are_multinomial(shape):
     counts = np.zeros(6)
     repeats = 0
     for i in range(DRAWS):
-        ids = sampling.replacement(weights, 6, k, fold_in(9, i)).ids
+        ids = draw("replacement", weights, 6, k, fold_in(9, i)).ids
         np.add.at(counts, ids, 1)
         repeats += ids[0] == ids[1]
     p = weights / weights.sum()
@@ -129,7 +130,7 @@ def test_replacement_over_many_blocks():
     rng = np.random.default_rng(3)
     weights = np.where(rng.random(50_000) < 0.5, 0.0, rng.pareto(2, 50_000)).astype(np.float32)
     weights[20_000:30_000] = 0
-    counts = np.bincount(sampling.replacement(weights, 50_000, 400_000, 5).ids, minlength=50_000)
+    counts = np.bincount(draw("replacement", weights, 50_000, 400_000, 5).ids, minlength=50_000)
     assert np.all(counts[weights == 0] == 0)
     expected = 400_000 * weights / weights.sum(dtype=np.float64)
     bins = np.arange(50_000) // 1000
@@ -146,7 +147,7 @@ def test_weighted_totals_are_unbiased(design, shape):
     estimates = np.empty(DRAWS)
     for i in range(DRAWS):
         drawn = draw(design, weights, 6, 3, fold_in(11, i))
-        estimates[i] = (sampling.inverse_inclusion(drawn, weights, 6) * f[drawn.ids]).sum()
+        estimates[i] = (inverse_inclusion(DESIGNS[design].inclusion, drawn, weights, 6) * f[drawn.ids]).sum()
     assert abs(estimates.mean() - f.mean()) < 4.5 * estimates.std() / np.sqrt(DRAWS)
 
 
@@ -161,27 +162,28 @@ def test_place_in_the_order_is_independent_of_weight():
 def test_credit_with_equal_weights_visits_evenly():
     visits = np.zeros(1000, int)
     for epoch in range(23):
-        ids = sampling.credit(None, 1000, 300, 5, epoch, key=fold_in(6, epoch)).ids
+        ids = DESIGNS["credit"].draw(None, 1000, 300, Context(fold_in(6, epoch), run_key=5, epoch=epoch)).ids
         assert len(np.unique(ids)) == 300
         visits[ids] += 1
         assert visits.max() - visits.min() <= 1
 
 
-def test_credit_keeps_visits_near_their_share():
+def test_credit_keeps_visits_near_their_fraction():
     rng = np.random.default_rng(4)
     weights = rng.random(2000) + 0.05
     k, epochs = 600, 40
     visits = np.zeros(2000)
     for epoch in range(epochs):
-        visits[sampling.credit(weights, 2000, k, 5, epoch, visits, fold_in(6, epoch)).ids] += 1
-    share = np.minimum(sampling.clipped_scale(weights, k) * weights, 1.0)
-    assert np.abs(visits - epochs * share).max() < 2
-    assert np.std(visits - epochs * share) < 0.5  # independent draws of each epoch would give about 2.7
+        context = Context(fold_in(6, epoch), run_key=5, epoch=epoch, visits=visits)
+        visits[DESIGNS["credit"].draw(weights, 2000, k, context).ids] += 1
+    fraction = np.minimum(clipped_scale(weights, k) * weights, 1.0)
+    assert np.abs(visits - epochs * fraction).max() < 2
+    assert np.std(visits - epochs * fraction) < 0.5  # independent draws of each epoch would give about 2.7
 
 
 def test_paged_reads_each_page_in_one_window():
     n, page, window = 10_000, 64, 8
-    ids = sampling.paged(np.random.default_rng(5).random(n), n, 3000, 7, page, window).ids
+    ids = draw("paged", np.random.default_rng(5).random(n), n, 3000, 7, page=page, window=window).ids
     pages = ids // page
     changes = np.flatnonzero(np.diff(pages)) + 1
     first, last = {}, {}
@@ -201,20 +203,20 @@ weight_lists = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=
 
 @settings(max_examples=150, deadline=None)
 @given(
-    design=st.sampled_from(["race", "systematic", "replacement", "credit", "paged"]),
+    design=st.sampled_from(list(DESIGNS)),
     values=weight_lists,
     equal=st.booleans(),
-    share=st.floats(0, 1),
+    fraction=st.floats(0, 1),
     key=st.integers(0, 2**64 - 1),
     dtype=st.sampled_from([np.float32, np.float64]),
 )
-def test_any_draw_keeps_its_promises(design, values, equal, share, key, dtype):
+def test_any_draw_keeps_its_promises(design, values, equal, fraction, key, dtype):
     n = len(values)
     weights = None if equal else np.array(values, dtype)
     available = n if equal else int((weights > 0).sum())
     if available == 0:
         return
-    k = max(1, round(share * (3 * n if design == "replacement" else available)))
+    k = max(1, round(fraction * (3 * n if design == "replacement" else available)))
     ids = draw(design, weights, n, k, key).ids
     assert ids.dtype == np.int64
     assert len(ids) == k
@@ -227,7 +229,7 @@ def test_any_draw_keeps_its_promises(design, values, equal, share, key, dtype):
     assert np.array_equal(ids, draw(design, weights, n, k, key).ids)
 
 
-@pytest.mark.parametrize("design", ["race", "systematic", "replacement", "credit", "paged"])
+@pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_same_bits_on_any_number_of_threads(design, weighted):
     n = 400_000
@@ -250,7 +252,7 @@ def test_same_bits_on_any_number_of_threads(design, weighted):
 )
 def test_bad_weights_are_one_sentence(weights, needed, message):
     with pytest.raises(ValueError, match=message):
-        sampling.check_weights(np.array(weights), 3, needed)
+        check_weights(np.array(weights), 3, needed)
 
 
 def test_more_than_2_to_the_24_weights():
@@ -259,7 +261,14 @@ def test_more_than_2_to_the_24_weights():
     weights = np.zeros(n, np.float32)
     weights[-5000:] = 1
     weights[:5000] = 1
-    ids = sampling.race(weights, n, 5000, 1).ids
+    ids = draw("race", weights, n, 5000, 1).ids
     low = (ids < 5000).sum()
     assert np.all(weights[ids] == 1)
     assert abs(low - 2500) < 4.5 * np.sqrt(5000 / 8)
+
+
+def test_a_new_design_is_one_function_and_one_line(monkeypatch):
+    monkeypatch.setitem(DESIGNS, "first", Design(lambda weights, n, k, context: Draw(np.arange(k) + context.epoch)))
+    assert IndexScheduler(10, budget=0.3, design="first").plan(2).ids.tolist() == [2, 3, 4]
+    with pytest.raises(ValueError, match="design 'first' has no unbiased weights"):
+        IndexScheduler(10, design="first", unbiased=True)

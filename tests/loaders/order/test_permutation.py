@@ -23,7 +23,7 @@ def test_a_part_needs_no_whole():
 
 
 def test_positions_outside_are_refused():
-    with pytest.raises(ValueError, match=r"positions 3..11 are not inside a permutation of 10 ids"):
+    with pytest.raises(ValueError, match=r"positions 3 to 11 are not inside a permutation of 10 ids"):
         permutation(1, 10, 3, 11)
 
 

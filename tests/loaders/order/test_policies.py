@@ -71,18 +71,18 @@ def test_rank_shares_the_weights_of_equal_losses():
     assert weights[[2, 3]] == pytest.approx([by_rank[3:5].mean()] * 2)
     assert weights[0] == pytest.approx(by_rank[5])
     assert np.array_equal(policy.rank(snapshot(), pressure=1), np.ones(6))
-    with pytest.raises(ValueError, match=r"pressure of rank is at least 1, got 0\.5"):
+    with pytest.raises(ValueError, match=r"pressure of rank is finite and at least 1, got 0\.5"):
         policy.rank(snapshot(), pressure=0.5)
 
 
 def test_smoothing_is_the_share_of_uniform():
     s = np.array([0.01, 0.5, 0.6, 0.9, 0.9, 0.9])
-    for share in (0, 0.1, 0.5, 0.9):
-        got = policy.p_sgd(snapshot(), smoothing=share)
-        assert got / got.sum() == pytest.approx(share / 6 + (1 - share) * s / s.sum(), rel=1e-6)
-    for share in (1, -0.1):
-        with pytest.raises(ValueError, match="share of uniform draws, at least 0 and below 1"):
-            policy.p_sgd(snapshot(), smoothing=share)
+    for fraction in (0, 0.1, 0.5, 0.9):
+        got = policy.p_sgd(snapshot(), smoothing=fraction)
+        assert got / got.sum() == pytest.approx(fraction / 6 + (1 - fraction) * s / s.sum(), rel=1e-6)
+    for fraction in (1, -0.1):
+        with pytest.raises(ValueError, match="fraction of uniform draws, at least 0 and below 1"):
+            policy.p_sgd(snapshot(), smoothing=fraction)
 
 
 def test_scores_may_be_latest_or_an_average():
@@ -138,7 +138,7 @@ def test_mixture_is_a_mixture():
     half = policy.mixture(lambda s: policy.fill_unseen(s.mean_error, s.visits > 0), 0.5)(snapshot())
     p = policy.p_sgd(snapshot())
     assert half / half.sum() == pytest.approx(p / p.sum())
-    with pytest.raises(ValueError, match="share 0 <= lam <= 1"):
+    with pytest.raises(ValueError, match="fraction of uniform 0 <= lam <= 1"):
         policy.mixture(policy.loss, 1.5)
 
 

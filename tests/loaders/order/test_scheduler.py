@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from loaders.order.designs import DESIGNS
 from loaders.order.policies import mixture
-from loaders.order.scheduler import DESIGNS, IndexScheduler
+from loaders.order.scheduler import IndexScheduler
 from loaders.types import Snapshot
 
 WEIGHTS = np.arange(1.0, 11)
@@ -126,7 +127,7 @@ def test_infobatch_sets_its_own_length_and_weights():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"budget": 0}, r"budget is the share of samples drawn each epoch, in \(0, 1\], got 0"),
+        ({"budget": 0}, r"budget is the fraction of samples drawn each epoch, in \(0, 1\], got 0"),
         ({"budget": 1.5}, "got 1.5"),
         ({"budget": float("nan")}, "got nan"),
         ({"design": "alias"}, "unknown design 'alias': choose one of race, systematic"),

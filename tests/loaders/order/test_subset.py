@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from loaders.order.designs import DESIGNS
 from loaders.order.policies import p_sgd
-from loaders.order.scheduler import DESIGNS, IndexScheduler
+from loaders.order.scheduler import IndexScheduler
 from loaders.types import Snapshot
 
 SUBSET = np.array([1, 4, 5, 11, 17, 18, 19])

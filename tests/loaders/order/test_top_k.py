@@ -30,8 +30,8 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_equals_a_full_sort(n, shape):
     weights = SHAPES[shape](n)
-    for share in (1e-4, 0.01, 0.3, 0.9, 1.0):
-        k = max(1, int(share * n))
+    for fraction in (1e-4, 0.01, 0.3, 0.9, 1.0):
+        k = max(1, int(fraction * n))
         for race in (True, False):
             if race and (weights > 0).sum() < k:
                 continue

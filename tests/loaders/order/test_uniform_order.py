@@ -97,7 +97,7 @@ def test_pool_knows_nothing_at_first():
     ("kwargs", "message"),
     [
         ({"policy": "p-sgd", "design": "scan"}, "visits all samples equally: use policy 'uniform'"),
-        ({"budget": 0.5, "design": "pool", "pool": 0.4}, r"at least the budget's share 0\.5 and at most 1, got 0\.4"),
+        ({"budget": 0.5, "design": "pool", "pool": 0.4}, r"at least the budget 0\.5 and at most 1, got 0\.4"),
         ({"design": "pool", "unbiased": True}, "no unbiased weights"),
     ],
 )

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from loaders.formats.dataset import open_dataset
+from loaders.formats.open import open_dataset
 from training.coreset.command import main
 from training.coreset.file import read_coreset
 from training.coreset.options import DEFAULTS

@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from loaders.formats.dataset import open_dataset
+from loaders.formats.open import open_dataset
 from training import checkpoint
 from training.arguments import parse_args
 from training.coreset.file import Cost, json_path, read_coreset, write_coreset
