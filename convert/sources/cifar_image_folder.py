@@ -38,7 +38,7 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
         if file.suffix.lower() in _ENDINGS
     ]
     if not files:
-        raise ValueError(f"{folder} holds no images: needed are <class>/*.png or *.jpg in it")
+        raise ValueError(f"{folder} holds no images, needed: <class>/*.png or *.jpg in it")
     images = np.empty((len(files), SIZE, SIZE, 3), np.uint8)
     for row, (_, file) in enumerate(files):
         try:

