@@ -15,7 +15,7 @@ from rich.console import Console
 
 from convert.command import run_command
 from convert.sources.cifar_published import CIFAR10, CIFAR100, Published
-from convert.terminal import summary
+from convert.terminal import print_summary
 from convert.writers.split import finished
 
 
@@ -74,7 +74,7 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
         note=content.note,
         console=console,
     )
-    console.print(summary(folder, manifest))
+    print_summary(folder, manifest, console)
 
 
 if __name__ == "__main__":

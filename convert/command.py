@@ -6,6 +6,7 @@ Exit status: 0 done (or already there), 1 failed with a sentence on stderr, 2 wr
 
 import argparse
 import inspect
+import re
 import sys
 from collections.abc import Callable
 
@@ -19,12 +20,15 @@ def run_command(function: Callable[..., None], *, as_positional: bool = False) -
         function: its parameters become options, and its docstring their help.
         as_positional: whether parameters without a default are given without their name.
     """
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
 
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
-    parser = ArgumentParser(description=description, formatter_class=_HelpFormatter)
+    parser = ArgumentParser(description=description, formatter_class=_HelpFormatter, exit_on_error=False)
     parser.add_function_arguments(function, as_positional=as_positional, as_group=False)
-    arguments = parser.parse_args([_underscored(word) for word in sys.argv[1:]])
+    try:
+        arguments = parser.parse_args([_underscored(word) for word in sys.argv[1:]])
+    except ArgumentError as error:
+        sys.exit(_say(f"{_plain(str(error))} (--help lists the options)", 2))
     try:
         function(**arguments.as_dict())
     except KeyboardInterrupt:
@@ -48,6 +52,16 @@ def _underscored(word: str) -> str:
     """Return `--num-train=5` as `--num_train=5`: both spellings of an option are understood."""
     name, equals, value = word.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else word
+
+
+def _plain(message: str) -> str:
+    """Return the parser's message about a wrong value in plain words, any other message as it is."""
+    wrong = re.match(r'Parser key "(\w+)":\s+Expected an? (.+)\. Got value: (.*)', message, re.DOTALL)
+    if wrong is None:
+        return message
+    name, kind, value = wrong.groups()
+    allowed = ", ".join(re.findall(r"'(\w+)'", kind))  # of <class 'int'> or typing.Literal['beton', 'dali']
+    return f"--{name.replace('_', '-')} is {value}, allowed: {allowed}"
 
 
 def _say(message: object, status: int) -> int:

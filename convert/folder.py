@@ -16,7 +16,7 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 from rich.console import Console
 
 from convert.command import run_command
-from convert.terminal import summary
+from convert.terminal import print_summary
 from convert.writers.split import finished
 
 
@@ -79,7 +79,7 @@ def convert_folder(
         note=f"JPEG, {limit}, quality {quality} where encoded anew",
         console=console,
     )
-    console.print(summary(root, manifest))
+    print_summary(root, manifest, console)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from convert.command import run_command
 from convert.sources.shape_drawing import NUM_DRAWS, SHAPES, SIZE, draw
-from convert.terminal import summary
+from convert.terminal import print_summary
 from convert.writers.dataset import write_dataset
 from convert.writers.split import finished
 
@@ -92,7 +92,7 @@ def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test:
         note="procedural: there is no published copy to compare with",
         console=console,
     )
-    console.print(summary(folder, manifest))
+    print_summary(folder, manifest, console)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 from rich.console import Console
 
 from convert.command import run_command
-from convert.terminal import summary
+from convert.terminal import print_summary
 from convert.writers.split import finished
 
 CLASSES = tuple("0123456789")
@@ -45,7 +45,7 @@ def convert_svhn(source: Path, root: Path = Path("data"), format: Literal["beton
     manifest = write_dataset(
         folder, "svhn", splits, CLASSES, format=format, source=names, verified=True, console=console
     )
-    console.print(summary(folder, manifest))
+    print_summary(folder, manifest, console)
 
 
 if __name__ == "__main__":

@@ -106,8 +106,8 @@ def _layout_of(contents: dict[str, bytes], known: tuple[Layout, ...], path: Path
             return layout
     closest = min(lacking, key=lambda name: len(lacking[name]))
     raise ValueError(
-        f"{path} is not {published.title}: its {closest} layout lacks {', '.join(lacking[closest])}, "
-        f"and there is no train/<class>/* either"
+        f"{path} is not {published.title}, needed: train/<class>/* or the files of a published archive "
+        f"(of the {closest} one it lacks {', '.join(lacking[closest])})"
     )
 
 

@@ -50,6 +50,8 @@ def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
             buffer = io.BytesIO()
             pixels.save(buffer, "JPEG", quality=quality)
             content = buffer.getvalue()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        raise ValueError(f"{image.name} is not an image that Pillow can read: repair or remove it") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{image.name} is not a whole image ({error}): repair or remove it") from None
     return Stream(content, pixels.height, pixels.width, np.array(pixels.histogram(), np.int64).reshape(3, 256))

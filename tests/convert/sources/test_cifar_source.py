@@ -93,7 +93,7 @@ def test_a_missing_batch_is_named(files_of, published, tmp_path):
     for name, content in files_of("binary").items():
         if name != "data_batch_4.bin":
             (tmp_path / name).write_bytes(content)
-    message = r"is not CIFAR-10: its binary layout lacks data_batch_4\.bin, and there is no train/<class>"
+    message = r"is not CIFAR-10, needed: train/<class>.* \(of the binary one it lacks data_batch_4\.bin\)"
     with pytest.raises(ValueError, match=message):
         read_source(tmp_path, published)
 
