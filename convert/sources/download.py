@@ -66,6 +66,7 @@ def _network_errors(url: str) -> Iterator[None]:
         error.close()
         raise ConnectionError(f"{url} answers {error.code} {error.reason}") from None
     except URLError as error:
-        raise ConnectionError(f"{url} cannot be reached ({error.reason})") from None
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise ConnectionError(f"{url} cannot be reached ({reason})") from None
     except (TimeoutError, ConnectionError, ssl.SSLError, HTTPException) as error:
         raise ConnectionError(f"{url} falls silent or hangs up ({error or type(error).__name__}): call again") from None

@@ -9,7 +9,6 @@ import pytest
 
 from convert import cifar
 from convert.sources.cifar_published import CIFAR10, CIFAR100
-from convert.writers.dataset import write_dataset
 from convert.writers.split import finished
 from loaders.formats.manifest import read_manifest
 
@@ -80,18 +79,6 @@ def test_a_file_cut_short_is_made_again(archive_of, published, tmp_path, console
     assert finished(tmp_path / "cifar10", "dali") is None
     cifar.convert(published, tmp_path, archive_of("binary"), "dali", console)
     assert files_in(tmp_path / "cifar10") == whole
-
-
-def test_failure_between_files_leaves_no_manifest(arrays, tmp_path, monkeypatch):
-    def fail(*arguments):
-        raise OSError(28, "no space left")
-
-    write_dataset(tmp_path, "x", arrays, CIFAR10.classes, format="dali", source="s", verified=False)
-    monkeypatch.setattr("convert.writers.tar.write_tar", fail)
-    other = {split: (255 - images, labels) for split, (images, labels) in arrays.items()}
-    with pytest.raises(OSError, match="no space left"):
-        write_dataset(tmp_path, "x", other, CIFAR10.classes, format="dali", source="s", verified=False)
-    assert finished(tmp_path, "dali") is None
 
 
 def test_places_are_tried_in_order(archive_of, published, tmp_path, console, monkeypatch):
