@@ -14,7 +14,7 @@ from rich.progress import wrap_file
 from convert.sources.checksum import check_md5
 from loaders.formats.atomic import file_errors
 
-TIMEOUT_S = 5.0  # to connect, and for each silence afterwards
+TIMEOUT_S = 5.0  # to connect, and for each silence afterwards; looking up the name has the limits of the system
 _CHUNK_BYTES = 1 << 18
 
 

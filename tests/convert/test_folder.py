@@ -147,7 +147,7 @@ def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
     files = convert(source, tmp_path / "x", format="tar")
     broken = shutil.copytree(source, tmp_path / "broken")
     (broken / "val" / "ant" / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"a\.jpg is not a whole image"):
+    with pytest.raises(ValueError, match=r"a\.jpg is not an image that Pillow can read: repair or remove it"):
         convert_folder(broken, tmp_path / "x", format="both")
     assert all((tmp_path / "x" / name).read_bytes() == content for name, content in files.items())
 
@@ -199,7 +199,7 @@ def tar_of(path: Path, members: dict[str, bytes]) -> Path:
         ({"a.txt": b"1"}, "holds no images"),
         ({"a.jpg": b"1"}, r"the sample a has no label, needed: a member a\.cls"),
         ({"a.jpg": b"1", "a.cls": b"cat"}, "the sample a has no label"),
-        ({"a.jpg": b"1", "a.cls": b"3"}, r"x\.tar: a\.jpg is not a whole image"),
+        ({"a.jpg": b"1", "a.cls": b"3"}, r"x\.tar: a\.jpg is not an image that Pillow can read"),
     ],
 )
 def test_tars_that_will_not_do(tmp_path, members, message):
