@@ -1,1 +1,1 @@
-"""Turns public data sets into files in which sample id i is always the same image. Knows nothing of training."""
+"""Turns public data sets into files in which sample id i is always the same image."""

@@ -1,23 +1,38 @@
-"""How the command lines of `convert` begin and end: options from a typed function, one clear sentence on failure.
+"""Runs a function of `convert` as a command: options from its signature, one clear sentence when it fails.
 
-Exit status: 0 done (or already there), 1 failed with a sentence on stderr, 2 wrong options, 3 the data can be had from
-nowhere (no copy, no network), 130 stopped by Ctrl-C.
+Exit status: 0 done (or already there), 1 failed with a sentence on stderr, 2 wrong options, 3 no place has the data
+(no copy, no network), 130 stopped by Ctrl-C.
 """
 
+import argparse
+import inspect
+import re
 import sys
 from collections.abc import Callable
 
 NOWHERE = 3
 
 
-def run_command(function: Callable[..., None]) -> None:
-    """Call `function` with options parsed from `sys.argv`, then exit with the status that tells how it went."""
-    from jsonargparse import auto_cli
+def run_command(function: Callable[..., None], *, as_positional: bool = False) -> None:
+    """Call `function` with the arguments of the command line; on failure exit with the status that says why.
 
+    Args:
+        function: its parameters become options, and its docstring their help.
+        as_positional: whether parameters without a default are given without their name.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
+    parser = ArgumentParser(description=description, formatter_class=_HelpFormatter, exit_on_error=False)
+    parser.add_function_arguments(function, as_positional=as_positional, as_group=False)
     try:
-        auto_cli(function, args=[_underscored(word) for word in sys.argv[1:]], as_positional=False)
+        arguments = parser.parse_args([_underscored(word) for word in sys.argv[1:]])
+    except ArgumentError as error:
+        sys.exit(_say(f"{_plain(str(error))} (--help lists the options)", 2))
+    try:
+        function(**arguments.as_dict())
     except KeyboardInterrupt:
-        sys.exit(_say("stopped; what was finished stays, nothing half written was kept: call again to go on", 130))
+        sys.exit(_say("stopped; finished files stay, half-written ones were removed: call again to go on", 130))
     except ConnectionError as error:
         sys.exit(_say(error, NOWHERE))
     except (ValueError, OSError, ImportError) as error:
@@ -26,10 +41,27 @@ def run_command(function: Callable[..., None]) -> None:
         sys.exit(_say(error.strerror if ours else error, 1))
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but no "default: None"."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 def _underscored(word: str) -> str:
-    """`--num-train=5` as `--num_train=5`: both spellings of an option are understood."""
+    """Return `--num-train=5` as `--num_train=5`: both spellings of an option are understood."""
     name, equals, value = word.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else word
+
+
+def _plain(message: str) -> str:
+    """Return the parser's message about a wrong value in plain words, any other message as it is."""
+    wrong = re.match(r'Parser key "(\w+)":\s+Expected an? (.+)\. Got value: (.*)', message, re.DOTALL)
+    if wrong is None:
+        return message
+    name, kind, value = wrong.groups()
+    allowed = ", ".join(re.findall(r"'(\w+)'", kind))  # of <class 'int'> or typing.Literal['beton', 'dali']
+    return f"--{name.replace('_', '-')} is {value}, allowed: {allowed}"
 
 
 def _say(message: object, status: int) -> int:

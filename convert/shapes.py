@@ -1,10 +1,10 @@
-"""A procedural data set of ten shapes, 32 x 32 RGB: needs no network and is learnable, but not at a glance.
+"""Draws a data set of ten shapes, 32 x 32 RGB, that needs no network: `python convert/shapes.py`.
 
 Each image shows one shape at its own place, size, angle and colour, over a background of gradient, stripes and noise,
-with distracting blobs behind it and a line across. `python convert/shapes.py` writes it to `data/shapes`.
+with distracting blobs behind it and a line across. A network learns it, but not in the first epoch.
 
-The draws are raw words of the counter-based Philox generator: sample i depends on seed, split and i alone, so a longer
-set begins with the shorter one. With the float32 arithmetic of `drawing` the bytes are the same on every machine.
+The draws are raw words of the counter-based Philox generator. Sample i depends on seed, split and i alone, so a longer
+set begins with the shorter one. The float32 arithmetic of `shape_drawing` gives the same bytes on every machine.
 """
 
 import sys
@@ -14,10 +14,13 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from rich.console import Console
 
-from convert.build import build, finished, summary
 from convert.command import run_command
-from convert.drawing import NUM_DRAWS, SHAPES, SIZE, draw
+from convert.sources.shape_drawing import NUM_DRAWS, SHAPES, SIZE, draw
+from convert.terminal import print_summary
+from convert.writers.dataset import write_dataset
+from convert.writers.split import finished
 
 CLASSES = tuple(SHAPES)
 _SPLITS = {"train": 0, "test": 1}
@@ -25,10 +28,10 @@ _CHUNK = 250  # samples drawn at a time, so that the temporaries stay small
 
 
 def make_shapes(num_samples: int, seed: int = 0, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
-    """Draw `num_samples` images; a pure function of its arguments.
+    """Draw `num_samples` images and their labels; a pure function of its arguments.
 
     Args:
-        num_samples: N, 1 or more.
+        num_samples: N, at least 1.
         seed: 0 to 2^63 - 1.
         split: "train" or "test"; the two share no draws.
 
@@ -59,22 +62,27 @@ def make_shapes(num_samples: int, seed: int = 0, split: str = "train") -> tuple[
 
 
 def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test: int = 4_000) -> None:
-    """Write the procedural ten-shapes data set to ROOT/shapes.
+    """Draw the data set of ten shapes and write it to ROOT/shapes: train.beton, test.beton and a manifest.
+
+    When they are already there, nothing is done.
 
     Args:
         root: the folder that holds all data sets.
         num_train: images in train.beton.
         num_test: images in test.beton.
-    """
-    from rich.console import Console
 
+    Raises:
+        ValueError: a number is less than 1.
+        ImportError: FFCV is not installed.
+        OSError: a file cannot be written.
+    """
     console, folder, sizes = Console(markup=False), root / "shapes", {"train": num_train, "test": num_test}
     manifest = finished(folder, "beton")
     if manifest is not None and {name: split.num_samples for name, split in manifest.splits.items()} == sizes:
         console.print(f"{folder} is already there")
         return
     splits = {split: make_shapes(count, split=split) for split, count in sizes.items()}
-    manifest = build(
+    manifest = write_dataset(
         folder,
         "shapes",
         splits,
@@ -84,7 +92,7 @@ def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test:
         note="procedural: there is no published copy to compare with",
         console=console,
     )
-    console.print(summary(folder, manifest))
+    print_summary(folder, manifest, console)
 
 
 if __name__ == "__main__":

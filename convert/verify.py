@@ -1,13 +1,16 @@
-"""Checks a converted folder against its manifest: `python -m convert.verify data/cifar10`; one line for each file.
+"""Checks a converted data set against its manifest: `python convert/verify.py data/cifar10`.
 
-Each file's size and checksum, and the images and labels that the loaders' reader finds in it. A `.beton` and a `.tar`
-that both hold what the manifest states agree with each other. Knows the manifest; must not know how files are written.
+Compared are the size and checksum of each file, and the images and labels that the readers of `loaders` find in it.
+So a `.beton` and a `.tar` that pass hold the same samples.
 """
 
 import hashlib
 import io
 import sys
 from pathlib import Path
+
+if not __package__:  # run as a file: Python looks in convert/, not in the folder that holds it
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from rich.console import Console
@@ -20,13 +23,14 @@ READ = (".beton", ".tar")  # files that the reader opens; an .idx is read with i
 
 
 def verify(folder: Path) -> None:
-    """Print a line for each file of the manifest.
+    """Check a converted data set against its manifest, and print a line for each file.
 
     Args:
-        folder: a folder made by a script of convert/.
+        folder: a data set made by a script of convert/, such as data/cifar10.
 
     Raises:
-        FileNotFoundError, ValueError: there is no manifest, or a file is not what it says.
+        FileNotFoundError: there is no manifest.
+        ValueError: the manifest is damaged, or a file is not what it says.
     """
     manifest, console = read_manifest(folder), Console(markup=False, highlight=False, soft_wrap=True)
     problems = {}
@@ -37,12 +41,12 @@ def verify(folder: Path) -> None:
     num_bad = sum(map(bool, problems.values()))
     if num_bad:
         raise ValueError(
-            f"{num_bad} of {len(problems)} files are not what {folder}'s manifest says: delete it and convert again"
+            f"{num_bad} of {len(problems)} files differ from the manifest of {folder}: delete it and convert again"
         )
 
 
 def problem(path: Path, entry: FileEntry, split: Split, num_classes: int) -> str:
-    """What is wrong with one file, "" if nothing is."""
+    """Return what is wrong with one file, "" if nothing is."""
     if not path.is_file():
         return "it is missing"
     found = file_entry(path)
@@ -59,13 +63,13 @@ def problem(path: Path, entry: FileEntry, split: Split, num_classes: int) -> str
     if num_samples != split.num_samples:
         return f"it holds {num_samples:,} samples, the manifest says {split.num_samples:,}"
     if pixels != split.pixels_sha256:
-        return "its images are not those of the manifest"
-    return "" if labels == split.labels_sha256 else "its labels are not those of the manifest"
+        return "its images have another checksum than in the manifest"
+    return "" if labels == split.labels_sha256 else "its labels have another checksum than in the manifest"
 
 
 def contents(path: Path, num_classes: int) -> tuple[int, str, str]:
-    """Number of samples, and the digests of images and labels as `Split` defines them, read by `loaders`."""
-    from PIL import Image  # only here: not every format needs it
+    """Read a file with `loaders`; return its number of samples and the digests of images and labels as in `Split`."""
+    from PIL import Image  # not every format needs it
 
     dataset = open_dataset(path)
     pixels = hashlib.sha256()
@@ -79,6 +83,4 @@ def contents(path: Path, num_classes: int) -> tuple[int, str, str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        sys.argv.insert(1, "--folder")
-    run_command(verify)
+    run_command(verify, as_positional=True)

@@ -1,4 +1,4 @@
-"""The one form in which images pass through `convert`: uint8 [N, H, W, 3] with one integer label each."""
+"""The form in which raw images reach the writers: uint8 [N, H, W, 3], with one integer label each."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [N, H, W, 3], labels inte
 
 
 def check_arrays(images_NHWC: np.ndarray, labels_N: np.ndarray) -> Arrays:
-    """Both as arrays.
+    """Return both as arrays, after checking their shapes and dtypes.
 
     Raises:
         ValueError: images are not uint8 [N >= 1, H, W, 3], or labels are not integers [N].
@@ -16,6 +16,6 @@ def check_arrays(images_NHWC: np.ndarray, labels_N: np.ndarray) -> Arrays:
         raise ValueError(f"images are {images_NHWC.dtype} {list(images_NHWC.shape)}, needed: uint8 [N >= 1, H, W, 3]")
     if labels_N.shape != images_NHWC.shape[:1] or labels_N.dtype.kind not in "iu":
         raise ValueError(
-            f"labels are {labels_N.dtype} {list(labels_N.shape)}, needed: integers [{len(images_NHWC)}], one an image"
+            f"labels are {labels_N.dtype} {list(labels_N.shape)}, needed: integers [{len(images_NHWC)}], one per image"
         )
     return images_NHWC, labels_N

@@ -1,9 +1,9 @@
-"""Writes `.beton` files through FFCV's writer. The only file of `convert` that imports FFCV, and only when it writes.
+"""Writes `.beton` files with the parts of FFCV's writer, in one process.
 
-FFCV's own driver forks one worker per core. There pages are taken in racing order (two conversions differ), a worker
-that fails leaves the parent waiting for ever, and a short last write goes unnoticed. So the parts of `DatasetWriter`
-(header, fields, pages, tables) are driven from this process, one sample after the other: the bytes depend on the
-samples only and an error is raised where it happens. 50,000 images of 32 x 32 take about two seconds this way.
+FFCV's own driver forks one worker per core. Its workers take pages in racing order (two conversions differ), a worker
+that fails leaves the parent waiting for ever, and a short last write goes unnoticed. Here the parts of `DatasetWriter`
+(header, fields, pages, tables) handle one sample after the other, so the bytes depend on the samples only and an error
+is raised where it happens. 50,000 images of 32 x 32 take about two seconds this way.
 """
 
 import errno
@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,8 @@ from convert.writers.arrays import check_arrays
 from convert.writers.streams import Streams
 from loaders.formats.atomic import atomic_path
 
-JPEG = 0  # FFCV's mode of an image
-MIN_PAGE_BYTES = 1 << 21  # FFCV's least page
+JPEG = 0  # the mode of an image in FFCV's metadata
+MIN_PAGE_BYTES = 1 << 21  # FFCV allows no smaller page
 _MISSING = (
     "writing .beton files needs FFCV, which cannot be imported here ({reason}): install Debian's libopencv-dev "
     'libturbojpeg0-dev pkg-config g++, then pip install "rebar-loaders[ffcv]"'
@@ -61,7 +62,7 @@ def write_jpeg_beton(path: str | Path, streams: Streams, on_samples: Callable[[i
 
 
 def _keep(destination: np.ndarray, image: tuple[np.ndarray, int, int], malloc: Callable) -> None:
-    """What FFCV's image field does to an image, without its encoder: store the stream as it is."""
+    """Store a JPEG stream as it is: what FFCV's image field does, without its encoder."""
     stream, height, width = image
     destination["mode"], destination["height"], destination["width"] = JPEG, height, width
     destination["data_ptr"], storage = malloc(len(stream))
@@ -69,13 +70,13 @@ def _keep(destination: np.ndarray, image: tuple[np.ndarray, int, int], malloc: C
 
 
 class _Column(NamedTuple):
-    """All that FFCV's writer asks of a field once the header is written."""
+    """The one attribute of a field that FFCV's writer uses once the header is written."""
 
     encode: Callable
 
 
-def _ffcv():
-    """The package with the modules that are needed here."""
+def _ffcv() -> ModuleType:
+    """Import the modules of FFCV that are needed here, and return the package."""
     try:
         import ffcv.fields
         import ffcv.memory_allocator
@@ -94,7 +95,7 @@ def _write(
     image_bytes: int,
     on_samples: Callable[[int], None] | None,
 ) -> None:
-    """Write `images` through `encode(destination, image, malloc)`, at most about `image_bytes` each."""
+    """Write `images` of at most about `image_bytes` each with `encode(destination, image, malloc)`."""
     ffcv = _ffcv()
     fields = {"image": ffcv.fields.RGBImageField(), "label": ffcv.fields.IntField()}
     encoders = {"image": _Column(encode), "label": fields["label"]}
@@ -130,11 +131,11 @@ def _write(
 
 
 def _page_bytes(image_bytes: int) -> int:
-    """FFCV's least page, or the least power of two that holds 16 images of this size (the largest)."""
+    """Return the page size: the least power of two that holds 16 images of this size, and FFCV's minimum at least."""
     return max(MIN_PAGE_BYTES, 1 << (16 * image_bytes - 1).bit_length())
 
 
 def _check_length(path: Path, num_bytes: int) -> None:
-    """FFCV writes unbuffered and ignores short counts; a full disk must not pass for success."""
+    """Raise OSError unless the file is whole: FFCV ignores short writes, and a full disk must not pass for success."""
     if os.path.getsize(path) != num_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

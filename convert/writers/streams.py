@@ -1,7 +1,4 @@
-"""The form in which JPEG images pass through `convert`: their streams one after the other in a scratch file.
-
-Knows offsets and sizes; must not know where the streams came from nor in which format they will be stored.
-"""
+"""The form in which JPEG images reach the writers: their streams one after the other in a scratch file."""
 
 import hashlib
 import os
@@ -17,20 +14,20 @@ from loaders.formats.atomic import file_errors
 
 
 class Stream(NamedTuple):
-    """One image."""
+    """One image as a JPEG stream."""
 
     content: bytes  # a JPEG file
     height: int  # pixels
     width: int
-    histogram: np.ndarray  # int64 [3, 256]: pixels of each value, by channel
+    histogram: np.ndarray  # int64 [3, 256]: number of pixels of each value, by channel
 
 
 @dataclass(frozen=True, eq=False)
 class Streams:
-    """The images of one split; sample id i is the bytes offsets[i] to offsets[i + 1].
+    """The images of one split; sample id i is data[offsets[i]:offsets[i + 1]].
 
     Attributes:
-        data: uint8 [all bytes], read-only.
+        data: uint8 [total bytes], read-only.
         offsets: int64 [N + 1].
         heights, widths, labels: int64 [N].
         histogram: int64 [3, 256], over all images.
@@ -47,18 +44,23 @@ class Streams:
         return len(self.labels)
 
     def __getitem__(self, sample: int) -> np.ndarray:
-        """The stream of one sample, a uint8 view."""
+        """Return the stream of one sample, a uint8 view."""
         return self.data[self.offsets[sample] : self.offsets[sample + 1]]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all streams one after the other, as hex."""
+        """The SHA-256 of all streams one after the other, as hex."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 @contextmanager
 def spooled(path: Path, images: Iterable[Stream], labels: np.ndarray) -> Iterator[Streams]:
-    """Write streams to the scratch file `path` and hand them out until the block ends; then the file is gone.
+    """Write streams to a scratch file beside `path`, yield them as `Streams`, and remove the file at the end.
+
+    Args:
+        path: the scratch file has this name with a dot before and the process id behind.
+        images: the streams, which may be made while they are asked for.
+        labels: integers [N], one per stream.
 
     Raises:
         OSError: the disk is full or the file cannot be written.

@@ -1,8 +1,8 @@
-"""Writes the pair that DALI's WebDataset reader takes: a `.tar` of samples and a text index `.idx` of byte offsets.
+"""Writes the two files that DALI's WebDataset reader takes: a `.tar` of samples and its text index `.idx`.
 
-Sample i is two members, `{i:08d}.png` (or `.jpg`) and `{i:08d}.cls` (the label in ASCII digits). A PNG is stored, not
-compressed: its bytes then depend on the pixels alone, not on the version of a compression library, and decoding is a
-copy. Owner, date and mode of every member are fixed. So two conversions give the same bytes.
+Sample i is two members, `{i:08d}.png` (or `.jpg`) and `{i:08d}.cls` (the label in ASCII digits). PNG images are not
+compressed, so that their bytes depend on the pixels alone and not on the version of a compression library, and decoding
+is a copy. Owner, date and mode of every member are fixed. So two conversions give the same bytes.
 """
 
 import struct
@@ -44,7 +44,10 @@ def write_tar(
 
 
 def write_jpeg_tar(path: str | Path, streams: Streams, on_samples: Callable[[int], None] | None = None) -> None:
-    """The same with JPEG streams, byte for byte: `{i:08d}.jpg` and `{i:08d}.cls`; sample id i is stream i."""
+    """Write JPEG streams, byte for byte, as a `.tar` and, beside it, its `.idx`; sample id i is stream i.
+
+    Arguments and errors are those of `write_tar`.
+    """
     _write(path, "jpg", (streams[i].tobytes() for i in range(len(streams))), streams.labels, on_samples)
 
 
@@ -76,7 +79,7 @@ def _write(
 
 
 def encode_png(image_HWC: np.ndarray) -> bytes:
-    """The bytes of an 8-bit RGB PNG (RFC 2083) whose zlib stream holds stored blocks only; uint8 [H, W, 3]."""
+    """Return an image uint8 [H, W, 3] as an 8-bit RGB PNG without compression (RFC 2083, stored zlib blocks)."""
     height, width, _ = image_HWC.shape
     rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter: 0, none
     rows[:, 1:] = image_HWC.reshape(height, -1)

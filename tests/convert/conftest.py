@@ -1,9 +1,9 @@
 """A tiny CIFAR-10 in every published form, with the checksums to match: 50 + 10 images instead of 60,000."""
 
 import dataclasses
+import hashlib
 import io
 import json
-import pickle
 import struct
 import tarfile
 
@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from convert.sources.archives import file_md5
-from convert.sources.published import CIFAR10
+from convert.sources.checksum import file_md5
+from convert.sources.cifar_published import CIFAR10
 from loaders.formats.manifest import labels_digest, pixels_digest
 
 CLOSED_URL = "http://127.0.0.1:9/cifar-10-binary.tar.gz"  # the discard port: nothing listens there
@@ -76,10 +76,7 @@ def python2_pickle(images, labels):
 
 
 def _python_files(arrays):
-    files = {name: python2_pickle(images, labels) for name, images, labels in _batches(arrays)}
-    images, labels = arrays["test"]  # one batch as a newer Python writes it
-    files["test_batch"] = pickle.dumps({b"data": _planes(images), b"labels": labels.tolist()}, protocol=4)
-    return files
+    return {name: python2_pickle(images, labels) for name, images, labels in _batches(arrays)}
 
 
 def _image_files(arrays):
@@ -125,13 +122,14 @@ def archive_of(files_of, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def published(arrays, archive_of):
+def published(arrays, archive_of, files_of):
     """What would be published of the tiny data set; its address is a closed port and it has no npm package."""
     return dataclasses.replace(
         CIFAR10,
         num_samples={split: len(labels) for split, (_, labels) in arrays.items()},
         url=CLOSED_URL,
-        archive_md5={form: file_md5(archive_of(form)) for form in ("binary", "python")},
+        archive_md5={form: file_md5(archive_of(form)) for form in ("binary", "python", "images")},
+        python_md5={name: hashlib.md5(content).hexdigest() for name, content in files_of("python").items()},
         npm_package="",
         pixels_sha256={split: pixels_digest(images) for split, (images, _) in arrays.items()},
         labels_sha256={split: labels_digest(labels, 10) for split, (_, labels) in arrays.items()},

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from convert.folder import convert_folder
-from convert.sources.images import find
+from convert.sources.labelled_images import find_images
 from loaders.formats.manifest import read_manifest
 from loaders.formats.open import open_dataset
 from tests.stock_ffcv import read_by_stock_ffcv
@@ -61,7 +61,7 @@ def test_ids_are_the_sorted_order_and_small_jpegs_keep_their_bytes(source, tmp_p
     convert(source, tmp_path / "x", format="both", max_side=120)
     dataset = open_dataset(tmp_path / "x" / "train.tar")
     assert dataset.labels.tolist() == [0] * 6 + [1] * 6
-    assert find(source).classes == read_manifest(tmp_path / "x").classes == ("ant", "bee")
+    assert find_images(source).classes == read_manifest(tmp_path / "x").classes == ("ant", "bee")
     for label, name in enumerate(("ant", "bee")):
         kept = {0: "a.jpg", 1: "b.JPEG", 5: "e.jpg", 3: "d.jpg", 4: "deeper/f.jpg", 2: "c.png"}
         for row, file in kept.items():
@@ -137,7 +137,7 @@ def test_a_broken_image_is_named_and_nothing_is_left(tmp_path):
         image(i, 20, 20).save(tmp_path / "source" / "a" / f"{i:02d}.jpg")
     whole = (tmp_path / "source" / "a" / "17.jpg").read_bytes()
     (tmp_path / "source" / "a" / "17.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"17\.jpg is not a whole image \(.*\): mend or remove it"):
+    with pytest.raises(ValueError, match=r"17\.jpg is not a whole image \(.*\): repair or remove it"):
         convert_folder(tmp_path / "source", tmp_path / "x", format="tar")
     assert list((tmp_path / "x").iterdir()) == []
 
@@ -147,7 +147,7 @@ def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
     files = convert(source, tmp_path / "x", format="tar")
     broken = shutil.copytree(source, tmp_path / "broken")
     (broken / "val" / "ant" / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"a\.jpg is not a whole image"):
+    with pytest.raises(ValueError, match=r"a\.jpg is not an image that Pillow can read: repair or remove it"):
         convert_folder(broken, tmp_path / "x", format="both")
     assert all((tmp_path / "x" / name).read_bytes() == content for name, content in files.items())
 
@@ -197,9 +197,9 @@ def tar_of(path: Path, members: dict[str, bytes]) -> Path:
     ("members", "message"),
     [
         ({"a.txt": b"1"}, "holds no images"),
-        ({"a.jpg": b"1"}, r"the sample a has no label: needed is a member a\.cls"),
+        ({"a.jpg": b"1"}, r"the sample a has no label, needed: a member a\.cls"),
         ({"a.jpg": b"1", "a.cls": b"cat"}, "the sample a has no label"),
-        ({"a.jpg": b"1", "a.cls": b"3"}, r"x\.tar: a\.jpg is not a whole image"),
+        ({"a.jpg": b"1", "a.cls": b"3"}, r"x\.tar: a\.jpg is not an image that Pillow can read"),
     ],
 )
 def test_tars_that_will_not_do(tmp_path, members, message):
@@ -210,13 +210,13 @@ def test_tars_that_will_not_do(tmp_path, members, message):
 def test_other_wrong_input(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "no.tar").write_bytes(b"no tar" * 1000)
-    with pytest.raises(ValueError, match="holds no images: needed are <class>"):
+    with pytest.raises(ValueError, match="holds no images, needed: <class>"):
         convert_folder(tmp_path / "empty", tmp_path / "x")
-    with pytest.raises(FileNotFoundError, match="no such folder or tar"):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist: give a folder of images or a tar"):
         convert_folder(tmp_path / "nowhere", tmp_path / "x")
     with pytest.raises(ValueError, match="is not a whole tar"):
         convert_folder(tmp_path / "no.tar", tmp_path / "x")
-    with pytest.raises(ValueError, match="--quality is 1 to 95, got 100"):
+    with pytest.raises(ValueError, match="--quality is 100, allowed: 1 to 95"):
         convert_folder(tmp_path / "empty", tmp_path / "x", quality=100)
 
 
@@ -231,4 +231,4 @@ def test_the_command_line(source, tmp_path):
     wrong = call(str(tmp_path / "nowhere"))
     assert wrong.returncode == 0  # it is already there
     (tmp_path / "x" / "manifest.json").unlink()
-    assert call(str(tmp_path / "nowhere")).stderr.startswith("error: no such folder or tar")
+    assert call(str(tmp_path / "nowhere")).stderr.startswith(f"error: {tmp_path / 'nowhere'} does not exist")

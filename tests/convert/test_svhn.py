@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from convert import svhn
-from convert.sources.archives import file_md5
+from convert.sources import svhn_mat
+from convert.sources.checksum import file_md5
 from loaders.formats.manifest import read_manifest
 from loaders.formats.open import open_dataset
 
@@ -16,13 +17,13 @@ def source(tmp_path, monkeypatch):
     """A folder of two tiny files in the official form, whose checksums count as published; and what they hold."""
     savemat = pytest.importorskip("scipy.io", reason="needs the extra rebar-loaders[svhn]").savemat
     random, arrays, files = np.random.Generator(np.random.Philox(4)), {}, {}
-    for split, (name, _) in svhn.FILES.items():
+    for split, (name, _) in svhn_mat.FILES.items():
         images = random.integers(0, 256, (21, 32, 32, 3), np.uint8)
         arrays[split] = images, np.arange(21) % 10
         labels = np.where(arrays[split][1], arrays[split][1], 10).astype(np.uint8)[:, None]
         savemat(tmp_path / name, {"X": images.transpose(1, 2, 3, 0), "y": labels}, do_compression=True)
         files[split] = name, file_md5(tmp_path / name)
-    monkeypatch.setattr(svhn, "FILES", files)
+    monkeypatch.setattr(svhn_mat, "FILES", files)
     return tmp_path, arrays
 
 
@@ -36,7 +37,9 @@ def test_images_and_labels_come_through(source, tmp_path):
         dataset = open_dataset(tmp_path / "data" / "svhn" / f"{split}.tar")
         np.testing.assert_array_equal(dataset.labels, labels)
         assert dataset.image_shape == (32, 32, 3)
-        np.testing.assert_array_equal(svhn.read_mat(folder / svhn.FILES[split][0], svhn.FILES[split][1])[0], images)
+        np.testing.assert_array_equal(
+            svhn_mat.read_mat(folder / svhn_mat.FILES[split][0], svhn_mat.FILES[split][1])[0], images
+        )
 
 
 def test_done_already(source, tmp_path, capsys):
@@ -50,13 +53,13 @@ def test_what_will_not_do(source, tmp_path, monkeypatch):
     folder, _ = source
     path = folder / "test_32x32.mat"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"test_32x32\.mat has the wrong checksum: md5 .*, published is"):
+    with pytest.raises(ValueError, match=r"test_32x32\.mat has the wrong checksum: its MD5 is .*, the published"):
         svhn.convert_svhn(folder, tmp_path / "data", format="dali")
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"does not exist: fetch http.*/test_32x32\.mat and give its folder"):
         svhn.convert_svhn(folder, tmp_path / "data", format="dali")
     assert not (tmp_path / "data" / "svhn" / "manifest.json").exists()
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    name, md5 = svhn.FILES["train"]
+    name, md5 = svhn_mat.FILES["train"]
     with pytest.raises(ImportError, match=r"reading \.mat files needs SciPy .*: pip install 'rebar-loaders\[svhn\]'"):
-        svhn.read_mat(folder / name, md5)
+        svhn_mat.read_mat(folder / name, md5)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convert.build import build
 from convert.folder import convert_folder
 from convert.verify import verify
+from convert.writers.dataset import write_dataset
 from convert.writers.tar import write_tar
 from loaders.formats.manifest import file_entry, read_manifest, write_manifest
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.ffcv
 def raw(arrays, tmp_path_factory):
     """A folder of raw images in both formats."""
     folder = tmp_path_factory.mktemp("raw")
-    build(folder, "raw", arrays, tuple("abcdefghij"), format="both", source="a test", verified=False)
+    write_dataset(folder, "raw", arrays, tuple("abcdefghij"), format="both", source="a test", verified=False)
     return folder
 
 
@@ -68,7 +68,7 @@ def test_a_whole_folder_is_well(request, kind, capsys):
 
 def broken(folder: Path, capsys) -> str:
     """The line of the one file that is not well."""
-    with pytest.raises(ValueError, match=rf"^1 of 6 files are not what {folder}'s manifest says"):
+    with pytest.raises(ValueError, match=rf"^1 of 6 files differ from the manifest of {folder}"):
         verify(folder)
     bad = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok  ")]
     assert len(bad) == 1
@@ -98,8 +98,8 @@ def test_missing_cut_and_flipped(copy, capsys):
 def test_a_tar_that_does_not_agree_with_the_beton(arrays, copy, capsys):
     images, labels = arrays["test"]
     for changed, sentence in (
-        ((images ^ np.uint8(1), labels), "its images are not those of the manifest"),
-        ((images, labels[::-1]), "its labels are not those of the manifest"),
+        ((images ^ np.uint8(1), labels), "its images have another checksum than in the manifest"),
+        ((images, labels[::-1]), "its labels have another checksum than in the manifest"),
         ((images[1:], labels[1:]), "it holds 9 samples, the manifest says 10"),
     ):
         write_tar(copy / "test.tar", *changed)

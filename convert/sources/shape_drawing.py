@@ -1,8 +1,8 @@
-"""Draws anti-aliased shapes over textured backgrounds, many images at a time. Knows float32 arrays only.
+"""Draws anti-aliased shapes over textured backgrounds, many images at a time.
 
-Everything is + - * / sqrt and comparisons in float32, which IEEE 754 rounds alike on every machine: no sine and no
-matrix product, so that the bytes are the same everywhere. A shape is a signed distance in its own frame, negative
-inside, of about unit radius (Quilez, "2D distance functions"); being exact far from the edge does not matter here.
+Only + - * / sqrt and comparisons in float32 are used, which IEEE 754 rounds alike on every machine. There is no sine
+and no matrix product, so the bytes are the same everywhere. A shape is a signed distance in its own frame, negative
+inside, of about unit radius (Quilez, "2D distance functions"). Far from the edge the distance need not be exact.
 """
 
 from collections.abc import Callable
@@ -13,21 +13,21 @@ SIZE = 32
 NUM_DRAWS = 63  # columns of `uniform_NK` that `draw` may use
 
 
-def _length(x, y):
+def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.sqrt(x * x + y * y)
 
 
-def _box(x, y, half_width, half_height):
+def _box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
     return np.maximum(np.abs(x) - half_width, np.abs(y) - half_height)
 
 
-def _triangle(x, y):
+def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     half_root = 0.8660254
     return np.maximum(np.maximum(half_root * x - 0.5 * y, -half_root * x - 0.5 * y), y) - 0.45
 
 
-def _star(x, y):
-    """Five points: mirror the plane into one tenth of a turn, then one straight edge."""
+def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A star of five points: mirror the plane into one tenth of a turn, then take one straight edge."""
     x = np.abs(x)
     for normal_x, normal_y in ((0.809017, -0.587785), (-0.809017, -0.587785)):
         behind = 2.0 * np.maximum(normal_x * x + normal_y * y, 0.0)
@@ -51,15 +51,15 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def draw(labels_N: np.ndarray, uniform_NK: np.ndarray, grain_NHW8: np.ndarray) -> np.ndarray:
-    """Draw one shape per label over a background with distractors.
+    """Draw one shape per label, over a background with distracting blobs.
 
     Args:
         labels_N: integers [N], positions in SHAPES.
-        uniform_NK: float32 [N, >= NUM_DRAWS] in [0, 1): where, how large, which colours.
+        uniform_NK: float32 [N, K] in [0, 1), K at least NUM_DRAWS: places, sizes and colours.
         grain_NHW8: uint8 [N, 32, 32, 8], uniform bytes: the noise.
 
     Returns:
-        uint8 [N, 32, 32, 3].
+        Images uint8 [N, 32, 32, 3].
     """
     columns = iter(uniform_NK.T[:, :, None, None])  # each [N, 1, 1]
 
@@ -83,8 +83,8 @@ def draw(labels_N: np.ndarray, uniform_NK: np.ndarray, grain_NHW8: np.ndarray) -
     ramp = (x * ramp_x + y * ramp_y) / SIZE + 0.5
     phase = (x * wave_x + y * wave_y) / between(3.0, 14.0) + between(0.0, 1.0)
     stripes = np.abs(phase - np.floor(phase) - 0.5) - 0.25
-    share = 0.5 * ramp + between(0.0, 0.6) * stripes
-    image = ground + (far - ground) * share[..., None]
+    fraction = 0.5 * ramp + between(0.0, 0.6) * stripes
+    image = ground + (far - ground) * fraction[..., None]
 
     for _ in range(2):  # distracting blobs, behind the shape
         blob = _length(x - between(-15.0, 15.0), y - between(-15.0, 15.0)) - between(1.0, 4.0)
@@ -115,7 +115,7 @@ def draw(labels_N: np.ndarray, uniform_NK: np.ndarray, grain_NHW8: np.ndarray) -
     return (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
-def _over(image_NHWC, distance_NHW, colour_NHWC):
-    """Paint where the distance (in pixels) is negative, with edges one pixel soft."""
+def _over(image_NHWC: np.ndarray, distance_NHW: np.ndarray, colour_NHWC: np.ndarray) -> np.ndarray:
+    """Lay a colour over the image where the distance (in pixels) is negative, with edges one pixel soft."""
     coverage = np.clip(0.5 - distance_NHW, 0.0, 1.0)[..., None]
     return image_NHWC + (colour_NHWC - image_NHWC) * coverage

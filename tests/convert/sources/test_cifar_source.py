@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convert.sources.archives import read_source
-from convert.sources.published import CIFAR100
+from convert.sources.cifar_published import CIFAR100
+from convert.sources.cifar_source import read_source
 
 
 def assert_equal(content, arrays):
@@ -31,25 +31,24 @@ def test_unpacked_folders(form, inside, files_of, arrays, published, tmp_path):
     assert_equal(read_source(tmp_path, published), arrays)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.7, 0.999])
 @pytest.mark.parametrize("form", ["binary", "python", "images"])
-def test_truncated_archive(form, share, archive_of, published, tmp_path):
+def test_truncated_archive(form, fraction, archive_of, published, tmp_path):
     whole = archive_of(form).read_bytes()
     path = tmp_path / "cut.tar.gz"
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(
-        ValueError, match=r"cut\.tar\.gz is cut short or damaged .* bytes, .*: delete it and get it again"
-    ):
+    path.write_bytes(whole[: int(fraction * len(whole))])
+    message = r"cut\.tar\.gz \([\d,]+ bytes\) is cut short, damaged or not CIFAR-10: its MD5 is .*; delete it and"
+    with pytest.raises(ValueError, match=message):
         read_source(path, published)
 
 
-def test_wrong_checksum(archive_of, published, tmp_path):
-    """The same files in another archive: everything reads, but it is not the published file."""
+def test_an_archive_is_not_opened_before_its_checksum_is_verified(archive_of, published, tmp_path, monkeypatch):
+    """The same files in another archive: everything would read, but it is not the published file."""
     path = tmp_path / "other.tar.gz"
-    path.write_bytes(gzip.compress(gzip.decompress(archive_of("binary").read_bytes()), mtime=1))
-    expected = published.archive_md5["binary"]
-    message = rf"other\.tar\.gz has the wrong checksum: md5 [0-9a-f]{{32}}, published is {expected}; delete it"
-    with pytest.raises(ValueError, match=message):
+    path.write_bytes(gzip.compress(gzip.decompress(archive_of("python").read_bytes()), mtime=1))
+    monkeypatch.setattr("tarfile.open", None)
+    expected = published.archive_md5["python"]
+    with pytest.raises(ValueError, match=rf"its MD5 is [0-9a-f]{{32}}, published are .* {expected} \(python\)"):
         read_source(path, published)
 
 
@@ -60,22 +59,27 @@ def test_other_pixels_or_labels(byte, files_of, published, tmp_path):
         if name == "data_batch_3.bin":
             changed[byte] = (changed[byte] + 1) % 10
         (tmp_path / name).write_bytes(changed)
-    with pytest.raises(ValueError, match=r"holds other (pixels|labels) than CIFAR-10 in train: sha256 .* get it again"):
+    with pytest.raises(ValueError, match=r"holds other (pixels|labels) than CIFAR-10 in train: their SHA-256 is"):
         read_source(tmp_path, published)
 
 
 @pytest.mark.parametrize(
     ("form", "name", "change", "message"),
     [
-        ("binary", "test_batch.bin", lambda c: c[:-1], r"is damaged: a batch of 30,729 bytes is not whole records"),
-        ("binary", "test_batch.bin", lambda c: b"", r"is damaged: a batch of 0 bytes"),
-        ("binary", "test_batch.bin", lambda c: c[:3073], r"has 1 images and 1 labels in test, not 10"),
-        ("binary", "test_batch.bin", lambda c: b"\x0a" + c[1:], r"has a label .* 10 in test, allowed: 0 to 9"),
-        ("python", "data_batch_1", lambda c: c[:-9], r"is damaged"),
-        ("python", "data_batch_1", lambda c: c.replace(b"labels", b"lobels"), r"lacks 'data' .* or the list 'labels'"),
-        ("python", "data_batch_1", lambda c: b"\x80\x02cos\nsystem\nU\x04true\x85R.", r"'os system' .* refused"),
-        ("images", "test_batch.png", lambda c: c[:50], r"is damaged"),
-        ("images", "test_lables.json", lambda c: b"[1,", r"is damaged"),
+        ("binary", "test_batch.bin", lambda c: c[:-1], r"test_batch\.bin has 30,729 bytes, not whole records"),
+        ("binary", "test_batch.bin", lambda c: b"", r"test_batch\.bin has 0 bytes"),
+        ("binary", "test_batch.bin", lambda c: c[:3073], r"has 1 images and 1 labels in test, needed: 10 of each"),
+        ("binary", "test_batch.bin", lambda c: b"\x0a" + c[1:], r"has labels \d to 10 in test, allowed: 0 to 9"),
+        ("python", "data_batch_1", lambda c: c[:-9], r"is damaged or not CIFAR-10: data_batch_1: wrong checksum"),
+        (
+            "python",
+            "test_batch",
+            lambda c: b"\x80\x02cos\nsystem\nU\x04true\x85R.",
+            r"test_batch: wrong checksum",
+        ),
+        ("images", "test_batch.png", lambda c: c[:50], r"is damaged or not CIFAR-10"),
+        ("images", "test_lables.json", lambda c: b"[1,", r"the labels are not a list of integers"),
+        ("images", "test_lables.json", lambda c: b"[" * 100_000, r"the labels are not a list of integers"),
     ],
 )
 def test_damaged_members(form, name, change, message, files_of, published, tmp_path):
@@ -89,7 +93,7 @@ def test_a_missing_batch_is_named(files_of, published, tmp_path):
     for name, content in files_of("binary").items():
         if name != "data_batch_4.bin":
             (tmp_path / name).write_bytes(content)
-    message = r"is not CIFAR-10: its binary form lacks data_batch_4\.bin, and there is no train/<class>"
+    message = r"is not CIFAR-10, needed: train/<class>.* \(of the binary one it lacks data_batch_4\.bin\)"
     with pytest.raises(ValueError, match=message):
         read_source(tmp_path, published)
 
@@ -102,7 +106,7 @@ def test_nothing_there(published, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no archive at all" * 100])
 def test_not_an_archive(content, published, tmp_path):
     (tmp_path / "x.tar.gz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x\.tar\.gz is (cut short or damaged|not CIFAR-10)"):
+    with pytest.raises(ValueError, match=r"x\.tar\.gz .* is cut short, damaged or not CIFAR-10"):
         read_source(tmp_path / "x.tar.gz", published)
 
 
@@ -117,7 +121,14 @@ def test_fine_labels_of_cifar100(tmp_path):
     assert labels.tolist() == [77, 99]
     np.testing.assert_array_equal(decoded[0, 0, 5], images[0, [5, 1029, 2053]])
     assert not content.verified
-    assert content.note == "no checksum of the unpacked CIFAR-100 is published; only its archives have one"
+    assert content.note == "no checksum of the unpacked binary CIFAR-100 is published"
+
+
+def test_a_huge_file_is_not_read(published, tmp_path):
+    with open(tmp_path / "data_batch_1", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"data_batch_1 has 1,099,511,627,776 bytes, more than any published file"):
+        read_source(tmp_path, published)
 
 
 def make_image_folder(root, ending, images, classes):

@@ -1,4 +1,4 @@
-"""Reads images of 32 x 32 from `train/<class>/*` and `test/<class>/*`. Knows no archive and no checksum."""
+"""Reads images of 32 x 32 from `train/<class>/*` and `test/<class>/*`, with the class names of a known data set."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def read_image_folder(path: Path, classes: tuple[str, ...]) -> dict[str, Arrays]:
-    """Both splits; ids run through the class folders in the order of `classes`, then through sorted file names.
+    """Return both splits; ids run through the class folders in the order of `classes`, then sorted file names.
 
     Args:
         path: the folder that holds `train` and `test`.
@@ -38,7 +38,7 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
         if file.suffix.lower() in _ENDINGS
     ]
     if not files:
-        raise ValueError(f"{folder} holds no images: needed are <class>/*.png or *.jpg in it")
+        raise ValueError(f"{folder} holds no images, needed: <class>/*.png or *.jpg in it")
     images = np.empty((len(files), SIZE, SIZE, 3), np.uint8)
     for row, (_, file) in enumerate(files):
         try:

@@ -1,0 +1,57 @@
+"""Makes each image a JPEG stream, several images at once."""
+
+import io
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from convert.sources.labelled_images import LabelledImage
+from convert.writers.streams import Stream
+
+
+def encode_all(images: list[LabelledImage], max_side: int, quality: int, workers: int) -> Iterator[Stream]:
+    """Yield `encode` of each image, in order, with `workers` threads; the first error ends it."""
+    pending: deque[Future[Stream]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="rebar-encode") as pool:
+        try:
+            for image in images:
+                pending.append(pool.submit(encode, image, max_side, quality))
+                if len(pending) > 4 * workers:  # so that a large data set does not fill the memory
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
+    """Return the JPEG stream of an image: its own bytes when it is an RGB JPEG that is small enough, else made anew.
+
+    Args:
+        image: the image, in any format that Pillow reads.
+        max_side: in pixels; an image whose longer side is larger is resized to it (Lanczos). 0 is no limit.
+        quality: of the JPEG, 1 to 95.
+
+    Raises:
+        ValueError: the image cannot be read whole.
+    """
+    try:
+        content = image.read()
+        with Image.open(io.BytesIO(content)) as opened:
+            keep = opened.format == "JPEG" and opened.mode == "RGB" and not 0 < max_side < max(opened.size)
+            pixels = opened.convert("RGB")
+        if not keep:
+            if 0 < max_side < max(pixels.size):
+                width, height = (max(1, round(length * max_side / max(pixels.size))) for length in pixels.size)
+                pixels = pixels.resize((width, height), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            pixels.save(buffer, "JPEG", quality=quality)
+            content = buffer.getvalue()
+    except UnidentifiedImageError:
+        raise ValueError(f"{image.name} is not an image that Pillow can read: repair or remove it") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{image.name} is not a whole image ({error}): repair or remove it") from None
+    return Stream(content, pixels.height, pixels.width, np.array(pixels.histogram(), np.int64).reshape(3, 256))

@@ -1,0 +1,38 @@
+"""Reads the two official `.mat` files of SVHN's cropped digits, after their published checksums.
+
+Netzer et al., "Reading digits in natural images with unsupervised feature learning", 2011.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from convert.sources.checksum import check_md5
+from convert.writers.arrays import Arrays
+
+ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
+FILES = {  # split -> the official file and its published MD5
+    "train": ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+    "test": ("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
+}
+
+
+def read_mat(path: Path, md5: str) -> Arrays:
+    """Return the images uint8 [N, 32, 32, 3] and labels int64 [N] of one official file, in its order.
+
+    The file writes the digit 0 as label 10.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: its MD5 is not `md5`.
+        ImportError: SciPy is not installed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: fetch {ADDRESS}{path.name} and give its folder with --source")
+    check_md5(path, md5)
+    try:
+        from scipy.io import loadmat  # an optional package
+    except ImportError as error:
+        raise ImportError(f"reading .mat files needs SciPy ({error}): pip install 'rebar-loaders[svhn]'") from error
+    content = loadmat(path, variable_names=("X", "y"))
+    return np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2)), content["y"].ravel().astype(np.int64) % 10

@@ -1,0 +1,129 @@
+"""Writes a whole data set into a folder: the files of every split and, last of all, the manifest."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from convert.terminal import progress_bar
+from convert.writers.arrays import Arrays
+from convert.writers.split import whole_manifest, write_split
+from convert.writers.streams import Stream, spooled
+from loaders.formats.manifest import (
+    Manifest,
+    channel_statistics,
+    histogram_statistics,
+    labels_digest,
+    pixels_digest,
+    write_manifest,
+)
+
+
+def write_dataset(
+    folder: Path,
+    name: str,
+    splits: dict[str, Arrays],
+    classes: tuple[str, ...],
+    *,
+    format: str = "beton",
+    source: str,
+    verified: bool,
+    note: str = "",
+    console: Console | None = None,
+) -> Manifest:
+    """Write raw images of one size as `folder/{split}.*`, then `folder/manifest.json`, and return the manifest.
+
+    Files of another format that an earlier conversion left stay when they hold the same samples, else they go.
+
+    Args:
+        folder: where the files go; made when absent.
+        name: of the data set.
+        splits: images uint8 [N, H, W, 3] and labels integers [N] by split name; must hold "train", whose statistics
+            the manifest states.
+        classes: label k is `classes[k]`.
+        format: "beton", "dali" (a `.tar` and its `.idx`) or "both".
+        source, verified, note: as in `Manifest`.
+        console: where progress is shown; None shows nothing.
+
+    Raises:
+        ValueError: an array has another shape or dtype.
+        ImportError: FFCV is not installed and `.beton` is wanted.
+        OSError: a file cannot be written.
+    """
+    earlier, written = whole_manifest(folder), {}
+    num_samples = sum(len(labels) for _, labels in splits.values()) * _num_formats(format)
+    with progress_bar(console) as progress:
+        task = progress.add_task(f"writing {name}", total=num_samples)
+        for split, (images, labels) in splits.items():
+            written[split] = write_split(
+                folder,
+                split,
+                (images, labels),
+                (pixels_digest(images), labels_digest(labels, len(classes))),
+                format,
+                earlier=earlier,
+                on_samples=lambda count: progress.advance(task, count),
+                console=console,
+            )
+    images, _ = splits["train"]
+    mean, std = channel_statistics(images)
+    manifest = Manifest(name, tuple(images.shape[1:]), classes, mean, std, source, verified, note, written)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def write_jpeg_dataset(
+    folder: Path,
+    splits: dict[str, tuple[Iterable[Stream], list[int]]],
+    classes: tuple[str, ...],
+    *,
+    format: str,
+    source: str,
+    note: str,
+    console: Console | None = None,
+) -> Manifest:
+    """Write JPEG images of any size as `folder/{split}.*`, then `folder/manifest.json`, and return the manifest.
+
+    Args:
+        folder: where the files go; its name is the name of the data set.
+        splits: the images, which may be made while they are asked for, and their labels, by split name.
+        classes, format, source, note, console: as in `write_dataset`.
+
+    Raises:
+        ValueError, ImportError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
+    """
+    earlier, written, histogram, sizes = whole_manifest(folder), {}, None, set()
+    # Each image is counted once when it is encoded and once for each format.
+    num_steps = sum(len(labels) for _, labels in splits.values()) * (1 + _num_formats(format))
+    with progress_bar(console) as progress:
+        task = progress.add_task(f"writing {folder.name}", total=num_steps)
+
+        def counted(images: Iterable[Stream]) -> Iterator[Stream]:
+            for image in images:
+                yield image
+                progress.advance(task)
+
+        for split, (images, labels) in splits.items():
+            with spooled(folder / split, counted(images), np.array(labels, np.int64)) as streams:
+                written[split] = write_split(
+                    folder,
+                    split,
+                    streams,
+                    (streams.digest, labels_digest(streams.labels, len(classes))),
+                    format,
+                    earlier=earlier,
+                    on_samples=lambda count: progress.advance(task, count),
+                    console=console,
+                )
+                histogram = streams.histogram if split == "train" else histogram
+                sizes |= set(zip(streams.heights.tolist(), streams.widths.tolist(), strict=True))
+    mean, std = histogram_statistics(histogram)
+    height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
+    manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _num_formats(format: str) -> int:
+    return 2 if format == "both" else 1

@@ -1,0 +1,98 @@
+"""Writes one split in the wanted formats, and deals with the files that an earlier conversion left in the folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from convert.writers.arrays import Arrays
+from convert.writers.streams import Streams
+from loaders.formats.manifest import FILE_NAME, FileEntry, Manifest, Split, file_entry, missing_files, read_manifest
+
+FORMATS = {"beton": ("beton",), "dali": ("tar", "idx"), "both": ("beton", "tar", "idx")}  # file name endings
+
+
+def whole_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a folder that holds every file it names at its full size, else None."""
+    try:
+        manifest = read_manifest(folder)
+    except (FileNotFoundError, ValueError):
+        return None
+    return None if missing_files(folder, manifest) else manifest
+
+
+def finished(folder: Path, format: str) -> Manifest | None:
+    """Return the manifest of a folder that already holds every split in `format`, else None."""
+    manifest = whole_manifest(folder)
+    if manifest is None:
+        return None
+    listed = {file for split in manifest.splits.values() for file in split.files}
+    wanted = {f"{split}.{ending}" for split in manifest.splits for ending in FORMATS[format]}
+    return manifest if wanted <= listed else None
+
+
+def write_split(
+    folder: Path,
+    split: str,
+    images: Arrays | Streams,
+    digests: tuple[str, str],
+    format: str,
+    *,
+    earlier: Manifest | None,
+    on_samples: Callable[[int], None],
+    console: Console | None,
+) -> Split:
+    """Write one split in `format`; files of another format stay when they hold the same samples, else they go.
+
+    Args:
+        folder: where the files go.
+        split: its name, the stem of the file names.
+        images: raw images with their labels, or JPEG streams.
+        digests: checksums of the images and of the labels, as in `Split`.
+        format: a key of FORMATS.
+        earlier: what `whole_manifest` said of the folder before this conversion.
+        on_samples: called now and then with the number of samples written since its last call.
+        console: where it is said that a file is removed; None says nothing.
+
+    Raises:
+        ImportError, OSError, ValueError: as the writers do.
+    """
+    kept = _files_of_same_content(earlier, split, digests)
+    if not kept:
+        _remove_other_content(folder, earlier, split, console)
+    paths = [folder / f"{split}.{ending}" for ending in FORMATS[format]]
+    if format != "dali":
+        from convert.writers.beton import write_beton, write_jpeg_beton
+
+        if isinstance(images, Streams):
+            write_jpeg_beton(paths[0], images, on_samples)
+        else:
+            write_beton(paths[0], *images, on_samples)
+    if format != "beton":
+        from convert.writers.tar import write_jpeg_tar, write_tar
+
+        if isinstance(images, Streams):
+            write_jpeg_tar(paths[-2], images, on_samples)
+        else:
+            write_tar(paths[-2], *images, on_samples)
+    num_samples = len(images) if isinstance(images, Streams) else len(images[1])
+    files = {**kept, **{path.name: file_entry(path) for path in paths}}
+    return Split(num_samples, *digests, dict(sorted(files.items())))
+
+
+def _files_of_same_content(earlier: Manifest | None, split: str, digests: tuple[str, str]) -> dict[str, FileEntry]:
+    """Return the earlier files of a split that hold the same samples."""
+    known = earlier.splits.get(split) if earlier is not None else None
+    same = known is not None and (known.pixels_sha256, known.labels_sha256) == digests
+    return known.files if same else {}
+
+
+def _remove_other_content(folder: Path, earlier: Manifest | None, split: str, console: Console | None) -> None:
+    """Remove the manifest, which must not vouch for files about to change, and the earlier files of the split."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    if earlier is None or split not in earlier.splits:
+        return
+    for name in earlier.splits[split].files:
+        if console is not None:
+            console.print(f"removing {folder / name}: it holds other images", soft_wrap=True)
+        (folder / name).unlink(missing_ok=True)

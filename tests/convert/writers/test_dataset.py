@@ -1,0 +1,45 @@
+"""A folder holds one whole data set, or no manifest."""
+
+import pytest
+
+from convert.writers.dataset import write_dataset
+from convert.writers.split import finished, whole_manifest
+from loaders.formats.manifest import read_manifest
+
+CLASSES = tuple("abcdefghij")
+
+
+def inverted(arrays):
+    """Other images with the same labels."""
+    return {split: (255 - images, labels) for split, (images, labels) in arrays.items()}
+
+
+def test_failure_between_files_leaves_no_manifest(arrays, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(28, "no space left")
+
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    monkeypatch.setattr("convert.writers.tar.write_tar", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_dataset(tmp_path, "x", inverted(arrays), CLASSES, format="dali", source="s", verified=False)
+    assert finished(tmp_path, "dali") is None
+
+
+def test_a_missing_file_makes_the_folder_unfinished(arrays, tmp_path):
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    assert whole_manifest(tmp_path) == finished(tmp_path, "dali") == read_manifest(tmp_path)
+    assert finished(tmp_path, "beton") is None
+    (tmp_path / "test.idx").unlink()
+    assert whole_manifest(tmp_path) is finished(tmp_path, "dali") is None
+
+
+@pytest.mark.ffcv
+def test_files_of_another_format_stay_only_with_the_same_samples(arrays, tmp_path, console):
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="beton", source="s", verified=False, console=console)
+    assert finished(tmp_path, "both") is not None
+    changed = {**arrays, "test": inverted(arrays)["test"]}
+    write_dataset(tmp_path, "x", changed, CLASSES, format="beton", source="s", verified=False, console=console)
+    names = {"train.beton", "train.tar", "train.idx", "test.beton", "manifest.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert f"removing {tmp_path / 'test.tar'}: it holds other images" in console.file.getvalue()
