@@ -1,4 +1,5 @@
-# `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then all tests.
+# `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then the quick
+# tests, a few minutes on two cores.  `make test-all`: every test.  `make lint`: style, layers and types.
 
 PYTHON ?= python3
 BUDGET ?= 0.3
@@ -6,7 +7,7 @@ BIN := .venv/bin
 # FFCV is built from source against these; the rest comes as wheels.
 DEBIAN_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev python3-venv
 
-.PHONY: run test lint bench-gpu clean
+.PHONY: run test test-all lint bench-gpu clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -19,6 +20,9 @@ run: .venv/.run
 	$(BIN)/python -m training.run --data $$data --budget $(BUDGET)
 
 test: .venv/.test
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-all: .venv/.test
 	$(BIN)/python -m pytest -q
 
 lint: .venv/.test

@@ -1,102 +1,20 @@
-"""From a command line to settings: defaults < the resumed run's settings < YAML file < command line.
+"""From a command line to settings: defaults < the resumed run's settings < YAML file < command line."""
 
-Knows the parser and where runs lie; must not know what the settings mean.
-"""
+from __future__ import annotations
 
 import dataclasses
 import difflib
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from training.config import FIELDS, Config, run_name
-
-
-def parse_args(argv: list[str] | None = None) -> tuple[Config, str | None]:
-    """Read a command line: defaults < settings of the run that --resume continues < --config FILE < other options.
-
-    Returns:
-        the configuration, and where to resume from: a checkpoint's path, "" for a new run.
-
-    Raises:
-        ValueError: one sentence for an unknown option or key, or for a value out of bounds.
-    """
-    values = _parse(argv, None)
-    if values.resume is None:
-        return _config(values), None
-    checkpoint = _newest(_config(values)) if values.resume == "auto" else find_checkpoint(values.resume)
-    if values.out is not None and Path(values.out).resolve() != checkpoint.parent.resolve():
-        raise ValueError(f"--resume continues {checkpoint.parent} in place, but --out is {values.out}: leave --out out")
-    settings = checkpoint.with_name("config.yaml")
-    if settings.exists():
-        read_yaml(settings)
-        values = _parse(argv, settings)
-    return dataclasses.replace(_config(values), out=str(checkpoint.parent)), checkpoint
-
-
-def read_yaml(path: str | Path) -> dict:
-    """The settings in a YAML file, its keys checked.
-
-    Raises:
-        ValueError: the file is missing, is not a YAML mapping, or has a key that is no setting.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values or {}, dict):
-        raise ValueError(f"{path} must hold `key: value` lines, got a {type(values).__name__}")
-    for key in values or {}:
-        if key not in FIELDS:
-            raise ValueError(f"{path}: unknown key {str(key)!r}{_suggestion(str(key))}")
-    return values or {}
-
-
-def find_checkpoint(resume: str) -> Path:
-    """The checkpoint that --resume means: a file, or a run's folder."""
-    path = Path(resume)
-    if not path.exists():
-        raise ValueError(f"--resume {resume}: there is no such file or folder")
-    return path / "checkpoint.pt" if path.is_dir() else path
-
-
-def _newest(config: Config) -> Path:
-    """The checkpoint of the run in --out; without --out, of the newest unfinished runs/<name> of this data, method,
-    budget and seed."""
-    if config.out:
-        return Path(config.out) / "checkpoint.pt"
-    name = run_name(config)
-    pattern = re.compile(re.escape(name) + r"(-\d+)?")
-    found = [path.parent for path in Path("runs").glob("*/config.yaml") if pattern.fullmatch(path.parent.name)]
-    found = [path for path in found if not (path / "summary.json").exists()]
-    if not found:
-        raise ValueError(f"--resume: there is no unfinished run runs/{name}: leave --resume out, or give it a path")
-    return max(found, key=lambda path: (path / "config.yaml").stat().st_mtime) / "checkpoint.pt"
-
-
-def _parse(argv: list[str] | None, settings: Path | None):
-    parser = ArgumentParser(
-        prog="python -m training.run",
-        description="Train an image classifier under a budget. Later wins: defaults, --config FILE, other options.",
-        exit_on_error=False,
-        default_config_files=[str(settings)] if settings else None,
-    )
-    parser.add_argument("--config", action="config", help="YAML file of settings; only what differs from the defaults")
-    parser.add_argument("--resume", nargs="?", const="auto", metavar="PATH", help=_RESUME_HELP)
-    parser.add_class_arguments(Config, as_group=False)
-    files, others = _files_first(sys.argv[1:] if argv is None else argv)
-    for file in files:
-        read_yaml(file)
-    try:
-        return parser.parse_args([*(f"--config={file}" for file in files), *others])
-    except ArgumentError as error:
-        raise ValueError(parser_sentence(str(error))) from None
-
+from training import checkpoint
+from training.config import FIELDS, GROUPS, Config
+from training.methods import METHODS, method_class
 
 _RESUME_HELP = (
     "continue a run from its last checkpoint, with its settings: a run's folder, or nothing for the run in --out "
@@ -104,16 +22,62 @@ _RESUME_HELP = (
 )
 
 
-def _files_first(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The values of --config, and the other arguments: the command line wins wherever --config stands on it."""
-    files, others, rest = [], [], iter(argv)
-    for argument in rest:
-        flag, equals, value = argument.partition("=")
-        if flag == "--config":
-            files.append(value if equals else next(rest, ""))
-        else:
-            others.append(argument)
-    return files, underscored(others)
+def parse_args(argv: list[str] | None = None) -> tuple[Config, Path | None]:
+    """Read a command line: defaults < settings of the run that --resume continues < --config FILE < other options.
+
+    Returns:
+        the configuration, and the checkpoint to resume from, None for a new run.
+
+    Raises:
+        ValueError: one sentence for an unknown option or key, or for a value out of bounds.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    config, resume = _parse(argv, None)
+    if resume is None:
+        return config, None
+    path = _newest(config) if resume == "auto" else _find_checkpoint(resume)
+    if config.out is not None and Path(config.out).resolve() != path.parent.resolve():
+        raise ValueError(f"--resume continues {path.parent} in place, but --out is {config.out}: leave --out out")
+    settings = path.with_name("config.yaml")
+    if settings.exists():
+        config, _ = _parse(argv, settings)
+    return dataclasses.replace(config, out=str(path.parent)), path
+
+
+def make_config(values: dict[str, Any]) -> Config:
+    """Settings by name, those of the method among them.
+
+    Raises:
+        ValueError: an unknown name, an option of another method, or a value out of bounds.
+    """
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    kind = method_class(values.get("method", Config.method))
+    mine = option_names(kind.Options)
+    for name in values:
+        if name not in FIELDS and name not in mine:
+            raise ValueError(_unknown(name, values.get("method", Config.method)))
+    options = kind.Options(**{name: values[name] for name in mine if name in values})
+    return Config(**{name: values[name] for name in FIELDS if name in values}, options=options)
+
+
+def option_names(options: type) -> tuple[str, ...]:
+    """Names of a method's options."""
+    return tuple(field.name for field in dataclasses.fields(options))
+
+
+def sentence(error: Exception) -> str:
+    """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
+    if isinstance(error, OSError) and error.strerror and not error.filename:
+        return error.strerror
+    return str(error)
+
+
+def parse(parser: ArgumentParser, argv: list[str]) -> Any:
+    """Parse by jsonargparse, its error as one sentence."""
+    try:
+        return parser.parse_args(argv)
+    except ArgumentError as error:
+        raise ValueError(f"{' '.join(str(error).split())} (--help lists what is allowed)") from None
 
 
 def underscored(argv: list[str]) -> list[str]:
@@ -121,30 +85,95 @@ def underscored(argv: list[str]) -> list[str]:
     return [re.sub(r"^--[\w-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), item) for item in argv]
 
 
-def _config(values) -> Config:
-    return Config(**{name: getattr(values, name) for name in FIELDS})
-
-
-def sentence(error: Exception) -> str:
-    """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
-    is_ours = isinstance(error, OSError) and error.strerror and not error.filename
-    return error.strerror if is_ours else str(error)
-
-
-def parser_sentence(message: str) -> str:
-    """The parser's message, with its Python types in plain words."""
-    forms = (
-        r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*)',
-        r'Parser key "(\w+)":.+Subtypes: \[(.+), <class \'NoneType\'>\].+Given value: (.*)',
+def _parse(argv: list[str], settings: Path | None) -> tuple[Config, str | None]:
+    """The configuration, and the value of --resume."""
+    files, others = _files_first(argv)
+    values = [_read_yaml(file) for file in ([settings] if settings else []) + files]
+    method = _method(others, values)
+    kind = method_class(method)
+    parser = ArgumentParser(
+        prog="python -m training.run",
+        description="Train an image classifier under a budget. Later wins: defaults, --config FILE, other options.",
+        exit_on_error=False,
+        default_config_files=[str(settings)] if settings else [],
     )
-    bad = next(filter(None, (re.match(form, message, re.DOTALL) for form in forms)), None)
-    if not bad:
-        return f"{message} (--help lists what is allowed)"
-    key, kind, value = bad.groups()
-    kind = re.sub(r"<class '(\w+)'>", r"\1", kind).replace("typing.Literal", "one of ")
-    return f"{key}: expected {kind}, got {value}"
+    parser.add_argument("--config", action="config", help="YAML file of settings; only what differs from the defaults")
+    parser.add_argument("--resume", nargs="?", const="auto", metavar="PATH", help=_RESUME_HELP)
+    for group in GROUPS:
+        parser.add_class_arguments(group)
+    mine = option_names(kind.Options)
+    if mine:
+        parser.add_class_arguments(kind.Options)
+    flags = [item.partition("=")[0][2:] for item in others if item.startswith("--")]
+    for name in (*flags, *(key for file in values for key in file)):
+        if name not in (*FIELDS, *mine, "resume", "help", "print_config"):
+            raise ValueError(_unknown(name, method))
+    parsed = parse(parser, [*(f"--config={file}" for file in files), *others])
+    return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)}), parsed.resume
 
 
-def _suggestion(key: str) -> str:
-    close = difflib.get_close_matches(key, FIELDS, 1)
-    return f" (did you mean {close[0]!r}?)" if close else f"; allowed are {', '.join(FIELDS)}"
+def _files_first(argv: list[str]) -> tuple[list[Path], list[str]]:
+    """The values of --config, and the other arguments: the command line wins wherever --config stands on it."""
+    files, others, rest = [], [], iter(argv)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag == "--config":
+            files.append(Path(value if equals else next(rest, "")))
+        else:
+            others.append(argument)
+    return files, underscored(others)
+
+
+def _method(argv: list[str], files: list[dict[str, Any]]) -> str:
+    """The method that a command line names, whose options it may have; the last mention wins."""
+    method = next((file["method"] for file in reversed(files) if "method" in file), Config.method)
+    for item, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, equals, value = item.partition("=")
+        if flag == "--method":
+            method = value if equals else following
+    return str(method)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ValueError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold `key: value` lines, got a {type(values).__name__}")
+    return {str(key): value for key, value in values.items()}
+
+
+def _unknown(name: str, method: str) -> str:
+    """What is wrong with an option that neither every run nor this method has."""
+    owners = [other for other, kind in METHODS.items() if name in option_names(kind.Options)]
+    if owners:
+        return f"{name} is an option of {', '.join(owners)}, and method {method} does not have it: leave it out"
+    close = difflib.get_close_matches(name, (*FIELDS, *option_names(method_class(method).Options)), 1)
+    return f"unknown setting {name!r}" + (
+        f": did you mean {close[0]!r}?" if close else " (--help lists what is allowed)"
+    )
+
+
+def _find_checkpoint(resume: str) -> Path:
+    """The checkpoint that --resume means: a file, or a run's folder."""
+    path = Path(resume)
+    if not path.exists():
+        raise ValueError(f"--resume {resume}: there is no such file or folder")
+    return path / checkpoint.FILE if path.is_dir() else path
+
+
+def _newest(config: Config) -> Path:
+    """The checkpoint of the run in --out; without --out, of the newest unfinished runs/<name> of this data, method,
+    budget and seed."""
+    if config.out:
+        return Path(config.out) / checkpoint.FILE
+    name = config.run_name
+    pattern = re.compile(re.escape(name) + r"(-\d+)?")
+    found = [path.parent for path in Path("runs").glob("*/config.yaml") if pattern.fullmatch(path.parent.name)]
+    found = [path for path in found if not (path / "summary.json").exists()]
+    if not found:
+        raise ValueError(f"--resume: there is no unfinished run runs/{name}: leave --resume out, or give it a path")
+    return max(found, key=lambda path: (path / "config.yaml").stat().st_mtime) / checkpoint.FILE

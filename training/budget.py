@@ -1,11 +1,11 @@
-"""How much a run may spend, in which unit, and how much of it is spent. Knows the ledger; knows no rates."""
+"""How much a run may spend, in which unit, and how much of it is spent."""
 
 import math
 from dataclasses import dataclass, replace
 
 from loaders.order.rounding import floor_fraction
-from training.config import Config
-from training.ledger import Ledger
+from training.config import BudgetOptions
+from training.ledger import Flops, Ledger
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Budget:
     charged: float = 0.0
 
     def spent(self, ledger: Ledger) -> float:
+        """How much is spent, in the budget's unit."""
         return {"steps": ledger.steps, "flops": ledger.flops, "seconds": ledger.train_seconds}[self.unit]
 
     def progress(self, ledger: Ledger) -> float:
-        """Share that is spent of the budget, less what was charged, in [0, 1]; the rates follow it."""
+        """Fraction that is spent of the budget, less what was charged, in [0, 1]; the rates follow it."""
         return min(1.0, (self.spent(ledger) - self.charged) / (self.total - self.charged))
 
     def is_spent(self, ledger: Ledger) -> bool:
@@ -56,10 +57,10 @@ class Budget:
 
 
 def make_budget(
-    config: Config,
+    config: BudgetOptions,
     num_samples: int,
-    flops: dict[int | None, float],
-    scoring_flops: dict[int | None, float] | None = None,
+    flops: dict[int | None, Flops],
+    makes_passes: bool = False,
     even_epochs: bool = True,
     charged: Ledger | None = None,
 ) -> Budget:
@@ -68,8 +69,8 @@ def make_budget(
     Args:
         num_samples: N. An epoch of the budget is the whole batches in floor(N * config.draw_fraction) samples, whatever
             number of samples the method's own epochs have.
-        flops: per sample of a forward and backward pass, by the images' side; None is their own.
-        scoring_flops: likewise of a forward pass, for a method that makes passes for scores alone.
+        flops: per sample, by the images' size; None is their own.
+        makes_passes: whether the method makes forward passes for scores alone.
         even_epochs: whether the method's epochs have just those samples.
         charged: what the run has spent before its first step.
 
@@ -84,8 +85,8 @@ def make_budget(
     elif config.budget_unit == "epochs":
         budget = Budget("steps", floor_fraction(config.epochs * steps, config.budget), per_epoch)
     elif config.budget_unit == "flops":
-        full = config.epochs * (num_samples // batch_size * batch_size) * flops[None]
-        step_cost = max(cost + (scoring_flops or {}).get(side, 0) for side, cost in flops.items()) * batch_size
+        full = config.epochs * (num_samples // batch_size * batch_size) * flops[None].step
+        step_cost = max(cost.step + makes_passes * cost.forward for cost in flops.values()) * batch_size
         budget = Budget("flops", config.budget * full, per_epoch, step_cost)
     else:
         budget = Budget("seconds", config.budget, per_epoch)
@@ -103,7 +104,7 @@ def make_budget(
     return budget
 
 
-def budget_text(config: Config) -> str:
+def budget_text(config: BudgetOptions) -> str:
     """The budget in words."""
     budget, epochs = f"{config.budget:g}", f"{config.epochs} epochs"
     return {
@@ -114,7 +115,7 @@ def budget_text(config: Config) -> str:
     }[config.budget_unit]
 
 
-def payer(config: Config) -> str:
+def who_pays(config: BudgetOptions) -> str:
     """Who pays for a core-set, in words."""
     is_paid = config.budget_unit in ("flops", "seconds")
     return "paid from the budget" if is_paid else f"on top of a budget of {config.budget_unit}"

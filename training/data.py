@@ -1,6 +1,9 @@
-"""The data of a run: its manifest, its loaders, what happens to its images. Knows settings, and nothing of models."""
+"""The data of a run: its manifest, its loaders, and what happens to its images."""
+
+from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +13,45 @@ from loaders.augment.config import Augment
 from loaders.augment.mixers import RICAP, CutMix, Mixup
 from loaders.augment.randaugment import RandAugment
 from loaders.formats.manifest import Manifest, missing_files, read_manifest
-from loaders.loader import make_loader
+from loaders.loader import Loader, make_loader
 from loaders.types import EpochPlan
-from training.config import Config
+from training.config import AugmentationOptions, Config
 from training.coreset.file import Coreset
 from training.machine.distributed import Ranks
 
 
-def open_data(folder: str) -> Manifest:
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, and the loaders that deliver it.
+
+    Attributes:
+        manifest: what the data set holds.
+        train_loader: augmented and mixed.
+        clean_loader: not mixed, for the end of a run; `train_loader` itself where nothing is mixed.
+        test_loader: only normalised.
+        image_shape: H, W, C of what the loaders deliver.
+        coreset: the part of the training set that is trained on, or None.
+    """
+
+    manifest: Manifest
+    train_loader: Loader
+    clean_loader: Loader
+    test_loader: Loader
+    image_shape: tuple[int, int, int]
+    coreset: Coreset | None = None
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the training set."""
+        return self.manifest.splits["train"].num_samples
+
+    @property
+    def digest(self) -> str:
+        """Tells whether two runs saw the same data (see `data_digest`)."""
+        return data_digest(self.manifest, self.coreset)
+
+
+def open_manifest(folder: str) -> Manifest:
     """The manifest of a converted data set, all of whose files are in place.
 
     Raises:
@@ -55,12 +89,12 @@ def open_data(folder: str) -> Manifest:
 
 
 def data_digest(manifest: Manifest, coreset: Coreset | None = None) -> str:
-    """Tells whether two runs saw the same training images and labels; "/" is followed by the core-set's digest."""
+    """Tells whether two runs saw the same training images and labels; the core-set's digest follows a "/"."""
     split = manifest.splits["train"]
     return f"{split.pixels_sha256}-{split.labels_sha256}" + (f"/{coreset.digest}" if coreset else "")
 
 
-def make_mixer(config: Config) -> Mixup | CutMix | RICAP | None:
+def make_mixer(config: AugmentationOptions) -> Mixup | CutMix | RICAP | None:
     """The mixer with its parameter, or None."""
     kinds = {"mixup": Mixup, "cutmix": CutMix, "ricap": RICAP}
     if config.mixer == "none":
@@ -80,7 +114,7 @@ def normalise(config: Config, manifest: Manifest) -> Augment:
 
 
 def augment_simply(config: Config, plain: Augment) -> Augment:
-    """As training sees images in its clean share: cropped, mirrored, cut out."""
+    """As training sees images in its clean end: cropped, mirrored, cut out."""
     crop = {"crop_padding": config.crop_padding, "pad_mode": config.pad_mode}
     if config.image_size:
         crop = {"random_resized_crop": (config.smallest_box, 1.0)}
@@ -102,7 +136,7 @@ def delivered_shape(config: Config, manifest: Manifest) -> tuple[int, int, int]:
 
 
 def choose_image_sizes(config: Config, height: int, width: int) -> tuple[int, ...]:
-    """`config.size_schedule`, or those that the size of the images says; none are their own.
+    """`config.size_schedule`, or the default for images of this size; none is their own size throughout.
 
     Raises:
         ValueError: too small for the network.
@@ -121,13 +155,12 @@ def choose_image_sizes(config: Config, height: int, width: int) -> tuple[int, ..
 
 
 def clean_fraction(config: Config, passes: float = 1.0) -> float:
-    """Last share of the budget without mixing: `clean_fraction`, or more where the run's visits do not pay for mixing.
+    """Last fraction of the budget without mixing: `clean_fraction`, or more where the run has too few visits.
 
-    Strong mixing needs many visits per sample: a run of V visits mixes for the share V / mixer_visits of its budget.
+    Strong mixing needs many visits per sample: a run of V visits mixes for the fraction V / mixer_visits of its budget.
 
     Args:
-        passes: visits of each sample that there is to draw for one of the whole training set's; more than one in a
-            part of it.
+        passes: N over the number of samples that there are to draw; more than one in a part of the training set.
 
     Raises:
         ValueError: the visits cannot be told beforehand.
@@ -142,7 +175,7 @@ def clean_fraction(config: Config, passes: float = 1.0) -> float:
     return max(config.clean_fraction, 1 - visits / config.mixer_visits)
 
 
-def warm_up(loader, batch_size: int) -> None:
+def warm_up(loader: Loader, batch_size: int) -> None:
     """Draw one batch and drop it, so that what the loader compiles or opens is not on the training clock."""
     for _ in loader.epoch(EpochPlan(np.zeros(batch_size, np.int64))):
         break
@@ -153,7 +186,7 @@ def whole_split(num_samples: int, ranks: Ranks = Ranks()) -> EpochPlan:  # noqa:
     return EpochPlan(ranks.shard(num_samples))
 
 
-def open_loader(config: Config, device: torch.device, split: str, augment: Augment, batch_size: int):
+def open_loader(config: Config, device: torch.device, split: str, augment: Augment, batch_size: int) -> Loader:
     """The loader of a split, `batch_size` samples of this rank at a time."""
     path = Path(config.data) / f"{split}.beton"
     return make_loader(path, batch_size, backend=config.backend, device=device, augment=augment)

@@ -1,24 +1,62 @@
-"""Accuracy on a split, outside the training clock. Knows a model and batches; knows nothing of training."""
+"""Accuracy on the test split, outside the training clock."""
+
+from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loaders.types import Batch
+from training.data import whole_split
 from training.machine.distributed import Ranks
 from training.machine.precision import Precision
 
+if TYPE_CHECKING:
+    from training.state import Run
+
 
 class Result(NamedTuple):
-    """`accuracy` and `accuracy_tta` are shares from 0 to 1 (`accuracy_tta` None when not asked); `loss` in nats."""
+    """What a test gave.
+
+    Attributes:
+        accuracy: fraction from 0 to 1.
+        loss: mean cross-entropy in nats.
+        accuracy_tta: accuracy under test-time augmentation, None when not asked for.
+    """
 
     accuracy: float
     loss: float
     accuracy_tta: float | None
+
+
+def evaluate_run(run: Run) -> Result | None:
+    """Test the run's evaluated weights where this epoch asks for it, else None; all ranks call it together.
+
+    Tested are each `eval_every`-th epoch and the last one, whose test includes test-time augmentation if asked for.
+    """
+    every = run.config.eval_every
+    if run.is_over or (every and (run.epoch + 1) % every == 0):
+        return test(run, tta=run.is_over and run.config.tta)
+    return None
+
+
+def test(run: Run, tta: bool) -> Result:
+    """Test the run's evaluated weights on the test split, each rank a part of it.
+
+    Raises:
+        Stopped: a signal came (in a run of one process).
+    """
+    model = run.evaluated_model
+    run.ranks.broadcast_buffers(model)
+    plan = whole_split(run.data.manifest.splits["test"].num_samples, run.ranks)
+    batches: Iterable[Batch] = run.data.test_loader.epoch(plan)
+    if run.ranks.is_alone:
+        batches = run.stop.guard(batches)
+    return evaluate(model, batches, run.precision, run.device, tta, run.ranks)
 
 
 @torch.inference_mode()
@@ -59,20 +97,20 @@ def evaluate(
 
 
 def tta_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
-    """Logits averaged over the nine shifts by at most one pixel each way, and their mirror images. A model with the
-    attribute `knows_mirror_images`, whose logits a mirror image does not change, sees the shifts only.
+    """Logits averaged over the nine shifts by at most one pixel each way, and their mirror images.
 
+    A model with the attribute `knows_mirror_images`, whose logits a mirror image does not change, sees the shifts only.
     Three of the shifts, the image itself counted twice, are what K. Jordan averages in "94% on CIFAR-10 in 3.29
     seconds on a single A100" (arXiv:2404.00498), section 3.6.
 
     Returns:
         float32 [B, C].
     """
-    side_H, side_W = images_BCHW.shape[2:]
+    height, width = images_BCHW.shape[2:]
     padded = F.pad(images_BCHW, (1, 1, 1, 1), mode="reflect")
     is_mirrored = not getattr(model, "knows_mirror_images", False)
     logits = []
     for top, left in itertools.product(range(3), repeat=2):
-        view = padded[..., top : top + side_H, left : left + side_W].contiguous(memory_format=torch.channels_last)
+        view = padded[..., top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
         logits += [model(view).float(), *([model(view.flip(3)).float()] if is_mirrored else [])]
     return torch.stack(logits).mean(0)

@@ -1,43 +1,39 @@
-"""What a run has spent: samples, passes, FLOPs and seconds, counted as they happen.
-
-Knows counts only; must not know how they are shown. Goes into the checkpoint, so a resumed run goes on counting.
-"""
+"""What a run has spent: steps, samples, passes, FLOPs and seconds, counted as they happen."""
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from loaders.order.diagnostics import describe_visits
+T = TypeVar("T")
+_END: Any = object()
 
 
 @dataclass
 class Ledger:
-    """Running totals.
+    """Running totals. They go into the checkpoint, so a resumed run goes on counting.
 
     Attributes:
-        num_samples: N, the size of the training set.
-        visits: int64 [N], how often each sample was trained on. Of a mixed batch as it was drawn; a mixed image that
-            was chosen alone is a visit of the sample that fills most of it.
         steps: optimiser steps.
         samples: samples trained on, repeats counted.
         forward_samples, backward_samples: samples that went through a forward, a backward pass (scoring included).
-        covered_samples: samples of the passes over all data that the epochs so far, ended ones, stand for: a plan that
-            leaves a third of them out covers them all.
+        covered_samples: samples of the whole passes over the data that the epochs so far stand for: a plan that leaves
+            a third of the samples out stands for all of them.
         flops: floating-point operations of these passes; a multiply-add counts as two.
-        coreset_flops, coreset_seconds: what was charged for choosing a core-set; flops and train include them.
-        *_seconds: plan is choosing the samples of an epoch, data is waiting for batches, scoring is choosing within
-            them, with the passes made for scores alone (on a GPU these are only waited for where the host needs their
-            result), train is everything that training took, these included; evaluation and checkpoints are outside.
+        coreset_flops, coreset_seconds: what was charged for choosing a core-set; flops and train_seconds include them.
+        plan_seconds: choosing the samples of an epoch.
+        data_seconds: waiting for batches.
+        scoring_seconds: choosing within batches, with the passes made for scores alone (on a GPU these are only waited
+            for where the host needs their result).
+        train_seconds: all that training took, the above included; evaluation and checkpoints are outside.
     """
 
-    num_samples: int
-    visits: np.ndarray = field(init=False)
     steps: int = 0
     samples: int = 0
     forward_samples: int = 0
@@ -51,16 +47,8 @@ class Ledger:
     coreset_seconds: float = 0.0
     train_seconds: float = 0.0
 
-    def __post_init__(self):
-        self.visits = np.zeros(self.num_samples, np.int64)
-
-    def add_step(self, ids_B: np.ndarray, flops_per_sample: float) -> None:
-        """Count one training step: a forward and a backward pass over these ids (int64 [B])."""
-        self.add_chosen_step(len(ids_B), len(ids_B), flops_per_sample)
-        np.add.at(self.visits, ids_B, 1)
-
-    def add_chosen_step(self, num_samples: int, num_passed: int, flops_per_sample: float) -> None:
-        """Count a step on `num_samples` images for which `num_passed` went through both passes; `visits` follow."""
+    def add_step(self, num_samples: int, num_passed: int, flops_per_sample: float) -> None:
+        """Count a step on `num_samples` images, for which `num_passed` went through both passes."""
         self.steps += 1
         self.samples += num_samples
         self.forward_samples += num_passed
@@ -91,45 +79,56 @@ class Ledger:
             seconds = getattr(self, f"{name}_seconds") + time.perf_counter() - start
             setattr(self, f"{name}_seconds", seconds)
 
+    def timed(self, name: str, items: Iterable[T]) -> Generator[T, None, None]:
+        """The same items; the time that making each of them takes is added to `<name>_seconds`."""
+        iterator = iter(items)
+        while True:
+            with self.clock(name):
+                item = next(iterator, _END)
+            if item is _END:
+                return
+            yield item
+
     @property
     def saved_fraction(self) -> float:
-        """Share of the covered samples that was not trained on: what InfoBatch saves."""
+        """Fraction of the covered samples that was not trained on: what InfoBatch saves."""
         return 1 - self.samples / self.covered_samples if self.covered_samples else 0.0
 
-    def summary(self) -> dict:
-        """The totals, with distinct samples, images per second and the spread of the visits."""
-        values = {name: value for name, value in vars(self).items() if name != "visits"}
+    def summary(self) -> dict[str, float]:
+        """The totals, and images per second of training."""
         seconds = self.train_seconds - self.coreset_seconds
-        return {
-            **values,
-            "distinct_samples": int((self.visits > 0).sum()),
-            "images_per_second": self.samples / seconds if seconds else 0.0,
-            "visits": describe_visits(self.visits),
-        }
+        return {**vars(self), "images_per_second": self.samples / seconds if seconds else 0.0}
 
-    def state_dict(self) -> dict:
-        """Numbers and one tensor, safe to load with `weights_only`."""
-        return {**vars(self), "visits": torch.from_numpy(self.visits.copy())}
+    def state_dict(self) -> dict[str, float]:
+        """Plain numbers."""
+        return {**vars(self)}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take over what `state_dict` gave."""
         for name in vars(self):
             setattr(self, name, state[name])
-        self.visits = state["visits"].numpy()
 
 
-def count_flops(model: torch.nn.Module, image_shape: tuple[int, int, int]) -> tuple[float, float]:
-    """FLOPs per sample of a forward pass, and of a forward with its backward pass, by torch's own counter.
+class Flops(NamedTuple):
+    """FLOPs per sample: of a forward pass, and of a forward with its backward pass."""
+
+    forward: float
+    step: float
+
+
+def count_flops(model: nn.Module, shape_CHW: tuple[int, int, int]) -> Flops:
+    """FLOPs per sample, by torch's own counter.
 
     Runs a copy of the model without storage (the meta device): nothing is computed, no weight or statistic changes.
 
     Args:
-        image_shape: C, H, W as the network gets it.
+        shape_CHW: shape of an image as the network gets it.
     """
     shadow = copy.deepcopy(model).to("meta").train()
-    images = torch.empty(2, *image_shape, device="meta")
+    images = torch.empty(2, *shape_CHW, device="meta")
     counter = FlopCounterMode(display=False)
     with counter:
         logits = shadow(images)
         forward = counter.get_total_flops()
         logits.float().sum().backward()
-    return forward / len(images), counter.get_total_flops() / len(images)
+    return Flops(forward / len(images), counter.get_total_flops() / len(images))

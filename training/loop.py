@@ -1,192 +1,175 @@
-"""The ring: plan, batches, steps, scores. Knows how steps are made; knows nothing of files, terminals or settings."""
+"""The ring: plan, batches, steps, scores."""
 
-import copy
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from loaders.types import Batch, EpochPlan, Scores
-from training.checkpoint import State
+from loaders.types import Batch, EpochPlan
+from training import checkpoint
+from training.batch_ops import take
+from training.evaluate import evaluate_run
 from training.losses import batch_loss, batch_scores, sample_losses
-from training.machine.distributed import Ranks
 from training.machine.precision import Precision
-from training.methods.batch_ops import main_samples, take
-from training.methods.batch_rules import Offer
-from training.step_rule import StepRule
+from training.machine.signals import Stopped
+from training.state import Run
+
+if TYPE_CHECKING:
+    from training.report.report import Report
 
 
-def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, side: int | None = None) -> Tensor:
-    """Logits [B, C] of images that the network sees at height and width `side`; None is their own."""
-    if side is not None and images_BCHW.shape[2:] != (side, side):
-        images_BCHW = F.interpolate(images_BCHW, size=(side, side), mode="area")
+def fit(run: Run, report: Report) -> None:
+    """Train until the budget is spent; every epoch is evaluated, recorded and saved. All ranks call it together.
+
+    Raises:
+        Stopped: a signal came; the state is saved.
+        ValueError: training has diverged, or the method could not choose.
+    """
+    while run.plan is not None or not run.is_over:
+        try:
+            run.agree()
+            if run.plan is None:
+                plan_epoch(run)
+            with closing(run.ledger.timed("train", train_epoch(run))) as batches:
+                for _ in batches:
+                    report.batch(run)
+                    run.agree()
+            run.agree()
+            end_epoch(run)
+            report.epoch(run, evaluate_run(run))
+            run.next_epoch()
+        except Stopped:
+            checkpoint.save(report.folder, run)
+            raise
+        checkpoint.save(report.folder, run)
+
+
+def plan_epoch(run: Run) -> EpochPlan:
+    """Draw the order of the next epoch from what is known of the samples, and put it into the run."""
+    with run.ranks.together(), run.ledger.clock("train"), run.ledger.clock("plan"):
+        known = run.table.snapshot() if run.scores is None else run.scores
+        run.plan = run.method.plan(run.epoch, known, run.progress)
+    return run.plan
+
+
+def train_epoch(run: Run) -> Iterator[None]:
+    """Train on the rest of the run's plan, until plan or budget end; yields after each batch.
+
+    A batch is one step, or at most one where the method chooses within batches. Closing it early leaves the run behind
+    the last whole batch. With several ranks, what decides the rates must be equal on all of them after each yield.
+    """
+    assert run.plan is not None, "no epoch is planned"
+    plan = run.shard(run.plan)
+    run.network.train()
+    for batch in run.ledger.timed("data", batches(run, plan)):
+        chosen = select(run, batch, plan)
+        if chosen is not None:
+            train_step(run, chosen)
+        run.batch += 1
+        yield
+        if run.is_over:
+            break
+    if run.device.type == "cuda":
+        torch.cuda.synchronize(run.device)
+
+
+def batches(run: Run, plan: EpochPlan) -> Iterator[Batch]:
+    """The rest of this rank's plan in batches, no longer mixed once the clean end of the run begins."""
+    is_clean = run.schedule.is_clean(run.progress)
+    while run.batch * run.batch_size < len(plan):
+        loader = run.data.clean_loader if is_clean else run.data.train_loader
+        for batch in loader.epoch(plan, start_batch=run.batch):
+            yield batch
+            if not is_clean and run.schedule.is_clean(run.progress):
+                is_clean = True
+                break
+
+
+def select(run: Run, batch: Batch, plan: EpochPlan) -> Batch | None:
+    """What the next step trains on, by the run's method; the passes that it asks for are paid here."""
+    size = run.schedule.image_size(run.progress)
+
+    def score(batch: Batch) -> Tensor:
+        run.ledger.add_scoring(len(batch.images), run.flops[size].forward)
+        run.model.eval()
+        logits_BC = forward(run.model, batch.images, run.precision, size)
+        run.model.train()
+        return logits_BC
+
+    with run.ledger.clock("scoring"), torch.no_grad():
+        return run.method.select(batch, plan, run.batch, score)
+
+
+def train_step(run: Run, batch: Batch) -> None:
+    """One forward pass, one backward pass, one step of each optimiser, and their traces in table, average and ledger.
+
+    No host synchronisation, but that of the loss scaler in fp16.
+    """
+    progress, num_passed = run.progress, len(batch.images)
+    size = run.schedule.image_size(progress)
+    logits_BC = forward(run.network, batch.images, run.precision, size)
+    losses_B = sample_losses(logits_BC, batch.labels, batch.mix, run.config.label_smoothing)
+    kept = run.method.keep(batch, logits_BC.detach(), losses_B.detach())
+    if kept is not None:
+        batch, logits_BC, losses_B = take(batch, kept), logits_BC[kept], losses_B[kept]
+    for optimizer in run.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = run.schedule.rate(progress, group["base_lr"])
+    run.scaler.scale(batch_loss(losses_B, batch.weights)).backward()
+    for optimizer in run.optimizers:
+        run.scaler.step(optimizer)
+    run.scaler.update()
+    if run.average is not None:
+        run.average.update_parameters(run.model)
+    record(run, batch, logits_BC.detach())
+    num_samples, num_ranks = len(batch.images), run.ranks.world_size
+    run.ledger.add_step(num_samples * num_ranks, num_passed * num_ranks, run.flops[size].step)
+    run.trained += num_samples * num_ranks
+
+
+def record(run: Run, batch: Batch, logits_BC: Tensor) -> None:
+    """Add the scores of a step's own forward pass to the table, and its loss to the epoch's."""
+    scores = batch_scores(logits_BC, batch, own_labels=run.config.compat == "arazo")
+    if scores.loss.ndim == 1:
+        run.table.record(batch.ids, scores)
+        run.loss_sum += scores.loss.sum()
+    else:
+        assert batch.mix is not None
+        run.table.record_mixed(batch.ids, batch.mix, scores)
+        run.loss_sum += (scores.loss * batch.mix.shares).sum()
+
+
+def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, size: int | None = None) -> Tensor:
+    """Logits [B, C] of images that the network sees at height and width `size`; None is their own."""
+    if size is not None and images_BCHW.shape[2:] != (size, size):
+        images_BCHW = F.interpolate(images_BCHW, size=(size, size), mode="area")
     with precision.autocast(images_BCHW.device):
         return model(images_BCHW)
 
 
-def warm_up(model: nn.Module, shape_CHW: tuple[int, int, int], precision: Precision) -> None:
-    """Pass two empty images through a copy, forward and backward: what its layers compile on their first use is then
-    not on the training clock."""
-    images = torch.zeros(2, *shape_CHW).to(memory_format=torch.channels_last)
-    forward(copy.deepcopy(model).train(), images, precision).float().sum().backward()
+def end_epoch(run: Run) -> None:
+    """Merge what the ranks know of the epoch, and read its scores.
 
-
-def train_step(
-    model: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
-    batch: Batch,
-    precision: Precision,
-    scaler: torch.amp.GradScaler | None = None,
-    label_smoothing: float = 0.0,
-    side: int | None = None,
-    own_labels: bool = False,
-    narrow: Callable[[Batch, Tensor, Tensor], Tensor | None] = lambda *_: None,
-) -> tuple[Batch, Scores]:
-    """One forward pass, one backward pass, one step of each optimiser; no host synchronisation (but fp16's scaler).
-
-    Args:
-        side: height and width at which the network sees the images; None is their own.
-        own_labels: see `batch_scores`.
-        narrow: of batch, logits and losses the positions that are descended on; None is all.
-
-    Returns:
-        what was descended on, and the scores of the same forward pass: float32 [B], or [B, P] per partner of a mixed
-        batch.
+    Raises:
+        ValueError: the loss or a score is no longer finite.
     """
-    logits_BC = forward(model, batch.images, precision, side)
-    losses_B = sample_losses(logits_BC, batch.labels, batch.mix, label_smoothing)
-    positions = narrow(batch, logits_BC.detach(), losses_B.detach())
-    if positions is not None:
-        batch, logits_BC, losses_B = take(batch, positions), logits_BC[positions], losses_B[positions]
-    loss = batch_loss(losses_B, batch.weights)
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    if scaler is None:
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-    else:
-        scaler.scale(loss).backward()
-        for optimizer in optimizers:
-            scaler.step(optimizer)
-        scaler.update()
-    return batch, batch_scores(logits_BC.detach(), batch, own_labels)
-
-
-def train_epoch(
-    state: State,
-    loader,
-    rule: StepRule,
-    clean_loader=None,
-    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
-) -> Iterator[None]:
-    """Train on the rest of the state's plan, from its batch on, until plan or budget end; yields after each batch.
-
-    A batch is one step, but for a rule that chooses within batches: there it is at most one. Close it
-    (`contextlib.closing`) to stop early: the state then stands behind the last whole batch.
-
-    Args:
-        loader: has `epoch(plan, start_batch) -> Iterator[Batch]`: this rank's part of each batch of the plan.
-        clean_loader: the same without mixing, for the last share of the budget; None is `loader`.
-        ranks: plan and ledger are of all of them; each trains on its own positions r, r + w, ... What decides the rates
-            must be equal at all before the first step and after each.
-    """
-    ledger, budget = state.ledger, rule.budget
-    clean_loader = clean_loader or loader
-    plan = state.plan if ranks.is_alone else state.plan.shard(ranks.rank, ranks.world_size)
-    state.network.train()
-    mark = time.perf_counter()
-    try:
-        is_over = budget.is_spent(ledger)
-        while not is_over:
-            source = clean_loader if rule.is_clean(budget.progress(ledger)) else loader
-            waited = time.perf_counter()
-            for batch in source.epoch(plan, start_batch=state.batch):
-                ledger.data_seconds += time.perf_counter() - waited
-                chosen = batch if rule.choice is None else _choose(state, batch, plan, rule)
-                if chosen is not None:
-                    _step(state, chosen, rule, ranks)
-                state.batch += 1
-                now = time.perf_counter()
-                ledger.train_seconds, mark = ledger.train_seconds + now - mark, now
-                yield
-                if not ranks.is_alone:  # they have just agreed on the slowest one's clock, and leave that together
-                    mark = time.perf_counter()
-                is_over = budget.is_spent(ledger)
-                if is_over or (
-                    source is loader and clean_loader is not loader and rule.is_clean(budget.progress(ledger))
-                ):
-                    break
-                waited = time.perf_counter()
-            else:
-                is_over = True
-        if state.loss_sum.is_cuda:
-            torch.cuda.synchronize(state.loss_sum.device)
-    finally:
-        ledger.train_seconds += time.perf_counter() - mark
-
-
-def _choose(state: State, batch: Batch, plan: EpochPlan, rule: StepRule) -> Batch | None:
-    """What the next step trains on; passes for scores alone, in evaluation mode, are paid for here."""
-    side = rule.image_size(rule.budget.progress(state.ledger))
-
-    def score(batch: Batch) -> Tensor:
-        state.ledger.add_scoring(len(batch.images), rule.scoring_flops[side])
-        state.model.eval()
-        logits_BC = forward(state.model, batch.images, rule.precision, side)
-        state.model.train()
-        return logits_BC
-
-    with state.ledger.clock("scoring"), torch.no_grad():
-        return rule.choice.choose(state.memory, Offer(batch, plan, state.batch, score))
-
-
-def _step(state: State, batch: Batch, rule: StepRule, ranks: Ranks) -> None:
-    """One step, and its traces in table, averages and ledger."""
-    ledger, size, num_passed = state.ledger, rule.batch_size, len(batch.images)
-    progress = rule.budget.progress(ledger)
-    side = rule.image_size(progress)
-    rule.set_rates(state.optimizers, progress)
-    choosing = {} if rule.choice is None else {"narrow": partial(rule.choice.narrow, state.memory)}
-    batch, scores = train_step(
-        state.network,
-        state.optimizers,
-        batch,
-        rule.precision,
-        state.scaler,
-        rule.label_smoothing,
-        side,
-        rule.arazo,
-        **choosing,
-    )
-    if scores.loss.ndim == 1:
-        state.table.record(batch.ids, scores)
-        state.loss_sum += scores.loss.sum()
-    else:
-        state.table.record_mixed(batch.ids, batch.mix, scores)
-        state.loss_sum += (scores.loss * batch.mix.shares).sum()
-    if state.average is not None:
-        update_average(state.average, state.model, rule.decay(ledger.steps))
-    before = ledger.samples
-    if rule.choice is None:
-        ledger.add_step(state.plan.ids[state.batch * size :][:size], rule.flops[side])
-    else:
-        state.memory.add_visits(main_samples(batch)[0])
-        num_ranks = ranks.world_size
-        ledger.add_chosen_step(len(batch.images) * num_ranks, num_passed * num_ranks, rule.flops[side])
-    state.trained += ledger.samples - before
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * model, running statistics too; counters are copied."""
-    pairs = [*zip(average.state_dict().values(), model.state_dict().values(), strict=True)]
-    floats = [pair for pair in pairs if pair[0].is_floating_point()]
-    get_ema_multi_avg_fn(decay)(*map(list, zip(*floats, strict=True)), None)
-    for mine, theirs in pairs:
-        if not mine.is_floating_point():
-            mine.copy_(theirs)
+    total = run.ranks.all_reduce(run.loss_sum.clone()).item()
+    run.method.end_epoch(run.ranks)
+    with run.ranks.together():
+        if not math.isfinite(total):
+            raise ValueError(
+                f"training has diverged in epoch {run.epoch + 1} (summed loss {total}): lower the learning rate"
+            )
+        run.scores = run.table.snapshot()
+    run.train_loss = total / run.trained if run.trained else None
+    assert run.plan is not None
+    size = run.config.batch_size
+    whole_batches = run.method.scheduler.num_items // size * size
+    run.ledger.covered_samples += run.batch * size / len(run.plan) * whole_batches

@@ -1,4 +1,4 @@
-"""The loss of a batch and the scores of its samples: pure functions of logits. Knows no model, optimiser or table."""
+"""The loss of a batch and the scores of its samples: pure functions of logits."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ def sample_losses(logits_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, l
     """Cross-entropy per sample, float32 [B].
 
     With a smoothing of s the target is 1 - s on the label plus s / C on each class. In a mixed batch it is the sum over
-    partners of share * cross-entropy with the partner's label.
+    partners of their fraction * cross-entropy with the partner's label.
 
     Args:
         labels_B: int64 [B]; or [B, P], of mixed images that have left the batch of their partners.
@@ -43,8 +43,8 @@ def batch_scores(logits_BC: Tensor, batch: Batch, own_labels: bool = False) -> S
     Returns:
         float32 [B], or [B, P] per partner of a mixed batch.
     """
-    is_own = batch.mix is None or batch.mix.partners is None or own_labels
-    return sample_scores(logits_BC, batch.labels if is_own else batch.labels[batch.mix.partners])
+    partners_BP = None if batch.mix is None or own_labels else batch.mix.partners
+    return sample_scores(logits_BC, batch.labels if partners_BP is None else batch.labels[partners_BP])
 
 
 @torch.no_grad()

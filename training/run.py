@@ -1,33 +1,37 @@
 """`python -m training.run`: one training run, from settings to its folder of results.
 
 Under `torchrun -m training.run` the run is that of all ranks: rank 0 reads the settings and the checkpoint, and writes.
-Knows the order of things; each thing is done elsewhere.
 """
+
+from __future__ import annotations
 
 import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from training import checkpoint
-from training.arguments import parse_args, sentence
-from training.budget import payer
-from training.checkpoint import State
+from training.arguments import make_config, parse_args, sentence
+from training.budget import who_pays
 from training.config import Config
 from training.coreset.file import broadcast_files
-from training.data import data_digest
-from training.fit import summarise, train
-from training.machine.distributed import OtherRankFailed, RankLost, Ranks, join
+from training.loop import fit
+from training.machine.distributed import OtherRankFailed, Ranks, join
 from training.machine.memory import keep_freed_memory
 from training.machine.signals import Stopped, StopRequest, stop_requests
-from training.report import folder as record
+from training.report import folder as files
+from training.report.report import finish, reporting
 from training.report.terminal import coreset_text, print_summary
-from training.setup import Job, assemble
+from training.setup import set_up
+from training.state import Run
 
 
+@record
 def main(argv: list[str] | None = None) -> int:
     """Run from a command line.
 
@@ -46,9 +50,6 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except OtherRankFailed:
         return 1
-    except RankLost as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
@@ -56,17 +57,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_settings(argv: list[str] | None, ranks: Ranks) -> tuple[Config, Path | None]:
-    """Rank 0's reading of the command line, at all ranks: only its machine needs the files that are named there."""
+    """Rank 0's reading of the command line, on all ranks: only its machine needs the files that are named there."""
     values = b""
     with ranks.together():
         if ranks.is_writer:
             config, resume = parse_args(argv)
             values = json.dumps([config.as_dict(), resume and str(resume)]).encode()
     settings, resume = json.loads(ranks.broadcast(values))
-    return Config.from_dict(settings), resume and Path(resume)
+    return make_config(settings), resume and Path(resume)
 
 
-def run(config: Config, resume: Path | None, console: Console, stop: StopRequest, ranks: Ranks) -> dict:
+def run(config: Config, resume: Path | None, console: Console, stop: StopRequest, ranks: Ranks) -> dict[str, Any]:
     """Train, evaluate and record.
 
     Args:
@@ -82,34 +83,31 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     saved = ranks.broadcast(resume.read_bytes() if ranks.is_writer and resume and resume.exists() else b"none")
     coreset_files, content = broadcast_files(config.coreset, ranks), None
     with ranks.together():
-        if saved != b"none":
+        if resume and saved != b"none":
             content = checkpoint.load(resume, saved)
-        with console.status("getting ready; a machine's first run compiles for some 20 seconds"):
-            job, state = assemble(config, ranks, coreset_files)
+        with console.status("getting ready; the first run on a machine compiles for some 20 seconds"):
+            run = set_up(config, ranks, stop, coreset_files)
         if content:
-            checkpoint.restore(content, state, job.config, data_digest(job.manifest, job.coreset), ranks.is_writer)
-    state.network = ranks.distribute(state.model, job.device)
+            checkpoint.restore(content, run)
+    run.network = ranks.distribute(run.model, run.device)
     if config.compile:
-        state.network = torch.compile(state.network)
-    folder, summary = _open_folder(job, state, resume, is_resumed=content is not None)
+        run.network = torch.compile(run.network)  # type: ignore[assignment]
+    folder, summary = _open_folder(run, resume, is_resumed=content is not None)
     if summary:
         console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
         print_summary(console, summary, folder)
         return summary
-    where = f"continuing {folder} behind step {state.ledger.steps:,}" if content else f"results go to {folder}"
-    feed = [job.train_loader.residence] if job.device.type == "cuda" else []
-    chosen = [f"core-set: {coreset_text(job.coreset.summary(config.coreset))}, {payer(config)}"] if job.coreset else []
-    length = "" if config.budget_unit == "seconds" else f", {job.config.epochs} epochs at the full budget"
-    size = f"{job.config.model} at width {job.config.width:g}{length}"
     changed = checkpoint.other_processes(content, ranks) if content else []
-    for line in (job.precision.reason, size, *feed, *chosen, where, *changed):
+    where = f"continuing {folder} behind step {run.ledger.steps:,}" if content else f"results go to {folder}"
+    for line in (*_about(run), where, *changed):
         console.print(line, highlight=False, soft_wrap=True)
     try:
-        train(job, state, folder, console, stop)
-        summary = summarise(job, state, folder, stop)
+        with reporting(run, folder, console) as report:
+            fit(run, report)
+        summary = finish(run, folder)
     except Stopped as stopped:
         console.print(
-            f"stopped by {stopped} in epoch {state.epoch + 1} after step {state.ledger.steps:,}, all saved; "
+            f"stopped by {stopped} in epoch {run.epoch + 1} after step {run.ledger.steps:,}, all saved; "
             f"continue with: python -m training.run --resume {folder}",
             highlight=False,
             soft_wrap=True,
@@ -119,25 +117,35 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     return summary
 
 
-def _open_folder(job: Job, state: State, resume: Path | None, is_resumed: bool) -> tuple[Path, dict | None]:
+def _about(run: Run) -> list[str]:
+    """What a person should know of a run before it begins, a line each."""
+    config, coreset = run.config, run.data.coreset
+    length = "" if config.budget_unit == "seconds" else f", {config.epochs} epochs at the full budget"
+    lines = [run.precision.reason, f"{config.model} at width {config.width:g}{length}"]
+    if run.device.type == "cuda":
+        lines.append(run.data.train_loader.residence)
+    if coreset:
+        lines.append(f"core-set: {coreset_text(coreset.summary(str(config.coreset)))}, {who_pays(config)}")
+    return lines
+
+
+def _open_folder(run: Run, resume: Path | None, is_resumed: bool) -> tuple[Path, dict[str, Any] | None]:
     """The run's folder, made ready by rank 0, and its summary where the run is finished already."""
     opened = b""
-    with job.ranks.together():
-        if job.ranks.is_writer:
-            folder, summary = resume.parent if resume else record.make_folder(job.config), None
-            if (folder / record.SUMMARY).exists():
-                summary = record.read_summary(folder)
+    with run.ranks.together():
+        if run.ranks.is_writer:
+            folder, summary = resume.parent if resume else files.make_folder(run.config), None
+            if (folder / files.SUMMARY).exists():
+                summary = files.read_summary(folder)
                 if not is_resumed:
                     raise ValueError(
-                        f"{folder} holds a finished run, and no {record.CHECKPOINT} to continue: choose another --out, "
-                        f"or delete its {record.SUMMARY} to train anew"
+                        f"{folder} holds a finished run, and no {checkpoint.FILE} to continue: choose another --out, "
+                        f"or delete its {files.SUMMARY} to train anew"
                     )
             else:
-                checkpoint.remove_leftovers(folder)
-                record.cut_rows(folder, state.epoch)
-                record.write_config(folder, job.config)
+                files.begin(folder, run.config, run.epoch)
             opened = json.dumps([str(folder), summary]).encode()
-    folder, summary = json.loads(job.ranks.broadcast(opened))
+    folder, summary = json.loads(run.ranks.broadcast(opened))
     return Path(folder), summary
 
 

@@ -1,4 +1,6 @@
-"""Rates as pure functions of progress, the share of the budget that is spent. Knows no optimizer, step or unit."""
+"""What changes as the budget is spent: rates, image sizes, averaging, mixing. Pure functions of progress."""
+
+from dataclasses import dataclass
 
 
 def linear(progress: float, start: float, end: float, until: float = 1.0) -> float:
@@ -14,7 +16,45 @@ def linear(progress: float, start: float, end: float, until: float = 1.0) -> flo
         ValueError: a progress or an `until` out of range.
     """
     if not 0 <= progress <= 1 or not 0 <= until <= 1:
-        raise ValueError(f"linear got progress={progress}, until={until}: both are shares from 0 to 1")
+        raise ValueError(f"linear got progress={progress}, until={until}: both are fractions from 0 to 1")
     if progress == 0:
         return start
     return end if progress >= until else start + (end - start) * (progress / until)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a step does, as a pure function of progress: the fraction of the budget that is spent before it.
+
+    Attributes:
+        final_lr: learning rate at the end.
+        until: progress at which `final_lr` is reached (see `linear`).
+        sizes: height and width of the images in equal parts of the budget; empty is their own size throughout.
+        clean_fraction: last fraction of the budget, in which images are not mixed.
+        ema: decay per step of the averaged weights, once many steps are made; 0 is no average.
+    """
+
+    final_lr: float = 0.0
+    until: float = 1.0
+    sizes: tuple[int, ...] = ()
+    clean_fraction: float = 0.0
+    ema: float = 0.0
+
+    def rate(self, progress: float, base_lr: float) -> float:
+        """Learning rate, falling linearly from `base_lr` to `final_lr`."""
+        return linear(progress, base_lr, self.final_lr, self.until)
+
+    def image_size(self, progress: float) -> int | None:
+        """Height and width of the images; None is their own size."""
+        return self.sizes[min(int(progress * len(self.sizes) + 1e-9), len(self.sizes) - 1)] if self.sizes else None
+
+    def decay(self, steps: int) -> float:
+        """Decay of the averaged weights after so many steps.
+
+        It is less than `ema` at first, so that a short run can forget where it began (as TensorFlow's moving averages).
+        """
+        return min(self.ema, (1 + steps) / (10 + steps))
+
+    def is_clean(self, progress: float) -> bool:
+        """Whether images are no longer mixed."""
+        return progress >= 1 - self.clean_fraction - 1e-9

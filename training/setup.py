@@ -1,14 +1,13 @@
-"""From settings to the parts of a run: data, order, loaders, model, optimisers.
+"""From settings to a run that stands at its beginning."""
 
-Knows what fits together; must not train or write anything.
-"""
+from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from loaders.augment.config import Augment
 from loaders.formats.manifest import Manifest
@@ -16,10 +15,10 @@ from loaders.importance import ImportanceTable
 from loaders.loader import make_loader
 from loaders.order.rng import INIT, fold_in
 from training.budget import make_budget
-from training.checkpoint import State
 from training.config import Config
 from training.coreset.file import Coreset, read_coreset
 from training.data import (
+    Data,
     augment_simply,
     choose_image_sizes,
     clean_fraction,
@@ -28,137 +27,142 @@ from training.data import (
     make_mixer,
     make_randaugment,
     normalise,
-    open_data,
     open_loader,
+    open_manifest,
     warm_up,
     whole_split,
 )
 from training.ledger import Ledger, count_flops
-from training.loop import warm_up as warm_up_network
 from training.machine.distributed import Ranks
-from training.machine.precision import Precision, choose_device, choose_precision
-from training.methods.batch_memory import new_memory
-from training.methods.batch_rules import make_batch_rule
-from training.methods.build import MethodScheduler, make_scheduler
+from training.machine.precision import choose_device, choose_precision
+from training.machine.signals import StopRequest
+from training.methods import make_method
+from training.methods.base import Context
 from training.models.build import build_model
 from training.optim.build import build_optimizers
 from training.report.tensorboard import require_tensorboard
-from training.step_rule import StepRule
+from training.schedules import Schedule
+from training.state import Run
 
 _WHITENING_IMAGES = 1000
 
 
-class Job(NamedTuple):
-    """All that stays the same while a run goes on. `clean_loader` does not mix, or is `train_loader`; `image_shape` is
-    H, W, C of the images that both deliver."""
-
-    config: Config
-    ranks: Ranks
-    manifest: Manifest
-    device: torch.device
-    precision: Precision
-    scheduler: MethodScheduler
-    train_loader: object
-    clean_loader: object
-    test_loader: object
-    rule: StepRule
-    image_shape: tuple[int, int, int]
-    coreset: Coreset | None = None
-
-
-def assemble(
+def set_up(
     config: Config,
     ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
+    stop: StopRequest | None = None,
     coreset_files: tuple[bytes, bytes] | None = None,
-) -> tuple[Job, State]:
-    """Everything that this rank of a run needs, at its beginning; all but the network, which `distribute` puts in.
+) -> Run:
+    """Make everything that this rank of a run needs; what depends on the machine is resolved in the run's config.
+
+    `network` is the model itself; the caller puts in what distributes or compiles it.
 
     Args:
+        stop: tells that a signal has come; None is never.
         coreset_files: content of the settings' core-set, read by another rank perhaps; None reads it here.
-
-    Returns:
-        the job, in whose config all is decided that depends on the machine, and the state before the first step.
 
     Raises:
         ValueError, FileNotFoundError: one sentence on what the settings or the data lack.
     """
     if config.batch_size % ranks.world_size:
         raise ValueError(
-            f"a batch of {config.batch_size} cannot be shared equally by {ranks.world_size} ranks: choose a multiple"
+            f"a batch of {config.batch_size} cannot be split equally over {ranks.world_size} ranks: choose a multiple"
         )
     if config.tensorboard:
         require_tensorboard()
-    manifest = open_data(config.data)
+    manifest = open_manifest(config.data)
     device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
     if device.index is not None:
         torch.cuda.set_device(device)
     precision = choose_precision(config.precision, device)
     config = dataclasses.replace(
-        config,
-        device=str(device) if ranks.is_alone else device.type,
-        precision=precision.name,
+        config, device=str(device) if ranks.is_alone else device.type, precision=precision.name
     )
-    num_samples, image_shape = manifest.splits["train"].num_samples, delivered_shape(config, manifest)
-    height, width, channels = image_shape
-    sides = choose_image_sizes(config, height, width)
-    choice = make_batch_rule(config, ranks)
-    ledger, coreset, subset = Ledger(num_samples), None, ()
+    num_samples = manifest.splits["train"].num_samples
+    height, width, channels = delivered_shape(config, manifest)
+    sizes = choose_image_sizes(config, height, width)
+    ledger, coreset = Ledger(), None
+    context = Context(config, num_samples, device, ranks)
     if config.coreset is not None:
         coreset = read_coreset(config.coreset, data_digest(manifest), num_samples, coreset_files)
-        subset, cost = (coreset.ids, coreset.weights), coreset.cost
+        cost = coreset.cost
         ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
-    scheduler = make_scheduler(config, num_samples, *subset)
-    fraction, plain = clean_fraction(config, num_samples / scheduler.num_items), normalise(config, manifest)
-    clean = augment_simply(config, plain)
-    augment = dataclasses.replace(clean, mixer=make_mixer(config), randaugment=make_randaugment(config))
-    local_size = config.batch_size // ranks.world_size
-    train_loader = clean_loader = open_loader(config, device, "train", augment, local_size)
-    warm_up(train_loader, local_size)
-    if fraction and augment != clean:
-        clean_loader = open_loader(config, device, "train", clean, local_size)
-        warm_up(clean_loader, local_size)
-    images = _whitening_images(config, device, plain, num_samples) if config.model == "rebarnet" else None
+        context = dataclasses.replace(context, subset=coreset.ids, subset_weights=coreset.weights)
+    method = make_method(context)
+    clean = clean_fraction(config, num_samples / method.scheduler.num_items)
+    data = _open_loaders(config, device, ranks, manifest, coreset, has_clean_end=clean > 0)
+    images = _whitening_images(config, device, normalise(config, manifest), num_samples)
     generator = torch.Generator().manual_seed(fold_in(config.seed, INIT))
     model = build_model(
         config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
     )
-    if device.type == "cpu":
-        warm_up_network(model, (channels, height, width), precision)
-    counted = {side: count_flops(model, (channels, side or height, side or width)) for side in {None, *sides}}
-    scoring_flops, flops = ({side: counts[k] for side, counts in counted.items()} for k in (0, 1))
-    is_scoring, is_even = (choice.makes_passes, choice.steps_each_batch) if choice else (False, scheduler.even_epochs)
-    rule = StepRule(
-        make_budget(config, num_samples, flops, scoring_flops if is_scoring else None, is_even, ledger),
-        config.batch_size,
-        precision,
-        flops,
-        config.label_smoothing,
-        config.compat == "arazo",
-        config.final_lr,
-        sides,
-        fraction,
-        config.ema,
-        choice,
-        scoring_flops,
-    )
-    model = model.to(device, memory_format=torch.channels_last)
-    state = State(
-        model,
-        build_optimizers(model, config),
-        ImportanceTable(num_samples, device, config.score_decay),
-        ledger,
-        scaler=torch.amp.GradScaler(device.type) if precision.name == "fp16" else None,
-        average=copy.deepcopy(model).requires_grad_(False) if config.ema else None,
-        memory=None if choice is None else new_memory(num_samples, device),
+    flops = {size: count_flops(model, (channels, size or height, size or width)) for size in {None, *sizes}}
+    budget = make_budget(config, num_samples, flops, method.makes_passes, method.even_epochs, ledger)
+    steps = budget.total_steps
+    until = (steps - 1) / steps if config.compat == "arazo" and steps else 1.0
+    schedule = Schedule(config.final_lr, until, sizes, clean, config.ema)
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Run(
+        config=config,
+        ranks=ranks,
+        stop=stop or StopRequest(),
+        device=device,
+        precision=precision,
+        data=data,
+        method=method,
+        budget=budget,
+        schedule=schedule,
+        flops=flops,
+        model=model,
+        network=model,
+        optimizers=build_optimizers(model, config),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision.name == "fp16"),
+        average=average_of(model, schedule) if config.ema else None,
+        table=ImportanceTable(num_samples, device, getattr(method, "score_decay", 0.9)),
+        ledger=ledger,
         loss_sum=torch.zeros((), dtype=torch.float64, device=device),
     )
-    test_loader = open_loader(config, device, "test", plain, local_size)
-    loaders = (train_loader, clean_loader, test_loader)
-    return Job(config, ranks, manifest, device, precision, scheduler, *loaders, rule, image_shape, coreset), state
 
 
-def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> torch.Tensor:
-    """float32 [B, 3, H, W]: the first images of the training set, normalised, on the CPU."""
+def average_of(model: nn.Module, schedule: Schedule) -> AveragedModel:
+    """A running average of the model's weights and statistics, by the schedule's decay."""
+
+    def update(averages: list[Tensor], values: list[Tensor], num_averaged: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            get_ema_multi_avg_fn(schedule.decay(int(average.n_averaged)))(averages, values, num_averaged)
+        else:  # counters
+            for mine, theirs in zip(averages, values, strict=True):
+                mine.copy_(theirs)
+
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
+    return average.requires_grad_(False)
+
+
+def _open_loaders(
+    config: Config,
+    device: torch.device,
+    ranks: Ranks,
+    manifest: Manifest,
+    coreset: Coreset | None,
+    has_clean_end: bool,
+) -> Data:
+    """The loaders of the run's splits, warmed up."""
+    plain, size = normalise(config, manifest), config.batch_size // ranks.world_size
+    clean = augment_simply(config, plain)
+    augment = dataclasses.replace(clean, mixer=make_mixer(config), randaugment=make_randaugment(config))
+    train_loader = clean_loader = open_loader(config, device, "train", augment, size)
+    warm_up(train_loader, size)
+    if has_clean_end and augment != clean:
+        clean_loader = open_loader(config, device, "train", clean, size)
+        warm_up(clean_loader, size)
+    test_loader = open_loader(config, device, "test", plain, size)
+    return Data(manifest, train_loader, clean_loader, test_loader, delivered_shape(config, manifest), coreset)
+
+
+def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> Tensor | None:
+    """The first images of the training set, normalised, float32 [B, 3, H, W] on the CPU; None for other networks."""
+    if config.model != "rebarnet":
+        return None
     count = min(num_samples, _WHITENING_IMAGES)
     loader = make_loader(Path(config.data) / "train.beton", count, backend=config.backend, device=device, augment=plain)
     return next(iter(loader.epoch(whole_split(count)))).images.cpu()

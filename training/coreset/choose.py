@@ -1,4 +1,4 @@
-"""Which samples a core-set takes: pure functions of scores, labels and a key. Knows arrays; knows no network."""
+"""Which samples a core-set takes: pure functions of scores, labels and a key."""
 
 import numpy as np
 
@@ -18,22 +18,22 @@ def quotas(sizes_C: np.ndarray, total: int) -> np.ndarray:
     return whole_C
 
 
-def hardest(scores_N: np.ndarray, share: float, offset: float, key: int, labels_N: np.ndarray | None = None):
+def hardest(scores_N: np.ndarray, fraction: float, offset: float, key: int, labels_N: np.ndarray | None = None):
     """The samples with the largest scores behind those that the offset drops; equal scores in the order of a hash.
 
     Args:
         scores_N: float or integer [N], finite; all equal is a uniform draw.
-        share: of the samples, in (0, 1].
-        offset: share of the very hardest that is left out; share + offset <= 1.
+        fraction: of the samples, in (0, 1].
+        offset: fraction of the very hardest that is left out; fraction + offset <= 1.
         key: 64-bit key of the hash.
-        labels_N: int64 [N]: take the share, and drop the offset, of each class by itself; None ranks all together.
+        labels_N: int64 [N]: take the fraction, and drop the offset, of each class by itself; None ranks all together.
 
     Returns:
         int64 ids, sorted.
     """
     n = len(scores_N)
     order = np.lexsort((hash_array(key, np.arange(n)), -np.asarray(scores_N)))
-    total = floor_fraction(n, share)
+    total = floor_fraction(n, fraction)
     if labels_N is None:
         start = floor_fraction(n, offset)
         return np.sort(order[start : start + total])

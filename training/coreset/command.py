@@ -1,7 +1,4 @@
-"""`python -m training.coreset`: chooses the part of a training set that `training.run --coreset` trains on.
-
-Knows the methods by name and the order of things; how each one scores and chooses is told elsewhere.
-"""
+"""`python -m training.coreset`: chooses the part of a training set that `training.run --coreset` trains on."""
 
 import sys
 import time
@@ -9,8 +6,8 @@ import time
 import numpy as np
 from rich.console import Console
 
-from loaders.formats.manifest import Manifest
 from loaders.formats.open import open_dataset
+from loaders.formats.manifest import Manifest
 from loaders.order.rng import CORESET, fold_in
 from loaders.order.rounding import floor_fraction
 from training.arguments import sentence
@@ -20,7 +17,7 @@ from training.coreset.file import Cost, read_coreset, read_manifest, write_cores
 from training.coreset.options import Options, parse_options
 from training.coreset.proxy import ask, train_proxy
 from training.coreset.scores import el2n, entropy, gradients, grand, margin
-from training.data import data_digest, open_data
+from training.data import data_digest, open_manifest
 from training.machine.memory import keep_freed_memory
 
 SCORES = {"el2n": el2n, "grand": grand, "entropy": entropy, "margin": margin, "craig": gradients}
@@ -45,7 +42,7 @@ def make_coreset(options: Options, console: Console) -> None:
     Raises:
         ValueError, OSError: one sentence on what the options or files lack.
     """
-    manifest, path = open_data(options.data), options.path
+    manifest, path = open_manifest(options.data), options.path
     if _is_there(options, manifest):
         console.print(f"{path} is already there; delete it to choose again")
         return
@@ -60,7 +57,8 @@ def make_coreset(options: Options, console: Console) -> None:
         f"{path}: {len(ids):,} of {split.num_samples:,} samples by {options.method}, "
         f"{min(counts):,} to {max(counts):,} of a class",
         f"choosing took {cost.flops / 1e12:,.2f} TFLOP and {cost.seconds:,.1f} s; a run on it is charged with both",
-        f"train on it with: python -m training.run --data {options.data} --budget {options.share:g} --coreset {path}",
+        f"train on it with: python -m training.run --data {options.data} --budget {options.fraction:g} "
+        f"--coreset {path}",
     ):
         console.print(line)
 
@@ -68,9 +66,9 @@ def make_coreset(options: Options, console: Console) -> None:
 def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np.ndarray, np.ndarray, Cost]:
     """The ids, int64 [M] ascending, their weights, float32 [M] with mean one, and what choosing took."""
     key = fold_in(options.seed, CORESET)
-    total = floor_fraction(len(labels_N), options.share)
+    total = floor_fraction(len(labels_N), options.fraction)
     if total < 1:
-        raise ValueError(f"a share of {options.share:g} of {len(labels_N)} samples is none: raise the share")
+        raise ValueError(f"a fraction of {options.fraction:g} of {len(labels_N)} samples is none: raise the fraction")
     if options.method == "craig":
         require_small_classes(labels_N)
     scores, cost = score(options, len(labels_N), console)
@@ -78,7 +76,7 @@ def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np
     if options.method == "craig":
         ids, weights = craig(scores, labels_N, total, key)
     else:
-        ids = hardest(scores, options.share, options.offset, key, labels_N if options.balanced else None)
+        ids = hardest(scores, options.fraction, options.offset, key, labels_N if options.balanced else None)
         weights = np.ones(len(ids), np.float32)
     return ids, weights, cost + Cost(seconds=time.perf_counter() - start)
 
@@ -86,20 +84,20 @@ def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np
 def score(options: Options, num_samples: int, console: Console) -> tuple[np.ndarray, Cost]:
     """The sum of the networks' scores, [N] (for craig [N, C]), all equal without a network; and what it took."""
     total, cost = np.zeros(num_samples, np.float32), Cost()
-    for number in range(options.seeds):
-        what = f"network {number + 1} of {options.seeds}"
+    for number in range(options.num_networks):
+        what = f"network {number + 1} of {options.num_networks}"
         with console.status(f"training {what}") as status:
             proxy, training = train_proxy(
                 options.proxy(number),
-                lambda done, what=what, status=status: status.update(f"{what}: {done} of {options.epochs} epochs"),
+                lambda done, what=what, status=status: status.update(f"{what}: {done} of {options.num_epochs} epochs"),
             )
             if options.method == "forgetting":
-                scores, asking = proxy.forgotten.counts(never_learned=options.epochs).numpy(), Cost()
+                scores, asking = proxy.forgotten.counts(never_learned=options.num_epochs).numpy(), Cost()
             else:
                 scores, asking = ask(proxy, SCORES[options.method])
         total = total + scores if number else scores
         cost = cost + training + asking
-        console.print(f"{what}: {options.epochs} epochs and its scores in {(training + asking).seconds:,.1f} s")
+        console.print(f"{what}: {options.num_epochs} epochs and its scores in {(training + asking).seconds:,.1f} s")
     return total, cost
 
 

@@ -1,7 +1,7 @@
 """CRAIG: few samples whose last-layer gradients stand for those of a whole class.
 
 Mirzasoleiman, Bilmes and Leskovec, "Coresets for Data-efficient Training of Machine Learning Models", ICML 2020,
-section 3. Knows vectors and similarities; knows no network and no file.
+section 3.
 """
 
 import heapq

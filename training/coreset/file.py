@@ -1,6 +1,6 @@
 """A core-set on disk: NAME.npz with ids and weights, and NAME.json with how they were chosen and what that cost.
 
-Knows the two files; must not know how samples are chosen, nor what is trained on them. Nothing in them is trusted.
+Nothing in the files is trusted: every value is checked when they are read.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Coreset:
     cost: Cost
     digest: str
 
-    def summary(self, path: str) -> dict:
+    def summary(self, path: str) -> dict[str, Any]:
         """What a run's summary.json says of it."""
         told = {"method": self.method, "num_ids": len(self.ids), "flops": self.cost.flops, "seconds": self.cost.seconds}
         return {"file": path, **told, "sha256": self.digest}
@@ -66,7 +67,13 @@ def json_path(path: str | Path) -> Path:
 
 
 def write_coreset(
-    path: Path, ids: np.ndarray, weights: np.ndarray, options: dict, data: dict, per_class: dict[str, int], cost: Cost
+    path: Path,
+    ids: np.ndarray,
+    weights: np.ndarray,
+    options: dict[str, Any],
+    data: dict[str, Any],
+    per_class: dict[str, int],
+    cost: Cost,
 ) -> None:
     """Write both files, the manifest last, each by atomic rename.
 
@@ -96,7 +103,7 @@ def write_coreset(
         temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def read_manifest(path: str | Path) -> dict:
+def read_manifest(path: str | Path) -> dict[str, Any]:
     """The manifest of a core-set, or an empty one where there is none."""
     try:
         return json.loads(json_path(path).read_text(encoding="utf-8"))

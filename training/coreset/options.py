@@ -1,17 +1,14 @@
-"""What `training.coreset` is asked for: a frozen value and its command line.
-
-Knows names, types and limits; must not know how a method scores or chooses.
-"""
+"""What `training.coreset` is asked for: a frozen value and its command line."""
 
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 
 from loaders.order.rng import CORESET, fold_in
-from training.arguments import parser_sentence, underscored
+from training.arguments import parse, underscored
 from training.config import Config
 
 # method -> proxies and epochs of each where the command line does not say
@@ -36,9 +33,9 @@ class Options:
             (grand), of the largest entropy or smallest margin, those whose gradients stand for all others' (craig), or
             any (random)
         data: folder made by a script of convert/
-        share: share of the training set to choose, above 0 and up to 1
-        balanced: choose that share of each class, not of all samples together; craig always does
-        offset: share of the very hardest samples that is left out first
+        fraction: fraction of the training set to choose, above 0 and up to 1
+        balanced: choose that fraction of each class, not of all samples together; craig always does
+        offset: fraction of the very hardest samples that is left out first
         seeds: number of networks whose scores are added up; 4 for el2n and grand, else 1, when not given
         epochs: epochs that each is trained; 8 for forgetting, 2 for el2n and grand, else 4, when not given
         model: rebarnet, resnet18 or resnet8
@@ -49,12 +46,12 @@ class Options:
         precision: auto, bf16, fp16 or fp32
         backend: how images are loaded (auto, fused, ffcv, dali, reference)
         device: auto takes a GPU where there is one
-        out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<share>.npz when not given
+        out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<fraction>.npz when not given
     """
 
     method: Literal["forgetting", "el2n", "grand", "entropy", "margin", "craig", "random"]
     data: str = "data/cifar10"
-    share: float = 0.3
+    fraction: float = 0.3
     balanced: bool = False
     offset: float = 0.0
     seeds: int | None = None
@@ -64,17 +61,17 @@ class Options:
     image_size: int | None = None
     batch_size: int = 250
     seed: int = 0
-    precision: str = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     backend: str = "auto"
     device: str = "auto"
     out: str | None = None
 
     def __post_init__(self):
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must be above 0 and at most 1, got {self.share:g}: 0.3 chooses 30 %")
-        if not 0 <= self.offset <= 1 - self.share + 1e-9:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction must be above 0 and at most 1, got {self.fraction:g}: 0.3 chooses 30 %")
+        if not 0 <= self.offset <= 1 - self.fraction + 1e-9:
             raise ValueError(
-                f"offset must be from 0 to 1 - share, got {self.offset:g} beside a share of {self.share:g}"
+                f"offset must be from 0 to 1 - fraction, got {self.offset:g} beside a fraction of {self.fraction:g}"
             )
         if self.offset and self.method in UNRANKED:
             raise ValueError(f"{self.method} ranks no samples, so it has no hardest to leave out: leave --offset out")
@@ -82,22 +79,30 @@ class Options:
             raise ValueError("random trains no network: leave --seeds and --epochs out")
         if self.path.suffix != ".npz":
             raise ValueError(f"out is the name of a file that ends in .npz, got {self.out}")
-        seeds, epochs = DEFAULTS[self.method]
-        for name, default in (("seeds", seeds), ("epochs", epochs)):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
-            if getattr(self, name) < 1 and self.method != "random":
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, value in (("seeds", self.num_networks), ("epochs", self.num_epochs)):
+            if value < 1 and self.method != "random":
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+    @property
+    def num_networks(self) -> int:
+        """Networks whose scores are added up."""
+        return DEFAULTS[self.method][0] if self.seeds is None else self.seeds
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs that each is trained."""
+        return DEFAULTS[self.method][1] if self.epochs is None else self.epochs
 
     @property
     def path(self) -> Path:
         """The file to write."""
         balanced = "-balanced" if self.balanced else ""
-        return Path(self.out or f"coresets/{Path(self.data).name}-{self.method}{balanced}-{self.share:g}.npz")
+        return Path(self.out or f"coresets/{Path(self.data).name}-{self.method}{balanced}-{self.fraction:g}.npz")
 
-    def deciding(self) -> dict:
+    def deciding(self) -> dict[str, Any]:
         """What decides the choice, as the manifest keeps it."""
-        return {name: value for name, value in vars(self).items() if name not in ("data", "backend", "device", "out")}
+        values = {**vars(self), "seeds": self.num_networks, "epochs": self.num_epochs}
+        return {name: value for name, value in values.items() if name not in ("data", "backend", "device", "out")}
 
     def proxy(self, number: int) -> Config:
         """Settings of one network: a plain run over whole epochs, no sample twice in one, rates falling to zero at the
@@ -108,7 +113,7 @@ class Options:
             ema=0.0,
             model=self.model,
             width=self.width,
-            epochs=self.epochs,
+            epochs=self.num_epochs,
             batch_size=self.batch_size,
             seed=fold_in(self.seed, CORESET, number),
             label_smoothing=0.0,
@@ -132,9 +137,8 @@ def parse_options(argv: list[str] | None = None) -> Options:
         exit_on_error=False,
     )
     parser.add_class_arguments(Options, as_group=False, skip={"balanced"})
-    parser.add_argument("--balanced", action="store_true", help="choose the share of each class, not of all together")
-    try:
-        values = parser.parse_args(underscored(sys.argv[1:] if argv is None else argv))
-    except ArgumentError as error:
-        raise ValueError(parser_sentence(str(error))) from None
+    parser.add_argument(
+        "--balanced", action="store_true", help="choose the fraction of each class, not of all together"
+    )
+    values = parse(parser, underscored(sys.argv[1:] if argv is None else argv))
     return Options(**{field.name: getattr(values, field.name) for field in fields(Options)})

@@ -1,7 +1,6 @@
-"""What a small network says about each sample of the training set: pure functions, and the count of forgetting events.
+"""What a small network says about each sample of the training set: pure functions, and a count of forgetting events.
 
-Knows logits, features and labels; must not know how the network was trained, nor what is chosen by the scores. Every
-score is larger the harder the sample is.
+Every score is larger the harder the sample is.
 """
 
 from typing import NamedTuple

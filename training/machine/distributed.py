@@ -1,7 +1,6 @@
-"""Several processes that train one model: who they are, and what they tell each other.
+"""Several processes that train one model: which one this is, and what they tell each other.
 
-Knows torchrun's environment and the collectives; must not know what is trained. A process alone is the case of one
-rank, for which every function returns at once.
+One process alone is the case of one rank, for which every function returns at once.
 """
 
 import os
@@ -14,21 +13,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.rendezvous import rendezvous
 
 TIMEOUT = timedelta(minutes=2)
 """How long a rank waits for the others. A rank that ends is noticed at once; this is for one that hangs, and longer
 than the longest honest wait: compiling kernels, writing a checkpoint."""
 
-_LOST = ("gloo", "NCCL", "Connection", "connection", "imed out", "Broken pipe")
-
 
 class OtherRankFailed(Exception):
-    """This rank is well, another one is not and has said why."""
-
-
-class RankLost(Exception):
-    """Another rank has ended, or cannot be reached."""
+    """Another rank has raised an error, which it reports itself."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Ranks:
 
     Attributes:
         rank: 0..world_size-1; rank 0 is the only one that writes.
-        world_size: processes of the run.
+        world_size: number of processes of the run.
         local_rank: number of the process on its machine, which is that of its GPU.
     """
 
@@ -47,15 +39,17 @@ class Ranks:
 
     @property
     def is_writer(self) -> bool:
+        """Whether this is rank 0."""
         return self.rank == 0
 
     @property
     def is_alone(self) -> bool:
+        """Whether there is only one rank."""
         return self.world_size == 1
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """All ranks come well out of the block, or none. A collective in it must come ahead of what can fail.
+        """If any rank raises inside the block, every rank raises. A collective in it must come before what can fail.
 
         Raises:
             the block's own error at the lowest rank that has one; OtherRankFailed at all others.
@@ -76,7 +70,7 @@ class Ranks:
             raise OtherRankFailed
 
     def broadcast(self, data: bytes) -> bytes:
-        """The bytes (at least one) of rank 0, at all ranks; what the others hand in does not count."""
+        """The bytes (at least one) of rank 0, on all ranks; what the others hand in does not count."""
         if self.is_alone:
             return data
         size = torch.tensor(len(data))
@@ -87,7 +81,7 @@ class Ranks:
         return buffer.numpy().tobytes()
 
     def all_reduce_max(self, *values: float) -> list[float]:
-        """Of each value the largest over the ranks: the same at all. Between hosts only, no device is waited for."""
+        """The largest of each value over the ranks, the same on all. Between hosts only: no device is waited for."""
         if self.is_alone:
             return [*values]
         both = torch.tensor(values, dtype=torch.float64)
@@ -101,13 +95,13 @@ class Ranks:
         return total
 
     def reduce_to_writer(self, total: Tensor) -> None:
-        """Move the ranks' shares of a sum to rank 0, and leave zeros at the others."""
+        """Move the ranks' parts of a sum to rank 0, and leave zeros on the others."""
         self.all_reduce(total)
         if not self.is_writer:
             total.zero_()
 
     def shard(self, num_samples: int) -> np.ndarray:
-        """int64: the ids of 0..num_samples-1 that are this rank's; all ranks' together are each id once."""
+        """This rank's ids of 0..num_samples-1, int64; those of all ranks together are each id once."""
         return np.arange(self.rank, num_samples, self.world_size, dtype=np.int64)
 
     def distribute(self, model: nn.Module, device: torch.device) -> nn.Module:
@@ -136,45 +130,27 @@ class Ranks:
 def join() -> Iterator[Ranks]:
     """The ranks that torchrun has started; one rank where it has not.
 
-    Raises:
-        RankLost: while the block runs, another rank ended without a word or did not answer within TIMEOUT. Raised at
-            the first rank to notice; at the others it is OtherRankFailed, so that one sentence is told.
+    An error of the process group (another rank has ended, or has not answered within TIMEOUT) leaves the block as torch
+    raised it; torchrun's report then names the rank that failed first. A note says how to go on.
     """
     ranks = Ranks(*(int(os.environ.get(name, default)) for name, default in _ENVIRONMENT))
     if ranks.is_alone:
         yield Ranks()
         return
-    store, rank, world_size = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
+        dist.init_process_group(backend, timeout=TIMEOUT)
         _joined.append(dist.group.WORLD)
         yield ranks
-    except Exception as error:
-        is_first = _is_first(store)
-        is_silence = isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST)
-        if not is_silence and not isinstance(error, dist.DistError):
-            raise
-        if not is_first:
-            raise OtherRankFailed from error
-        raise RankLost(
-            "another rank has ended or does not answer, and training cannot go on without it: give the same command "
-            "again with --resume, which continues from the last checkpoint"
-        ) from error
+    except RuntimeError as error:
+        error.add_note("the same command with --resume continues from the last checkpoint")
+        raise
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def _is_first(store: dist.Store) -> bool:
-    """Whether no rank has failed before this one, which notes down that it does."""
-    try:
-        return store.add("failed ranks", 1) == 1
-    except RuntimeError:  # the store went with the rank that held it
-        return True
-
-
-_joined: list[dist.ProcessGroup] = []
+_joined: list[dist.ProcessGroup | None] = []
 """Kept to the end of the process. A network that an error leaves behind outlives the block; were its reference to the
 group the last one, the group's threads would be joined under the interpreter's lock, which they may be waiting for."""
 

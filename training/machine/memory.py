@@ -1,4 +1,4 @@
-"""Keep freed memory in the process. Knows the C library; knows no tensor."""
+"""Keep freed memory in the process."""
 
 import ctypes
 

@@ -1,6 +1,5 @@
-"""Which number format the forward and backward passes use. Knows processors; knows nothing of models or runs."""
+"""Which number format the forward and backward passes use, and which device."""
 
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ class Precision(NamedTuple):
     dtype: torch.dtype | None
     reason: str
 
-    def autocast(self, device: torch.device) -> AbstractContextManager:
+    def autocast(self, device: torch.device) -> torch.autocast:
         """The context of forward passes and losses."""
         return torch.autocast(device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None)
 

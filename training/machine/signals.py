@@ -1,9 +1,13 @@
-"""SIGTERM and Ctrl-C as a request to stop after the running step. Knows signals; knows nothing of what is stopped."""
+"""SIGTERM and Ctrl-C as a request to stop after the running step."""
 
 import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -20,10 +24,11 @@ class StopRequest:
     signal: int | None = None
 
     def check(self) -> None:
+        """Raise `Stopped` if a signal has arrived."""
         if self.signal is not None:
             raise Stopped(self.signal)
 
-    def guard(self, items: Iterable) -> Iterator:
+    def guard(self, items: Iterable[T]) -> Iterator[T]:
         """The same items, with a check before each."""
         for item in items:
             self.check()
@@ -38,7 +43,7 @@ def stop_requests() -> Iterator[StopRequest]:
         yield request  # only the main thread may set handlers
         return
 
-    def handle(number, frame):
+    def handle(number: int, frame: FrameType | None) -> None:
         request.signal = number
         for sig, old in previous.items():
             signal.signal(sig, old)

@@ -1,9 +1,19 @@
-"""A policy from a file of one's own. Knows Python files; knows nothing of what the policy does."""
+"""A policy of your own: `--method FILE.py:FUNCTION`."""
 
 import importlib.util
 from pathlib import Path
 
 from loaders.order.policies import Policy
+from training.methods.base import Context
+from training.methods.latest_score import SmoothedOptions, Weighted
+
+
+class OwnPolicy(Weighted):
+    """Weight by a function of your own: a `loaders.Snapshot` in, one weight per sample out."""
+
+    def __init__(self, options: SmoothedOptions, context: Context):
+        self.policy = load_policy(context.config.method)
+        super().__init__(options, context)
 
 
 def load_policy(method: str) -> Policy:
@@ -16,7 +26,7 @@ def load_policy(method: str) -> Policy:
     if not Path(file).is_file():
         raise ValueError(f"method {method}: there is no file {file}")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None:
+    if spec is None or spec.loader is None:
         raise ValueError(f"method {method}: {file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:

@@ -1,9 +1,8 @@
 """The networks by name, with their initial values: RebarNet, and two ResNets to compare with.
 
-Knows layers; knows nothing of data files, optimizers or loops. All initial values come from
-the generator that is handed in: layers are made on the meta device, so that no global generator is touched.
 Images are float32 [B, 3, H, W], normalised, channels-last; RebarNet's H and W are at least 16; logits are
-[B, num_classes].
+[B, num_classes]. Layers are made on the meta device and filled from the generator that is handed in, so that no global
+generator is touched.
 """
 
 import torch
@@ -23,7 +22,7 @@ def build_model(
     width: float = 1.0,
     whitening_images: Tensor | None = None,
 ) -> nn.Module:
-    """Makes a network with its initial values drawn from `generator`, in channels-last order on the CPU.
+    """Make a network with its initial values drawn from `generator`, in channels-last order on the CPU.
 
     Args:
         name: "rebarnet"; "resnet18", the CIFAR form (3x3 stem of stride 1, widths 64 to 512, 11,173,962 parameters for
@@ -52,11 +51,11 @@ def build_model(
         _initialise(module, generator)
     if isinstance(model, RebarNet):
         model.initialise(generator, whitening_images)
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Sorts the trainable parameters by how they are stepped; every one is in exactly one list.
+    """The trainable parameters by how they are stepped; each is in exactly one list.
 
     Returns:
         "filters": convolution filters (Muon, or SGD); "biases": parameters of one axis (norms, biases); "head": the

@@ -1,4 +1,4 @@
-"""Layers that commute with mirroring an image left to right. Knows layers; knows no network and no data.
+"""Layers that commute with mirroring an image left to right: mirrored in, mirrored out.
 
 Their channels come in two halves: channel C + c of 2 C holds, at the mirrored place, what channel c would hold had the
 image been mirrored. A convolution learns the filters of the first half and reads those of the second half off them:
@@ -28,9 +28,9 @@ class MirrorConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels // 2, kernel_size=3, padding=1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         mirrored = self.weight.flip(3).roll(self.in_channels // 2, 1)
-        return F.conv2d(x, torch.cat((self.weight, mirrored)), padding=1)
+        return F.conv2d(input, torch.cat((self.weight, mirrored)), padding=1)
 
     def pass_through(self) -> None:
         """Makes the first output channels, as many as there are, the first input channels themselves."""

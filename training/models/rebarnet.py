@@ -1,4 +1,4 @@
-"""RebarNet: a compact network for runs of a few minutes. Knows layers; knows no data files, optimizers or loops."""
+"""RebarNet: a compact network for runs of a few minutes."""
 
 from itertools import pairwise
 
@@ -59,7 +59,7 @@ class RebarNet(nn.Module):
         for group in self.groups:
             x = group(x)
         if torch.compiler.is_compiling():  # a compiled backward pass would find no maximum in an x computed anew
-            torch._dynamo.graph_break()
+            torch._dynamo.graph_break()  # pyright: ignore[reportPrivateUsage]
         return self.head(side_by_side(x).amax((2, 3))) * self.logit_scale
 
 
@@ -80,7 +80,7 @@ class _Group(nn.Module):
         return _norm_gelu(self.conv3(x), self.norms[2]) + start
 
 
-def _norm_gelu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+def _norm_gelu(x: Tensor, norm: nn.Module) -> Tensor:
     """The norm, over both halves together, and GELU."""
     return stacked(F.gelu(norm(side_by_side(x))))
 

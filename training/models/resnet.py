@@ -1,4 +1,4 @@
-"""The ResNets of CIFAR, as layers without initial values. Knows layers only."""
+"""The ResNets of CIFAR, as layers without initial values."""
 
 from functools import partial
 

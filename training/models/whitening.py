@@ -1,4 +1,4 @@
-"""Filters that whiten the patches of images: RebarNet's frozen first layer. Knows tensors only.
+"""Filters that whiten the patches of images: RebarNet's frozen first layer.
 
 Half of the filters are even under mirroring left to right, half are odd: over images and their mirror images, sum
 and difference of a patch's two columns are uncorrelated, so each is whitened by itself.

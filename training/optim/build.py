@@ -1,4 +1,6 @@
-"""From settings to optimisers: which parameter is stepped by what, and how fast. Knows no step and no batch."""
+"""From settings to optimisers: which parameter is stepped by what, and how fast."""
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,10 +27,10 @@ def build_optimizers(model: nn.Module, config: Config) -> list[torch.optim.Optim
     return [muon, _sgd([_group(groups["biases"], config.lr), _group(groups["head"], config.head_lr)], config)]
 
 
-def _group(params: list[nn.Parameter], base_lr: float) -> dict:
+def _group(params: list[nn.Parameter], base_lr: float) -> dict[str, Any]:
     return {"params": params, "lr": base_lr, "base_lr": base_lr}
 
 
-def _sgd(groups: list[dict], config: Config) -> torch.optim.SGD:
+def _sgd(groups: list[dict[str, Any]], config: Config) -> torch.optim.SGD:
     nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(groups, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay)

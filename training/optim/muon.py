@@ -1,16 +1,13 @@
 """Muon for convolution filters: momentum, then the nearest semi-orthogonal matrix, as the update.
 
-Knows tensors and rates; knows nothing of models, schedules or data.
-
-Why not `torch.optim.Muon`: it takes two-dimensional parameters only, and it always orthogonalises in bfloat16, which on
-a CPU without bfloat16 instructions runs some 400 times slower than float32. Here filters of any rank >= 2 are read as
-matrices [out, in * kh * kw], and the iteration runs on the small Gram matrix, in the type that is asked for.
-
-Source of the method: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); the
-renormalised filters follow K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single A100" (arXiv:2404.00498).
+K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); bringing filters back to norm 1
+follows K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single A100" (arXiv:2404.00498). `torch.optim.Muon` takes
+matrices only and always orthogonalises in bfloat16, which a CPU without bf16 units computes some 400 times slower than
+float32.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +17,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
-    """Pulls the singular values of a matrix towards 1 and keeps its singular vectors.
+    """Pull the singular values of a matrix towards 1 and keep its singular vectors.
 
     With X the input over its Frobenius norm and A = X X^T on the shorter side, each step multiplies X by
     Q = a I + b A + c A^2 from the left. All Q are polynomials of the first A, so they commute and are gathered in one
@@ -52,7 +49,7 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps by the orthogonalised Nesterov momentum of each filter bank.
+    """Step by the orthogonalised Nesterov momentum of each filter bank.
 
     Per parameter W [out, in, kh, kw] with gradient G: M <- momentum * M + G; U = orthogonalise(G + momentum * M);
     if `renormalise`, W <- W * sqrt(out) / |W| (mean row norm 1: what a following batch norm ignores, and what keeps the
@@ -74,7 +71,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable,
+        params: Iterable[Any],
         lr: float,
         momentum: float = 0.6,
         steps: int = 3,
@@ -93,8 +90,8 @@ class Muon(torch.optim.Optimizer):
                     raise ValueError(f"Muon takes parameters of rank >= 2, got shape {tuple(p.shape)}: give it to SGD")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Updates every parameter that has a gradient; returns the closure's loss, if there is a closure."""
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        """Update every parameter that has a gradient; returns the closure's loss, if there is a closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,9 +1,12 @@
-"""TensorBoard event files, on request. Knows the optional package; knows nothing of training."""
+"""TensorBoard event files, on request."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+WriteEvents = Callable[[dict[str, Any]], None]
 
 
 def require_tensorboard() -> None:
@@ -20,7 +23,7 @@ def require_tensorboard() -> None:
 
 
 @contextmanager
-def event_writer(folder: Path | None, num_epochs: int) -> Iterator[Callable[[dict], None]]:
+def event_writer(folder: Path | None, num_epochs: int) -> Iterator[WriteEvents]:
     """Yield a function that adds the numbers of one row of metrics.jsonl to the folder's event file.
 
     Args:
@@ -34,7 +37,7 @@ def event_writer(folder: Path | None, num_epochs: int) -> Iterator[Callable[[dic
 
     with SummaryWriter(folder, purge_step=num_epochs + 1) as writer:
 
-        def write(row: dict) -> None:
+        def write(row: dict[str, Any]) -> None:
             for name, value in row.items():
                 if isinstance(value, dict):
                     for part, number in value.items():

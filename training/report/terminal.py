@@ -1,8 +1,9 @@
-"""What a person sees while a run goes on and when it ends. Knows the terminal; knows nothing of training."""
+"""What a person sees on the terminal while a run goes on and when it ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,22 +16,16 @@ from training.ledger import Ledger
 class Meter:
     """Budget spent and time left: a bar on a terminal, and one plain line per epoch in any case."""
 
-    def __init__(self, console: Console, budget: Budget, ledger: Ledger, progress: Progress | None):
+    def __init__(self, console: Console, budget: Budget, ledger: Ledger, progress: Progress):
         self._console, self._progress = console, progress
         self._budget, self._ledger = budget, ledger
-        self._task = progress and progress.add_task("training", total=1.0, completed=budget.progress(ledger))
+        self._task = progress.add_task("training", total=1.0)
 
     def advance(self) -> None:
         """One step more."""
-        if self._progress:
-            self._progress.update(self._task, completed=self._budget.progress(self._ledger))
+        self._progress.update(self._task, completed=self._budget.progress(self._ledger))
 
-    def say(self, doing: str) -> None:
-        """What is going on, beside the bar."""
-        if self._progress:
-            self._progress.update(self._task, description=f"{doing:10}")
-
-    def epoch(self, row: dict) -> None:
+    def epoch(self, row: dict[str, Any]) -> None:
         """One line for a finished epoch, from its row of metrics.jsonl."""
         accuracy = "" if row["test_accuracy"] is None else f"  test {100 * row['test_accuracy']:5.2f} %"
         loss = "no step" if row["train_loss"] is None else f"loss {row['train_loss']:.4f}"
@@ -53,20 +48,19 @@ class Meter:
 
 @contextmanager
 def meter(console: Console, budget: Budget, ledger: Ledger) -> Iterator[Meter]:
-    """A `Meter` whose bar disappears when the block ends."""
-    if not console.is_terminal:
-        yield Meter(console, budget, ledger, None)
-        return
+    """A `Meter` whose bar, shown on a terminal only, disappears when the block ends."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, *times, console=console, refresh_per_second=4, transient=True) as progress:
+    is_shown = console.is_terminal and not console.quiet
+    bar = Progress(*columns, *times, console=console, refresh_per_second=4, transient=True, disable=not is_shown)
+    with bar as progress:
         yield Meter(console, budget, ledger, progress)
 
 
-def print_summary(console: Console, summary: dict, folder: Path) -> None:
+def print_summary(console: Console, summary: dict[str, Any], folder: Path) -> None:
     """The final table, from summary.json, and where the files are."""
     spread = summary["visits"]
-    within = _share(summary, "scoring")
+    within = _fraction(summary, "scoring")
     within = "" if within == "0.0 %" else f", {within} choosing within batches"
     rows = [
         ("method", summary["method"]),
@@ -78,8 +72,8 @@ def print_summary(console: Console, summary: dict, folder: Path) -> None:
         ("steps", f"{summary['steps']:,}"),
         ("passes", f"{summary['forward_samples']:,} samples forward, {summary['backward_samples']:,} backward"),
         ("compute", f"{summary['flops'] / 1e12:,.2f} TFLOP"),
-        ("training time", f"{summary['train_seconds']:,.1f} s, {_share(summary, 'data')} waiting for data, "
-                          f"{_share(summary, 'plan')} choosing samples"
+        ("training time", f"{summary['train_seconds']:,.1f} s, {_fraction(summary, 'data')} waiting for data, "
+                          f"{_fraction(summary, 'plan')} choosing samples"
                           f"{within}"),
         *([("core-set", coreset_text(summary["coreset"]) + ", counted above")] if "coreset" in summary else []),
         ("images/s", f"{summary['images_per_second']:,.0f}"),
@@ -98,7 +92,7 @@ def print_summary(console: Console, summary: dict, folder: Path) -> None:
     console.print(f"results in {folder}: summary.json, metrics.jsonl, curve.png", highlight=False, soft_wrap=True)
 
 
-def coreset_text(coreset: dict) -> str:
+def coreset_text(coreset: dict[str, Any]) -> str:
     """A core-set, from its entry in summary.json, and what it cost."""
     return (
         f"{coreset['num_ids']:,} samples by {coreset['method']} ({coreset['file']}); choosing them took "
@@ -113,5 +107,5 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _share(summary: dict, name: str) -> str:
+def _fraction(summary: dict[str, Any], name: str) -> str:
     return f"{100 * summary[f'{name}_seconds'] / max(summary['train_seconds'], 1e-9):.1f} %"

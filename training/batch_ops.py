@@ -1,8 +1,10 @@
-"""Images that leave their batch: chosen ones, put together with others from later batches.
+"""Batches whose images leave the batch that they came in: take, join, split, and to a checkpoint and back.
 
-Knows batches. A mixed image goes as a whole, with the labels, ids and shares of the samples that it shows, since its
-partners' places mean nothing in another batch. Must not know why an image was chosen.
+A mixed image that leaves its batch carries the labels and ids of the samples that it shows, since positions in the
+batch mean nothing elsewhere.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from loaders.types import Batch, Mix
 
 
 def own(batch: Batch) -> Batch:
-    """The same images, mixed ones with labels and ids int64 [B, P] and shares float32 [B, P] in place of partners."""
+    """The same images; mixed ones get labels and ids int64 [B, P] and shares float32 [B, P] in place of partners."""
     if batch.mix is None or batch.mix.partners is None:
         return batch
     partners_BP = batch.mix.partners
@@ -37,7 +39,10 @@ def take(batch: Batch, positions_K: Tensor, weights_K: Tensor | None = None) -> 
 
 
 def join(first: Batch | None, second: Batch) -> Batch:
-    """One batch of two that `take` has made; None is no image. Beside mixed ones, a plain one is all of itself."""
+    """One batch of two that `take` has made; None is an empty one.
+
+    Beside mixed images, a plain one counts as mixed from itself alone.
+    """
     if first is None:
         return second
     if (first.mix is None) != (second.mix is None):
@@ -45,13 +50,16 @@ def join(first: Batch | None, second: Batch) -> Batch:
         first, second = (_as_mixed(batch, num_partners) for batch in (first, second))
     images = torch.cat([batch.images.permute(0, 2, 3, 1) for batch in (first, second)]).permute(0, 3, 1, 2)
     labels, ids = torch.cat([first.labels, second.labels]), torch.cat([first.ids, second.ids])
-    weights = None if first.weights is None else torch.cat([first.weights, second.weights])
-    mix = None if first.mix is None else Mix(None, torch.cat([first.mix.shares, second.mix.shares]))
+    weights = mix = None
+    if first.weights is not None and second.weights is not None:
+        weights = torch.cat([first.weights, second.weights])
+    if first.mix is not None and second.mix is not None:
+        mix = Mix(None, torch.cat([first.mix.shares, second.mix.shares]))
     return Batch(images, labels, ids, weights, mix)
 
 
 def split(batch: Batch, size: int) -> tuple[Batch | None, Batch | None]:
-    """The first `size` images of a batch that `take` has made, where there are so many; and a copy of the rest."""
+    """The first `size` images of a batch that `take` has made, None where there are fewer; and a copy of the rest."""
     num, device = len(batch.images), batch.images.device
     if num < size:
         return None, batch
@@ -61,28 +69,30 @@ def split(batch: Batch, size: int) -> tuple[Batch | None, Batch | None]:
     return take(batch, where[:size]), take(batch, where[size:])
 
 
-def main_samples(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Ids and labels, int64 [B] each: of a mixed image those of the sample that fills most of it."""
+def main_labels(batch: Batch) -> Tensor:
+    """Labels, int64 [B]: of a mixed image that of the sample that fills most of it."""
     batch = own(batch)
     if batch.mix is None:
-        return batch.ids, batch.labels
+        return batch.labels
     largest_B1 = batch.mix.shares.argmax(dim=1, keepdim=True)
-    return batch.ids.gather(1, largest_B1).squeeze(1), batch.labels.gather(1, largest_B1).squeeze(1)
+    return batch.labels.gather(1, largest_B1).squeeze(1)
 
 
-def to_dict(batch: Batch | None) -> dict | None:
+def to_dict(batch: Batch | None) -> dict[str, Tensor | None] | None:
     """Tensors alone, for a checkpoint."""
     if batch is None:
         return None
     return {**batch._asdict(), "mix": None if batch.mix is None else batch.mix.shares}
 
 
-def from_dict(saved: dict | None, device: torch.device) -> Batch | None:
+def from_dict(saved: dict[str, Tensor | None] | None, device: torch.device) -> Batch | None:
     """The opposite of `to_dict`."""
     if saved is None:
         return None
-    values = {name: None if value is None else value.to(device) for name, value in saved.items()}
-    return Batch(**{**values, "mix": None if values["mix"] is None else Mix(None, values["mix"])})
+    values: dict[str, Any] = {name: None if value is None else value.to(device) for name, value in saved.items()}
+    if values["mix"] is not None:
+        values["mix"] = Mix(None, values["mix"])
+    return Batch(**values)
 
 
 def _as_mixed(batch: Batch, num_partners: int) -> Batch:

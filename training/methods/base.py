@@ -1,0 +1,154 @@
+"""What a method is: it plans the epochs, may choose within a batch, and has options and a state of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loaders.order.policies import Policy
+from loaders.order.scheduler import IndexScheduler
+from loaders.types import Batch, EpochPlan, Snapshot
+from training.config import Config
+from training.machine.distributed import Ranks
+
+Design = Literal["race", "systematic", "replacement", "credit", "paged"]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """no options"""
+
+
+@dataclass(frozen=True)
+class DesignOption:
+    """how samples are drawn
+
+    Args:
+        design: sampling design (docs/methods.md)
+    """
+
+    design: Design = "race"
+
+
+@dataclass(frozen=True)
+class WeightedOptions(DesignOption):
+    """how samples are drawn
+
+    Args:
+        warmup_epochs: number of first epochs that are drawn uniformly
+    """
+
+    warmup_epochs: int = 0
+
+    def __post_init__(self):
+        if self.warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs must not be negative, got {self.warmup_epochs}")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method is told of its run.
+
+    Attributes:
+        config: the settings.
+        num_samples: N, size of the training set.
+        device: where the network is.
+        ranks: the processes that train together.
+        subset, subset_weights: ids and weights of a core-set (see `IndexScheduler`), or None.
+    """
+
+    config: Config
+    num_samples: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    ranks: Ranks = field(default_factory=Ranks)
+    subset: np.ndarray | None = None
+    subset_weights: np.ndarray | None = None
+
+    @property
+    def num_items(self) -> int:
+        """Number of samples that there are to draw."""
+        return self.num_samples if self.subset is None else len(self.subset)
+
+    def scheduler(self, policy: str | Policy = "uniform", **settings: Any) -> IndexScheduler:
+        """A scheduler of this run; `settings` replace its budget, design, pool or subset."""
+        scheduler = IndexScheduler(
+            self.num_samples,
+            budget=self.config.draw_fraction,
+            seed=self.config.seed,
+            batch_size=self.config.batch_size,
+            subset=self.subset,
+            subset_weights=self.subset_weights,
+        )
+        return dataclasses.replace(scheduler, policy=policy, **settings)
+
+
+class Method:
+    """How a run chooses its samples; by default an epoch is its scheduler's plan, and every batch is trained on whole.
+
+    A method overrides what it does differently. Its class has a docstring for people, `Options` for the command line,
+    and a constructor that takes the options and a `Context`.
+
+    Attributes:
+        scheduler: draws the epochs in which the method chooses.
+        warmup_epochs: number of first epochs that are drawn uniformly.
+    """
+
+    Options: ClassVar[type] = NoOptions
+    makes_passes: ClassVar[bool] = False
+    """Whether there are forward passes for scores alone."""
+    even_epochs: ClassVar[bool] = True
+    """Whether all epochs are equally long and each of their batches is one step."""
+
+    def __init__(self, scheduler: IndexScheduler, warmup_epochs: int = 0):
+        self.scheduler, self.warmup_epochs = scheduler, warmup_epochs
+
+    def scheduler_of(self, epoch: int, progress: float) -> IndexScheduler:
+        """The scheduler of an epoch that begins when the fraction `progress` of the budget is spent."""
+        return dataclasses.replace(self.scheduler, policy="uniform") if epoch < self.warmup_epochs else self.scheduler
+
+    def plan(self, epoch: int, scores: Snapshot | None = None, progress: float = 0.0) -> EpochPlan:
+        """The order of an epoch: a pure function of its arguments (see `IndexScheduler.plan`)."""
+        return self.scheduler_of(epoch, progress).plan(epoch, scores)
+
+    def weights(self, epoch: int, scores: Snapshot | None = None, progress: float = 0.0) -> np.ndarray | None:
+        """What decides that plan: float [N], or None for equal weights."""
+        return self.scheduler_of(epoch, progress).weights(scores)
+
+    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
+        """What the next step trains on, or None when no whole batch is together yet.
+
+        Args:
+            batch: number `index` of this rank's `plan`.
+            score: gives the logits [B, C] of a batch by a forward pass in evaluation mode, paid from the budget.
+        """
+        return batch
+
+    def keep(self, batch: Batch, logits_BC: Tensor, losses_B: Tensor) -> Tensor | None:
+        """Positions whose losses a step descends on, after its own forward pass: int64 [K]; None is all of them."""
+        return None
+
+    def describe(self) -> dict[str, float]:
+        """What decides from here on, for the record of an epoch; the host may wait for it."""
+        return {}
+
+    def end_epoch(self, ranks: Ranks) -> None:
+        """Called by all ranks together when an epoch has been trained."""
+
+    def merge(self, ranks: Ranks) -> None:
+        """Move what the ranks have summed in this epoch to rank 0, for a checkpoint; all ranks call it together."""
+
+    def forget_sums(self) -> None:
+        """Called on all ranks but rank 0 when they have loaded a checkpoint: rank 0 goes on with the sums."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors: what a resumed run needs beyond the table of scores."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""

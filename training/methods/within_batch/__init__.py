@@ -1,0 +1,1 @@
+"""The methods that choose within a batch, after the scheduler has drawn it."""

@@ -1,0 +1,96 @@
+"""What is told of a run in numbers: a row of metrics.jsonl for each epoch, and summary.json at the end."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from loaders.order.diagnostics import describe_visits, describe_weights
+from training.budget import budget_text
+from training.evaluate import Result
+from training.state import Run
+
+_TOTALS = ("samples", "forward_samples", "backward_samples", "flops", "images_per_second")
+_TOLD = ("method", "budget", "budget_unit", "epochs", "batch_size", "mixer", "seed", "model", "width")
+
+
+def epoch_row(run: Run, tested: Result | None) -> dict[str, Any]:
+    """The row of the epoch that has just ended; the test's numbers are None where it was not tested."""
+    totals, visits = run.ledger.summary(), visits_of(run)
+    next_weights = run.method.weights(run.epoch + 1, run.scores, run.progress)
+    choice = run.method.describe()
+    return {
+        "epoch": run.epoch + 1,
+        "step": run.ledger.steps,
+        "train_loss": run.train_loss,
+        "test_accuracy": tested and tested.accuracy,
+        "test_accuracy_tta": tested and tested.accuracy_tta,
+        "test_loss": tested and tested.loss,
+        "distinct_samples": int((visits > 0).sum()),
+        **{name: totals[name] for name in _TOTALS},
+        **{name: value for name, value in totals.items() if name.endswith("_seconds")},
+        "visits": describe_visits(visits),
+        **({"choice": choice} if choice else {}),
+        "weights": describe_weights(next_weights),
+    }
+
+
+def run_summary(run: Run, folder: Path, tested: Result) -> dict[str, Any]:
+    """What summary.json says of a finished run."""
+    config, coreset = run.config, run.data.coreset
+    visits = visits_of(run)
+    return {
+        "name": folder.name,
+        "test_accuracy": tested.accuracy,
+        **({"test_accuracy_tta": tested.accuracy_tta} if config.tta else {}),
+        "test_loss": tested.loss,
+        "train_loss": run.train_loss,
+        **{name: getattr(config, name) for name in _TOLD},
+        "options": vars(config.options) if config.options else {},
+        "design": run.method.scheduler.design,
+        "size_schedule": [*run.schedule.sizes],
+        "clean_fraction": run.schedule.clean_fraction,
+        "budget_text": budget_text(config),
+        "num_samples": run.data.num_samples,
+        "distinct_samples": int((visits > 0).sum()),
+        **run.ledger.summary(),
+        "visits": describe_visits(visits),
+        **({"saved_fraction": run.ledger.saved_fraction} if config.method == "infobatch" else {}),
+        **({"coreset": coreset.summary(str(config.coreset))} if coreset else {}),
+        "data": run.data.manifest.name,
+        "precision": config.precision,
+        "backend": run.data.train_loader.backend,
+        "ranks": run.ranks.world_size,
+        **machine(run.device),
+    }
+
+
+def visits_of(run: Run) -> np.ndarray:
+    """How often each sample was trained on, float32 [N]: a mixed image visits its samples by their fractions."""
+    scores = run.table.snapshot() if run.scores is None else run.scores
+    return scores.visits
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """The processor and the versions that the run was made with."""
+    versions = {name: metadata.version(name) for name in ("torch", "numpy", "numba")}
+    return {
+        "processor": processor_name(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def processor_name() -> str:
+    """The processor's marketing name where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,34 @@
+"""curve.png: test accuracy and training loss against the samples trained on."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from loaders.formats.atomic import atomic_path
+
+
+def draw_curve(path: Path, rows: list[dict[str, Any]], title: str) -> None:
+    """Draw the rows of a run's metrics.jsonl; nothing where there are none."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    if not rows:
+        return
+    tested = [row for row in rows if row["test_accuracy"] is not None]
+    accuracy = [100 * row["test_accuracy"] for row in tested]
+    figure, (above, below) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
+    above.plot([row["samples"] for row in tested], accuracy, "o-", color="tab:blue", markersize=4)
+    last = f", {accuracy[-1]:.2f} % at the end" if tested else ""
+    above.set(title=title + last, ylabel="test accuracy (%)")
+    for some, name, colour in ((rows, "train", "tab:red"), (tested, "test", "tab:blue")):
+        samples, losses = [row["samples"] for row in some], [row[f"{name}_loss"] for row in some]
+        below.plot(samples, losses, "o-", color=colour, markersize=4, label=name)
+    below.set(xlabel="samples trained on", ylabel="loss (nats)", xlim=(0, None))
+    below.legend()
+    below.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,77 @@
+"""Tells of a run while it goes on: on the terminal, in its folder, and to TensorBoard on request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from training.budget import budget_text
+from training.evaluate import Result, test
+from training.report import folder as files
+from training.report.numbers import epoch_row, run_summary
+from training.report.plot import draw_curve
+from training.report.tensorboard import WriteEvents, event_writer
+from training.report.terminal import Meter, meter
+from training.state import Run
+
+
+class Report:
+    """What a run tells of itself. All ranks have one; only rank 0's writes.
+
+    Attributes:
+        folder: of the run's results.
+    """
+
+    def __init__(self, folder: Path, bar: Meter, write_events: WriteEvents):
+        self.folder, self._bar, self._write_events = folder, bar, write_events
+
+    def batch(self, run: Run) -> None:
+        """A batch is done."""
+        self._bar.advance()
+
+    def epoch(self, run: Run, tested: Result | None) -> None:
+        """An epoch is done, and perhaps tested."""
+        with run.ranks.together():
+            row = epoch_row(run, tested)
+            if run.ranks.is_writer:
+                files.append_row(self.folder, row)
+        self._bar.epoch(row)
+        self._write_events(row)
+
+
+@contextmanager
+def reporting(run: Run, folder: Path, console: Console) -> Iterator[Report]:
+    """A `Report` whose progress bar and event file are closed when the block ends."""
+    events = event_writer(folder if run.config.tensorboard and run.ranks.is_writer else None, run.epoch)
+    with events as write_events, meter(console, run.budget, run.ledger) as bar:
+        yield Report(folder, bar, write_events)
+
+
+def finish(run: Run, folder: Path) -> dict[str, Any]:
+    """Write curve.png and summary.json of a run whose last epoch is done; tests it where its last row is missing.
+
+    All ranks call it together.
+
+    Returns:
+        what summary.json holds.
+    """
+    ranks = run.ranks
+    last = (files.read_rows(folder) or [None])[-1] if ranks.is_writer else None
+    last = json.loads(ranks.broadcast(json.dumps(last).encode()))
+    if last and last["epoch"] == run.epoch:
+        run.train_loss = last["train_loss"]
+        tested = Result(last["test_accuracy"], last["test_loss"], last["test_accuracy_tta"])
+    else:
+        tested = test(run, run.config.tta)
+    summary = run_summary(run, folder, tested)
+    with ranks.together():
+        if ranks.is_writer:
+            title = f"{run.data.manifest.name}, {run.config.method}, {budget_text(run.config)}"
+            draw_curve(folder / files.CURVE, files.read_rows(folder), title)
+            files.write_summary(folder, summary)
+    return summary
