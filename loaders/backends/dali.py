@@ -7,14 +7,15 @@ kernel reads them from the map; beside JPEG ones in the same file they are hande
 The only file that imports `nvidia.dali`, when a loader is opened. Knows no order and no file format.
 """
 
+import ctypes
 import functools
+import os
 from collections.abc import Callable, Iterator
 
 import torch
 
 from loaders.backends.batching import Settings, Span, delivered_shape
-from loaders.backends.dali_decoder import Decoder
-from loaders.backends.dali_forks import adopt
+from loaders.backends.dali_decoder import Decoder, dali_process
 from loaders.backends.device import DeviceFeed
 from loaders.backends.host import Feed, Images
 from loaders.formats.dataset import DatasetFile
@@ -80,20 +81,37 @@ def _check_installed() -> None:
 
 def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_id: int | None):
     """A pipeline that is ready to run: see `graph`. `device_id` None is the CPU."""
-    from nvidia.dali import Pipeline
-
-    made = adopt(
-        Pipeline(
-            batch_size=settings.batch_size,
-            num_threads=settings.num_threads or available_cores(),
-            device_id=device_id,
-            prefetch_queue_depth=AHEAD,
-        )
+    made = _pipeline_type()(
+        batch_size=settings.batch_size,
+        num_threads=settings.num_threads or available_cores(),
+        device_id=device_id,
+        prefetch_queue_depth=AHEAD,
     )
     with made:
         made.set_outputs(graph(source, dataset.kind == "raw", settings.augment.resize, device_id is not None))
     made.build()
     return made
+
+
+@functools.cache
+def _pipeline_type() -> type:
+    from nvidia.dali import Pipeline
+
+    class OwnPipeline(Pipeline):
+        """A pipeline that only the process that built it shuts down.
+
+        DALI calls `_shutdown` when a pipeline is deleted and, for all pipelines, when the program ends.
+        """
+
+        def _shutdown(self) -> None:
+            if self._pipe and os.getpid() != dali_process():
+                # In a forked child the C++ object must outlive the interpreter too: its destructor would wait for
+                # threads that the child does not have. A reference that is never returned keeps it.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._pipe))
+                self._pipe = None
+            super()._shutdown()
+
+    return OwnPipeline
 
 
 def graph(source: Callable, raw: bool, side: int, on_gpu: bool):
