@@ -24,8 +24,8 @@ BACKENDS = {
     "dali": "loaders.backends.dali",
     "reference": "loaders.backends.reference",
 }
-# Those that can make batches on a GPU: `obstacle` tells why not to, `open_on_device` does it.
-ON_DEVICE = {"fused": "loaders.backends.fused_gpu", "dali": "loaders.backends.dali"}
+# Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
+ON_DEVICE = ("fused", "dali")
 
 
 class Loader:
@@ -140,14 +140,14 @@ def make_loader(
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[object, str]:
     """What delivers, and where it does so: see `Loader.residence`."""
+    module = importlib.import_module(BACKENDS[backend])
     reason = f"backend {backend!r} works there"
     if device.type == "cuda" and backend in ON_DEVICE:
-        module = importlib.import_module(ON_DEVICE[backend])
         reason = module.obstacle(dataset, settings, device)
         if reason is None:
             engine = module.open_on_device(dataset, settings, device)
             return engine, engine.residence
-    engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
+    engine = module.open_backend(dataset, settings)
     if device.type == "cpu":
         return engine, "batches made on the host"
     return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}"

@@ -1,23 +1,11 @@
-"""What happens to an image between the file and the batch: one frozen value, and the draws that it takes from a key.
-
-The draws are pure functions of (key, global position), so every backend makes the same pixels. Backends import the slot
-numbers and the table from here; they hold no formula of their own.
-"""
+"""What happens to an image between the file and the batch: one frozen value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from loaders.augment.mixers import RICAP, CutMix, Mixup
 from loaders.augment.randaugment import RandAugment
-from loaders.order.rng import below_array, hash_array
-
-# One slot of random bits per decision: bits = hash64(hash64(key, position), slot).
-CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(5)
-RANDAUGMENT = 16  # the first of the 48 slots of `loaders.augment.randaugment`
-RESIZED_CROP = 64  # the first of the 40 slots of `loaders.augment.crop`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +68,3 @@ def _check_box(augment: Augment) -> None:
         raise ValueError(f"center_crop is a share of the shorter side in (0, 1], got {augment.center_crop}")
     if not augment.resize and (share is not None or augment.center_crop != 1):
         raise ValueError("random_resized_crop and center_crop need the side of the result: set resize, such as 224")
-
-
-def normalisation_table(augment: Augment) -> np.ndarray:
-    """float32 [C, 256]: the normalised value of every pixel value, computed in float64 and rounded once.
-
-    Reading a table instead of computing makes every backend and every output type exact.
-    """
-    pixel = np.arange(256, dtype=np.float64) / 255
-    mean, std = np.float64(augment.mean)[:, None], np.float64(augment.std)[:, None]
-    return ((pixel - mean) / std).astype(np.float32)
-
-
-def draw(key: int, positions: np.ndarray, slot: int, n: int) -> np.ndarray:
-    """The decision `slot` of the samples at these global positions (int64 [B]): int64 [B] in 0..n-1."""
-    return below_array(hash_array(hash_array(key, positions), slot), n)

@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from loaders.augment.config import RESIZED_CROP, Augment
+from loaders.augment.config import Augment
+from loaders.augment.draws import RESIZED_CROP
 from loaders.order.rng import hash_array
 
 TRIES = 10

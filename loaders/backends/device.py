@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loaders.augment.config import Augment, normalisation_table
+from loaders.augment.config import Augment
 from loaders.augment.mixers import Mixup, draw_mix
+from loaders.augment.normalisation import normalisation_table
 from loaders.backends.batching import Columns, Settings, Span, columns, nchw, spans
 from loaders.backends.painter import check_padding
 from loaders.backends.transfer import sent

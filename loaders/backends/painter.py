@@ -6,8 +6,9 @@ Knows the kernels and their arguments. Knows no file, no buffer and no thread.
 import numpy as np
 import torch
 
-from loaders.augment.config import Augment, normalisation_table
+from loaders.augment.config import Augment
 from loaders.augment.mixers import Mixup, draw_mix
+from loaders.augment.normalisation import normalisation_table
 from loaders.backends.batching import Span
 from loaders.backends.buffers import patterns
 from loaders.kernels import augment_cpu as kernels

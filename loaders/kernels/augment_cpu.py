@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from loaders.augment.config import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
+from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
 from loaders.intrinsics import clear16, copy, copy32, normalise24, reverse5
 from loaders.order.rng import below, hash64
 

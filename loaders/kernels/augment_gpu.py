@@ -9,7 +9,7 @@ when a batch is to be made on a device. Under TRITON_INTERPRET=1, set before thi
 import triton
 import triton.language as tl
 
-from loaders.augment import config as augment
+from loaders.augment import draws
 from loaders.order import rng
 
 BLOCK = 1024  # values a program
@@ -23,8 +23,8 @@ def _step(slot: int) -> tl.constexpr:
     return tl.constexpr((slot + 1) * int(rng.GOLDEN) & rng.MASK)
 
 
-_CROP_Y, _CROP_X, _FLIP = _step(augment.CROP_Y), _step(augment.CROP_X), _step(augment.FLIP)
-_CUTOUT_Y, _CUTOUT_X = _step(augment.CUTOUT_Y), _step(augment.CUTOUT_X)
+_CROP_Y, _CROP_X, _FLIP = _step(draws.CROP_Y), _step(draws.CROP_X), _step(draws.FLIP)
+_CUTOUT_Y, _CUTOUT_X = _step(draws.CUTOUT_Y), _step(draws.CUTOUT_X)
 
 
 @triton.jit

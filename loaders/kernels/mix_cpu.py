@@ -7,7 +7,7 @@ Boxes (CutMix, RICAP) are copies: of every partner only the part that is seen is
 import numpy as np
 from numba import njit
 
-from loaders.augment.config import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
+from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
 from loaders.intrinsics import rounded_to
 from loaders.kernels.augment_cpu import drawn, edges, mirror, move, normalise, paint, reverse, reverse_exactly
 from loaders.order.rng import hash64

@@ -4,8 +4,29 @@ The formulas were derived from what Pillow computes: integers where it computes 
 same order where it does so.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+
+from loaders.augment.draws import RANDAUGMENT
+from loaders.augment.randaugment import LEFT, OPERATION, SIGN, TOP
+from loaders.intrinsics import copy
+from loaders.order.rng import below, hash64
+
+# How an operation is carried out.
+NOTHING, TABLE, STRETCH, EQUALIZE, COLOR, CONTRAST, SHARPNESS, AFFINE, RECTANGLE = range(9)
+
+
+class Prepared(NamedTuple):
+    """The operations as numbers; the axis of length two is the sign."""
+
+    rounds: int
+    kinds: np.ndarray  # int64 [K]
+    values: np.ndarray  # float64 [K, 2]
+    tables: np.ndarray  # uint8 [K, 2, 256]
+    matrices: np.ndarray  # int64 [K, 2, 6]
+    grey: np.ndarray  # uint8 [3]
 
 
 @njit(nogil=True, cache=True)
@@ -138,3 +159,48 @@ def rectangle(image, height, width, side, x, y, colour):
         for column in range(left, min(int(left + side), width - 1) + 1):
             for c in range(3):
                 image[3 * (row * width + column) + c] = colour[c]
+
+
+@njit(nogil=True, cache=True)
+def randaugment_block(first, last, data, offsets, rows, out, height, width, key, position, stride, ops):
+    """Samples first..last-1 of a batch.
+
+    Args:
+        data, offsets, rows: image i begins at data[offsets[rows[i]]].
+        out: uint8 [B, H * W * 3].
+        key, position, stride: as in `kernels.Recipe`.
+        ops: a `Prepared`.
+    """
+    size = height * width * 3
+    spare, table = np.empty(size, np.uint8), np.empty(256, np.uint8)
+    counts, tables = np.empty((3, 256), np.int64), np.empty((3, 256), np.uint8)
+    for i in range(first, last):
+        start = offsets[rows[i]]
+        bits = hash64(key, np.uint64(position + stride * i))
+        now, other = out[i], spare
+        copy(np.uint64(now.ctypes.data), np.uint64(data[start : start + size].ctypes.data), size)
+        for r in range(ops.rounds):
+            slot = RANDAUGMENT + 4 * r
+            k = np.int64(below(hash64(bits, np.uint64(slot + OPERATION)), np.uint64(len(ops.kinds))))
+            sign = np.int64(below(hash64(bits, np.uint64(slot + SIGN)), np.uint64(2)))
+            kind, value = ops.kinds[k], ops.values[k, sign]
+            if kind == TABLE:
+                look_up(now, ops.tables[k, sign])
+            elif kind in (STRETCH, EQUALIZE):
+                stretch(now, counts, tables, kind == EQUALIZE)
+            elif kind == COLOR:
+                color(now, np.float32(value))
+            elif kind == CONTRAST:
+                contrast(now, np.float32(value), table)
+            elif kind == SHARPNESS:
+                sharpness(other, now, height, width, np.float32(value))
+                now, other = other, now
+            elif kind == AFFINE:
+                affine(other, now, height, width, ops.matrices[k, sign])
+                now, other = other, now
+            elif kind == RECTANGLE:
+                y = (hash64(bits, np.uint64(slot + TOP)) >> np.uint64(11)) * 2.0**-53 * height
+                x = (hash64(bits, np.uint64(slot + LEFT)) >> np.uint64(11)) * 2.0**-53 * width
+                rectangle(now, height, width, value, x, y, ops.grey)
+        if now.ctypes.data != out[i].ctypes.data:
+            copy(np.uint64(out[i].ctypes.data), np.uint64(now.ctypes.data), size)

@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 
 from loaders import Augment, EpochPlan, Mixup, RandAugment, make_loader
-from loaders.augment.config import RANDAUGMENT, draw
+from loaders.augment.draws import RANDAUGMENT, draw
 from loaders.augment.randaugment import BINS, OPERATION, Operation, operations
-from loaders.backends.randaugment import prepared, randaugment_block
-from loaders.backends.randaugment_pillow import apply
+from loaders.backends.randaugment import prepared
+from loaders.backends.reference import apply_operation
+from loaders.kernels.randaugment_cpu import randaugment_block
 from loaders.order.rng import hash_array
 from tests.conftest import photographs
 from tests.goodness import chi_square
@@ -54,7 +55,7 @@ def test_operations_are_pillows_to_the_bit(name, size):
                 seen.add(value)
                 got = compiled(images, (Operation(name, value, value),))
                 for i, image in enumerate(images):
-                    wanted = apply(Image.fromarray(image), name, value, x[i] * width, y[i] * height)
+                    wanted = apply_operation(Image.fromarray(image), name, value, x[i] * width, y[i] * height)
                     assert np.array_equal(got[i], np.asarray(wanted)), (name, value, i)
     assert seen
 

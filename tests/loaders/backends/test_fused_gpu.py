@@ -15,7 +15,7 @@ import torch
 from convert.writers.beton import write_beton
 from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_loader, open_dataset
 from loaders.backends.batching import Settings
-from loaders.backends.fused_gpu import open_on_device
+from loaders.backends.fused import open_on_device
 from loaders.backends.residence import num_bytes, resident, too_large
 from loaders.backends.transfer import OnDevice
 from loaders.loader import open_engine
