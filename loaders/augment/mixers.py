@@ -17,9 +17,9 @@ from numba import njit
 from loaders.order.permutation import fisher_yates
 from loaders.order.rng import MIXER, fold_in, hash64
 
-ONE = 1 << 16  # mixup's share of the first partner is a whole number of 2^-16
-# Slots of random bits under the batch's key: two a Beta draw, one a patch and axis, one a permutation.
-_BETA_1, _BETA_2, _Y, _X, _PERMUTATION, _NUM_SLOTS = 0, 2, 4, 8, 12, 16
+ONE = 1 << 16  # mixup's fraction of the first partner is a whole number of 2^-16
+# Draw indices under the batch's key: two a Beta draw, one a patch and axis, one a permutation.
+_BETA_1, _BETA_2, _Y, _X, _PERMUTATION, _NUM_DRAWS = 0, 2, 4, 8, 12, 16
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,16 @@ def draw_mix(mixer: Mixup | CutMix | RICAP, key: int, first: int, num: int, heig
     partners = np.empty((num, 4 if isinstance(mixer, RICAP) else 2), np.int64)
     _draw_partners(partners, np.array(words[_PERMUTATION:], np.uint64), not isinstance(mixer, RICAP))
     if isinstance(mixer, RICAP):
-        y, x = (symmetric_beta(mixer.beta, *words[slot : slot + 2]) for slot in (_BETA_1, _BETA_2))
+        y, x = (symmetric_beta(mixer.beta, *words[index : index + 2]) for index in (_BETA_1, _BETA_2))
         boxes = _ricap_boxes(math.floor(height * y + 0.5), math.floor(width * x + 0.5), height, width, words)
         return MixGeometry(partners, _areas(boxes, height, width), boxes, -1)
-    share = symmetric_beta(mixer.alpha, *words[_BETA_1 : _BETA_1 + 2])
+    fraction = symmetric_beta(mixer.alpha, *words[_BETA_1 : _BETA_1 + 2])
     whole = [0, 0, height, width, 0, 0]
     if isinstance(mixer, Mixup):
-        blend = math.floor(share * ONE + 0.5)
+        blend = math.floor(fraction * ONE + 0.5)
         shares = np.array([blend, ONE - blend], np.float32) / np.float32(ONE)
         return MixGeometry(partners, shares, np.array([whole, whole]), blend)
-    boxes = np.array([whole, _cutmix_box(share, height, width, words)])
+    boxes = np.array([whole, _cutmix_box(fraction, height, width, words)])
     shares = _areas(boxes, height, width)
     shares[0] -= shares[1]
     return MixGeometry(partners, shares, boxes, -1)
@@ -114,9 +114,9 @@ def symmetric_beta(alpha: float, word: int, other: int) -> float:
 
 @njit(cache=True)
 def _random_words(key):
-    words = np.empty(_NUM_SLOTS, np.uint64)
-    for slot in range(_NUM_SLOTS):
-        words[slot] = hash64(key, np.uint64(slot))
+    words = np.empty(_NUM_DRAWS, np.uint64)
+    for index in range(_NUM_DRAWS):
+        words[index] = hash64(key, np.uint64(index))
     return words
 
 
@@ -147,10 +147,10 @@ def _ricap_boxes(y: int, x: int, height: int, width: int, words: list[int]) -> n
     return np.array(boxes)
 
 
-def _cutmix_box(share: float, height: int, width: int, words: list[int]) -> list[int]:
-    """Half the sides int(n sqrt(1 - share)) on each side of a random pixel, cut at the borders, as the authors do."""
+def _cutmix_box(fraction: float, height: int, width: int, words: list[int]) -> list[int]:
+    """The second box: int(n sqrt(1 - fraction)) of n pixels each way around a random pixel, cut at the borders."""
     y, x = _below(words[_Y], height), _below(words[_X], width)
-    half_y, half_x = (int(n * math.sqrt(1 - share)) // 2 for n in (height, width))
+    half_y, half_x = (int(n * math.sqrt(1 - fraction)) // 2 for n in (height, width))
     top, left = max(y - half_y, 0), max(x - half_x, 0)
     return [top, left, min(y + half_y, height) - top, min(x + half_x, width) - left, top, left]
 

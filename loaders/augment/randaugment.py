@@ -12,7 +12,7 @@ from typing import NamedTuple
 BINS = 30  # the largest magnitude
 ROUNDS = 12  # at most
 GREY = (125, 123, 114)  # red, green, blue of CutoutAbs
-# Slots of random bits of round r: 4 r + one of these, after `augment.RANDAUGMENT`.
+# Draw indices of round r: `draws.RANDAUGMENT` + 4 r + one of these.
 OPERATION, SIGN, TOP, LEFT = range(4)
 
 

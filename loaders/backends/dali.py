@@ -114,26 +114,26 @@ def _pipeline_type() -> type:
     return OwnPipeline
 
 
-def graph(source: Callable, raw: bool, side: int, on_gpu: bool):
+def graph(source: Callable, raw: bool, size: int, on_gpu: bool):
     """source -> (decode the box | cut the box out) -> resize -> uint8 [B, H, W, 3], on the GPU from the decoder on.
 
     Args:
-        source: gives images and, where `side` is not 0, the top left corners and the sizes of their boxes.
+        source: gives images and, where `size` is not 0, the top left corners and the sizes of their boxes.
         raw: the images are pixels, not streams.
-        side: of the result, in pixels; 0 keeps the size.
+        size: of the result, in pixels; 0 keeps the size.
         on_gpu: decode and resize on the GPU. What cannot be decoded there (PNG, PPM) is decoded on the CPU and copied.
     """
     from nvidia.dali import fn, types
 
     inputs = fn.external_source(
         source,
-        num_outputs=3 if side else 1,
+        num_outputs=3 if size else 1,
         batch=True,
         batch_info=True,
         no_copy=True,
-        dtype=[types.UINT8, *([types.INT32] * 2 if side else [])],
-        ndim=[3 if raw else 1, *([1] * 2 if side else [])],
-        layout=["HWC" if raw else "", *([""] * 2 if side else [])],
+        dtype=[types.UINT8, *([types.INT32] * 2 if size else [])],
+        ndim=[3 if raw else 1, *([1] * 2 if size else [])],
+        layout=["HWC" if raw else "", *([""] * 2 if size else [])],
     )
     options = {
         "device": "mixed" if on_gpu else "cpu",
@@ -141,11 +141,11 @@ def graph(source: Callable, raw: bool, side: int, on_gpu: bool):
         "jpeg_fancy_upsampling": True,
         "adjust_orientation": False,  # no other backend looks at EXIF
     }
-    if not side:
+    if not size:
         return fn.decoders.image(*inputs, **options)
     if raw:
         images = fn.slice(*inputs, axis_names="HW")
         images = images.gpu() if on_gpu else images
     else:
         images = fn.decoders.image_slice(*inputs, axis_names="HW", **options)
-    return fn.resize(images, size=[side, side], interp_type=types.INTERP_LINEAR, antialias=True)
+    return fn.resize(images, size=[size, size], interp_type=types.INTERP_LINEAR, antialias=True)

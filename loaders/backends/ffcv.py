@@ -132,7 +132,7 @@ def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids
     `heights`, `widths` int64 [B] of the stored images. A JPEG whose box is twice (4, 8 times) as large as the result
     is decoded at a half (a quarter, an eighth) of its size: the inverse transform then has less to do.
     """
-    side = out.shape[1]
+    size_out = out.shape[1]
     room = 0
     for i in range(first, last):
         room = max(room, heights[i] * widths[i] * 3)
@@ -147,7 +147,7 @@ def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids
         elif jpeg_size(stored) != (height, width):
             failed[i] = True
         else:
-            while eighths > 1 and min(box[i, 2], box[i, 3]) * eighths >= 16 * side:
+            while eighths > 1 and min(box[i, 2], box[i, 3]) * eighths >= 16 * size_out:
                 eighths //= 2
             full = (_U32(height), _U32(width))
             args = (*full, _U32(0), _U32(0), _U32(eighths), _U32(8), False, False)

@@ -1,6 +1,6 @@
 """RandAugment for a block of samples of one batch: numbers prepared once, then one compiled kernel.
 
-Images go from where a backend fetched them into a buffer of the batch, from which they are painted as usual. Knows
+Images go from where a backend fetched them into a buffer of the batch, from which they are augmented further. Knows
 the draws and the operations; knows no file.
 """
 
@@ -78,7 +78,7 @@ def _fixed_point(a: float, b: float, c: float, d: float, e: float, f: float) -> 
 
 
 def randaugmenting(new_fetch, shape: tuple[int, int, int], settings: Settings):
-    """`new_fetch` of a `feed.Feed`, with RandAugment between the backend's images and the painter."""
+    """`new_fetch` of a `feed.Feed`, with RandAugment between the backend's images and the augmenter."""
     height, width, _ = shape
     ops = prepare(settings.augment.randaugment, height, width)
 

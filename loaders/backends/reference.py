@@ -78,8 +78,8 @@ def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) 
     if augment.randaugment is not None:
         image_HWC = randaugmented(image_HWC, augment, key, position)
 
-    def drawn(slot: int, n: int) -> int:
-        return int(draw(key, np.array([position]), slot, n)[0])
+    def drawn(index: int, n: int) -> int:
+        return int(draw(key, np.array([position]), index, n)[0])
 
     height, width, _ = image_HWC.shape
     p = augment.crop_padding

@@ -30,8 +30,8 @@ class Recipe(NamedTuple):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def drawn(bits, slot, n):
-    return np.int64(below(hash64(bits, slot), _U(n)))
+def drawn(bits, index, n):
+    return np.int64(below(hash64(bits, index), _U(n)))
 
 
 @njit(nogil=True, cache=True)
@@ -90,7 +90,7 @@ def edges(out, source, row, width, shift, flip, reflect, first, last):
 
 
 @njit(nogil=True, cache=True)
-def paint(out, image, height, width, recipe, bits):
+def augment_image(out, image, height, width, recipe, bits):
     """One augmented image: `image` uint8 [H * W * 3] as stored -> `out` uint8 [H * W * 3]."""
     dy = dx = 0
     if recipe.padding:
@@ -123,7 +123,7 @@ def paint(out, image, height, width, recipe, bits):
                 edges(out, image, row, width, dx, flip, False, 0, left)
                 edges(out, image, row, width, dx, flip, False, right, width)
             continue
-        # What is written too much, less than 16 bytes, is painted over by what follows, in this row or the next ones.
+        # What is written too much, less than 16 bytes, is overwritten by what follows, in this row or the next ones.
         if not recipe.reflect:
             for k in range(0, 3 * left, 16):
                 clear16(target + _U(row + k))
@@ -159,7 +159,7 @@ def pixels(first, last, data, offsets, ids, out, recipe):
     for i in range(first, last):
         start = offsets[ids[i]]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
-        paint(flat[i], data[start : start + size], height, width, recipe, bits)
+        augment_image(flat[i], data[start : start + size], height, width, recipe, bits)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -192,5 +192,5 @@ def normalised(first, last, data, offsets, ids, out, recipe, table, scale, shift
     for i in range(first, last):
         start = offsets[ids[i]]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
-        paint(image, data[start : start + size], height, width, recipe, bits)
+        augment_image(image, data[start : start + size], height, width, recipe, bits)
         normalise(flat[i], image, out, table, scale, shift, exact)

@@ -1,7 +1,7 @@
 """The compiled CPU kernels of mixed batches: each image straight from its partners' pixels in the file.
 
 Boxes (CutMix, RICAP) are copies: of every partner only the part that is seen is cropped, flipped and cut out. Blends
-(mixup) are computed from two painted images in the first level of the cache. Knows geometry, draws nothing of it.
+(mixup) are computed from two augmented images in the first level of the cache. Knows geometry, draws nothing of it.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numba import njit
 
 from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
 from loaders.intrinsics import rounded_to
-from loaders.kernels.augment_cpu import drawn, edges, mirror, move, normalise, paint, reverse, reverse_exactly
+from loaders.kernels.augment_cpu import augment_image, drawn, edges, mirror, move, normalise, reverse, reverse_exactly
 from loaders.order.rng import hash64
 
 _U = np.uint64
@@ -17,8 +17,8 @@ _CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, C
 
 
 @njit(nogil=True, cache=True)
-def _paint_box(out, image, height, width, recipe, bits, box):
-    """A box of an augmented image into its place; `paint` with a window. box: see `mixers.MixGeometry`.
+def _augment_box(out, image, height, width, recipe, bits, box):
+    """A box of an augmented image into its place; `augment_image` with a window. box: see `mixers.MixGeometry`.
 
     `row` is the byte of `out` at which column 0 of the augmented image would stand.
     """
@@ -79,17 +79,17 @@ def _compose(out, i, data, offsets, ids, height, width, recipe, partners, boxes)
         image = data[start : start + len(out)]
         bits = hash64(recipe.key, _U(recipe.position + recipe.stride * j))
         if box[2] == height and box[3] == width:
-            paint(out, image, height, width, recipe, bits)
+            augment_image(out, image, height, width, recipe, bits)
         else:
-            _paint_box(out, image, height, width, recipe, bits, box)
+            _augment_box(out, image, height, width, recipe, bits, box)
 
 
 @njit(nogil=True, cache=True)
-def _paint_whole(out, j, data, offsets, ids, height, width, recipe):
+def _augment_sample(out, j, data, offsets, ids, height, width, recipe):
     """The augmented image j of the batch: out uint8 [H * W * 3]."""
     start = offsets[ids[j]]
     bits = hash64(recipe.key, _U(recipe.position + recipe.stride * j))
-    paint(out, data[start : start + len(out)], height, width, recipe, bits)
+    augment_image(out, data[start : start + len(out)], height, width, recipe, bits)
 
 
 @njit(nogil=True, cache=True)
@@ -138,22 +138,22 @@ def blended_pixels(first, last, data, offsets, ids, out, recipe, partners, blend
     Args:
         data, offsets, ids, out, recipe: as in `kernels.pixels`.
         partners, blend: of a `mixers.MixGeometry`; partners[i, 0] = i.
-        order: int64 [B], of `cycles`: an image is painted once for both images that show it.
+        order: int64 [B], of `cycles`: an image is augmented once for both images that show it.
     """
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
     flat, images = out.reshape(out.shape[0], size), np.empty((2, size), np.uint8)
-    painted, share, half, sixteen = -1, np.int32(blend), np.int32(32768), np.int32(16)
+    latest, fraction, half, sixteen = -1, np.int32(blend), np.int32(32768), np.int32(16)
     for t in range(first, last):
         i, mine, other = order[t], images[t % 2], images[1 - t % 2]
-        if painted != i:
-            _paint_whole(mine, i, data, offsets, ids, height, width, recipe)
-        painted = partners[i, 1]
-        _paint_whole(other, painted, data, offsets, ids, height, width, recipe)
+        if latest != i:
+            _augment_sample(mine, i, data, offsets, ids, height, width, recipe)
+        latest = partners[i, 1]
+        _augment_sample(other, latest, data, offsets, ids, height, width, recipe)
         line = flat[i]
         for j in range(size):
             apart = np.int32(mine[j]) - np.int32(other[j])
-            line[j] = np.uint8(np.int32(other[j]) + np.int32(np.int32(apart * share + half) >> sixteen))
+            line[j] = np.uint8(np.int32(other[j]) + np.int32(np.int32(apart * fraction + half) >> sixteen))
 
 
 @njit(nogil=True, cache=True)
@@ -170,14 +170,14 @@ def blended_normalised(
     size = height * width * 3
     flat, image = out.reshape(out.shape[0], size), np.empty(size, np.uint8)
     values = np.empty((2, size), np.float32)
-    painted, one, two = -1, np.float32(blend / 65536), np.float32((65536 - blend) / 65536)
+    latest, one, two = -1, np.float32(blend / 65536), np.float32((65536 - blend) / 65536)
     for t in range(first, last):
         i, mine, other = order[t], values[t % 2], values[1 - t % 2]
-        if painted != i:
-            _paint_whole(image, i, data, offsets, ids, height, width, recipe)
+        if latest != i:
+            _augment_sample(image, i, data, offsets, ids, height, width, recipe)
             normalise(mine, image, values, table, scale, shift, exact)
-        painted = partners[i, 1]
-        _paint_whole(image, painted, data, offsets, ids, height, width, recipe)
+        latest = partners[i, 1]
+        _augment_sample(image, latest, data, offsets, ids, height, width, recipe)
         normalise(other, image, values, table, scale, shift, exact)
         line = flat[i]
         for j in range(size):

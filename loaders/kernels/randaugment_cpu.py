@@ -149,14 +149,14 @@ def affine(target, image, height, width, matrix):
 
 
 @njit(nogil=True, cache=True)
-def rectangle(image, height, width, side, x, y, colour):
-    """A rectangle of one colour (uint8 [3]), side / 2 up and left of (x, y), in pixels with fractions.
+def rectangle(image, height, width, size, x, y, colour):
+    """A rectangle of one colour (uint8 [3]), size / 2 up and left of (x, y), in pixels with fractions.
 
     Its right and lower edge, cut off to whole pixels, belong to it.
     """
-    left, top = int(max(0.0, x - side / 2)), int(max(0.0, y - side / 2))
-    for row in range(top, min(int(top + side), height - 1) + 1):
-        for column in range(left, min(int(left + side), width - 1) + 1):
+    left, top = int(max(0.0, x - size / 2)), int(max(0.0, y - size / 2))
+    for row in range(top, min(int(top + size), height - 1) + 1):
+        for column in range(left, min(int(left + size), width - 1) + 1):
             for c in range(3):
                 image[3 * (row * width + column) + c] = colour[c]
 
@@ -180,9 +180,9 @@ def randaugment_block(first, last, data, offsets, rows, out, height, width, key,
         now, other = out[i], spare
         copy(np.uint64(now.ctypes.data), np.uint64(data[start : start + size].ctypes.data), size)
         for r in range(ops.rounds):
-            slot = RANDAUGMENT + 4 * r
-            k = np.int64(below(hash64(bits, np.uint64(slot + OPERATION)), np.uint64(len(ops.kinds))))
-            sign = np.int64(below(hash64(bits, np.uint64(slot + SIGN)), np.uint64(2)))
+            index = RANDAUGMENT + 4 * r
+            k = np.int64(below(hash64(bits, np.uint64(index + OPERATION)), np.uint64(len(ops.kinds))))
+            sign = np.int64(below(hash64(bits, np.uint64(index + SIGN)), np.uint64(2)))
             kind, value = ops.kinds[k], ops.values[k, sign]
             if kind == TABLE:
                 look_up(now, ops.tables[k, sign])
@@ -199,8 +199,8 @@ def randaugment_block(first, last, data, offsets, rows, out, height, width, key,
                 affine(other, now, height, width, ops.matrices[k, sign])
                 now, other = other, now
             elif kind == RECTANGLE:
-                y = (hash64(bits, np.uint64(slot + TOP)) >> np.uint64(11)) * 2.0**-53 * height
-                x = (hash64(bits, np.uint64(slot + LEFT)) >> np.uint64(11)) * 2.0**-53 * width
+                y = (hash64(bits, np.uint64(index + TOP)) >> np.uint64(11)) * 2.0**-53 * height
+                x = (hash64(bits, np.uint64(index + LEFT)) >> np.uint64(11)) * 2.0**-53 * width
                 rectangle(now, height, width, value, x, y, ops.grey)
         if now.ctypes.data != out[i].ctypes.data:
             copy(np.uint64(out[i].ctypes.data), np.uint64(now.ctypes.data), size)

@@ -46,7 +46,7 @@ def compiled(images: np.ndarray, choices: tuple[Operation, ...], key: int = 5, r
 def test_operations_are_pillows_to_the_bit(name, size):
     images, (height, width) = some_images(*size), size
     bits = hash_array(5, np.arange(len(images)))
-    y, x = ((hash_array(bits, RANDAUGMENT + slot) >> np.uint64(11)) * 2.0**-53 for slot in (2, 3))
+    y, x = ((hash_array(bits, RANDAUGMENT + index) >> np.uint64(11)) * 2.0**-53 for index in (2, 3))
     seen = set()
     for m in range(BINS + 1):
         for version in ("standard", "arazo"):

@@ -192,9 +192,9 @@ def compiled(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.delitem(sys.modules, "loaders.kernels.augment_gpu", raising=False)
-    paint, kernels = importlib.import_module("loaders.kernels.augment_gpu").paint, []
-    compile_only = paint.run
-    paint.run = lambda *args, **options: kernels.append(compile_only(*args, **options | {"warmup": True}))
+    augment_batch, kernels = importlib.import_module("loaders.kernels.augment_gpu").augment_batch, []
+    compile_only = augment_batch.run
+    augment_batch.run = lambda *args, **options: kernels.append(compile_only(*args, **options | {"warmup": True}))
     monkeypatch.setattr(triton.runtime.driver, "_active", AbsentGPU())  # `reset_active` would need a GPU
     yield kernels
     sys.modules.pop("loaders.kernels.augment_gpu")

@@ -25,7 +25,7 @@ def patterns(values: torch.Tensor) -> np.ndarray:
     return values.view(torch.from_numpy(np.empty(0, PATTERN[values.dtype])).dtype).numpy()
 
 
-class Slots:
+class BufferPool:
     """Up to `count` arrays for batches of one shape, made when first needed.
 
     Args:

@@ -10,14 +10,14 @@ from loaders.augment.config import Augment
 from loaders.augment.mixers import Mixup, draw_mix
 from loaders.augment.normalisation import normalisation_table
 from loaders.backends.batching import Span
-from loaders.backends.buffers import patterns
+from loaders.backends.buffer_pool import patterns
 from loaders.kernels import augment_cpu as kernels
 from loaders.kernels import mix_cpu as mix_kernels
 from loaders.threads import for_blocks
 from loaders.types import EpochPlan, Mix
 
 
-class Painter:
+class Augmenter:
     """Fills batches with augmented images.
 
     Args:
@@ -36,7 +36,7 @@ class Painter:
             self._kernels = (kernels.normalised, mix_kernels.boxed_normalised, mix_kernels.blended_normalised)
             self._values = _values(augment, torch.float32 if isinstance(augment.mixer, Mixup) else dtype)
 
-    def paint(
+    def fill(
         self, plan: EpochPlan, span: Span, data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, out: np.ndarray
     ) -> Mix | None:
         """Fill out[: len(ids)] with the images at data[offsets[ids]], drawn for the positions of `span`.
