@@ -14,6 +14,7 @@ from loaders.formats.dataset import CHANNELS, DatasetFile
 from loaders.types import EpochPlan
 
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
+_PATTERNS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,14 @@ def columns(plan: EpochPlan, dataset: DatasetFile) -> Columns:
 def nchw(images_NHWC: torch.Tensor) -> torch.Tensor:
     """[B, 3, H, W] in channels-last memory: a view."""
     return images_NHWC.permute(0, 3, 1, 2)
+
+
+def patterns(values: torch.Tensor) -> np.ndarray:
+    """The bit patterns of a tensor on the CPU, as an array over the same memory, for the compiled kernels.
+
+    NumPy has no bfloat16 and Numba no float16; the type of the array tells the kernels which of the two is meant.
+    """
+    return values.view(_PATTERNS.get(values.dtype, values.dtype)).numpy()
 
 
 def delivered_shape(dataset: DatasetFile, augment: Augment, backend: str) -> tuple[int, int, int]:

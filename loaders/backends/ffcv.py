@@ -24,7 +24,7 @@ from loaders.backends.host import Feed, Fetch, Images
 from loaders.backends.reference import decode
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import jpeg_size
-from loaders.intrinsics import copy
+from loaders.kernels.augment_cpu import copy_bytes
 from loaders.kernels.resize_cpu import resize_box
 from loaders.threads import for_blocks
 from loaders.types import EpochPlan
@@ -116,7 +116,7 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
         target, source = _U(out[i].ctypes.data), _U(data[start : start + size].ctypes.data)
         failed[i] = False
         if not is_jpeg[ids[i]]:
-            copy(target, source, size)
+            copy_bytes(out[i].reshape(-1), 0, data, start, size)
         elif jpeg_size(data[start : start + size]) != (height, width):
             failed[i] = True
         else:
@@ -143,7 +143,7 @@ def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids
         stored = data[start : start + size]
         failed[i] = False
         if not is_jpeg[ids[i]]:
-            copy(_U(scratch.ctypes.data), _U(stored.ctypes.data), size)
+            copy_bytes(scratch, 0, stored, 0, size)
         elif jpeg_size(stored) != (height, width):
             failed[i] = True
         else:

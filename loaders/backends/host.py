@@ -11,19 +11,17 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 
 from loaders.backends.augmenter import Augmenter
-from loaders.backends.batching import Columns, Settings, Span, columns, spans
-from loaders.backends.buffer_pool import BufferPool
+from loaders.backends.batching import Columns, Settings, Span, columns, nchw, patterns, spans
 from loaders.backends.prefetch import prefetch
 from loaders.backends.randaugment import randaugmenting
-from loaders.backends.transfer import IN_FLIGHT
 from loaders.formats.dataset import DatasetFile
 from loaders.threads import available_cores
 from loaders.types import Batch, EpochPlan
 
 AHEAD = 2  # batches ready or in the making, per thread
-NUM_BUFFERS = AHEAD + 2  # and two with a consumer that has just asked for the next
 
 # (plan, spans) -> for each span data uint8, offsets int64, rows int64 [B]: image i begins at data[offsets[rows[i]]].
 Images = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -60,7 +58,7 @@ class Feed:
         if settings.augment.randaugment is not None:
             self.new_fetch = randaugmenting(new_fetch, shape, settings)
         self.augmenter = Augmenter(shape, settings.dtype, settings.augment, settings.num_threads)
-        self._idle: list[tuple[BufferPool, Fetch]] = []  # of epochs that ended, for the next one
+        self._idle: list[Fetch] = []  # of epochs that ended, for the next one
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of a plan, from `start_batch` on. Dropping the iterator stops its threads.
@@ -76,24 +74,17 @@ class Feed:
         return parts[0] if fillers == 1 else _in_turn(parts)
 
     def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Iterator[Batch]:
-        workspace = self._idle.pop() if self._idle else self._new_workspace()
-        pool, fetch = workspace
-        fetched = fetch(plan, todo)
+        fetch = self._idle.pop() if self._idle else self.new_fetch()
+        settings, fetched = self.settings, fetch(plan, todo)
         try:
             for span, (data, offsets, rows) in zip(todo, fetched, strict=True):
-                out = pool.free()
-                mix = self.augmenter.fill(plan, span, data, offsets, rows, out)
-                yield Batch(pool.tensor(out, len(rows)), **beside.slice(span), mix=mix)
-                del out
+                images = torch.empty((len(rows), *self.shape), dtype=settings.dtype, pin_memory=settings.pinned)
+                mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(images))
+                yield Batch(nchw(images), **beside.slice(span), mix=mix)
+                del images, mix
         finally:
             fetched.close()
-            self._idle.append(workspace)
-
-    def _new_workspace(self) -> tuple[BufferPool, Fetch]:
-        settings = self.settings
-        count = NUM_BUFFERS + (IN_FLIGHT if settings.pinned else 0)
-        pool = BufferPool(count, (settings.batch_size, *self.shape), settings.dtype, settings.pinned)
-        return pool, self.new_fetch()
+            self._idle.append(fetch)
 
 
 def _in_turn(parts: list[Iterator[Batch]]) -> Iterator[Batch]:

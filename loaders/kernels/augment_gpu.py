@@ -81,7 +81,7 @@ def _shown(
 
 @triton.jit
 def _to_bfloat16(value):
-    """Bit patterns of float32 values rounded to bfloat16, ties to even, as `simd.rounded_to` does it: int16."""
+    """Bit patterns of float32 values rounded to bfloat16, ties to even, as `mix_cpu.to_bfloat16` does it: int16."""
     word = value.to(tl.int32, bitcast=True)
     return ((word + 0x7FFF + ((word >> 16) & 1)) >> 16).to(tl.int16)
 

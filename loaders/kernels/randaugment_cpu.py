@@ -11,7 +11,6 @@ from numba import njit
 
 from loaders.augment.draws import RANDAUGMENT
 from loaders.augment.randaugment import LEFT, OPERATION, SIGN, TOP
-from loaders.intrinsics import copy
 from loaders.order.rng import below, hash64
 
 # How an operation is carried out.
@@ -178,7 +177,7 @@ def randaugment_block(first, last, data, offsets, rows, out, height, width, key,
         start = offsets[rows[i]]
         bits = hash64(key, np.uint64(position + stride * i))
         now, other = out[i], spare
-        copy(np.uint64(now.ctypes.data), np.uint64(data[start : start + size].ctypes.data), size)
+        now[:] = data[start : start + size]
         for r in range(ops.rounds):
             index = RANDAUGMENT + 4 * r
             k = np.int64(below(hash64(bits, np.uint64(index + OPERATION)), np.uint64(len(ops.kinds))))
@@ -203,4 +202,4 @@ def randaugment_block(first, last, data, offsets, rows, out, height, width, key,
                 x = (hash64(bits, np.uint64(index + LEFT)) >> np.uint64(11)) * 2.0**-53 * width
                 rectangle(now, height, width, value, x, y, ops.grey)
         if now.ctypes.data != out[i].ctypes.data:
-            copy(np.uint64(out[i].ctypes.data), np.uint64(now.ctypes.data), size)
+            out[i] = now
