@@ -1,7 +1,6 @@
 """Which box of an image is cut out and resized: random-resized-crop and centre-crop, from the epoch's key.
 
-One function serves every backend, so all of them look at the same pixels; only how they resize differs. Knows sizes and
-draws; knows no pixel and no library.
+One function serves every backend, so all of them look at the same pixels; only how they resize differs.
 """
 
 import math
@@ -17,7 +16,7 @@ _AREA, _RATIO, _Y, _X = range(4)
 
 
 def boxes(augment: Augment, key: int, positions: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """The box of each image that becomes the resized image.
+    """Choose the box of each image that is cut out and resized.
 
     With `random_resized_crop` a try draws an area (a fraction of the image's, uniform) and an aspect ratio (uniform in
     its logarithm); the first of ten tries whose box fits is placed uniformly, and when none fits the box is the largest

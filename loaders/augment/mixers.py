@@ -1,8 +1,7 @@
-"""How the images of a batch are mixed: mixup, CutMix, RICAP. Three frozen values, and the draws of one batch.
+"""Mixing the images of a batch by mixup, CutMix or RICAP: three frozen values, and the draws of one batch.
 
 The draws are a pure function of (plan key, MIXER, global position of the batch's first sample), in integers and in
-numbers rounded to integers, so every backend mixes the same. Partners come from the same batch of the same rank: ranks
-mix among themselves. Knows no pixel and no backend.
+numbers rounded to integers, so every backend mixes the same. Partners come from the same batch of the same rank.
 """
 
 from __future__ import annotations
@@ -72,13 +71,16 @@ class MixGeometry(NamedTuple):
 
 
 def draw_mix(mixer: Mixup | CutMix | RICAP, key: int, first: int, num: int, height: int, width: int) -> MixGeometry:
-    """The geometry of a batch.
+    """Draw how one batch is mixed.
 
     Args:
         key: of the plan.
         first: global position of the batch's first sample.
         num: B >= 1, samples of the batch.
-        height, width: pixels.
+        height, width: pixels of every image.
+
+    Returns:
+        Partners, fractions and boxes of all samples.
     """
     words = [int(word) for word in _random_words(np.uint64(fold_in(key, MIXER, first)))]
     partners = np.empty((num, 4 if isinstance(mixer, RICAP) else 2), np.int64)
@@ -157,4 +159,4 @@ def _cutmix_box(fraction: float, height: int, width: int, words: list[int]) -> l
 
 def _positive(name: str, value: float) -> None:
     if not 0 < value < math.inf:
-        raise ValueError(f"{name} of a Beta distribution is a number > 0, got {value}")
+        raise ValueError(f"{name} of a Beta distribution is a number > 0, got {value}: use such as 0.3 or 1.0")

@@ -1,7 +1,4 @@
-"""From a plan to the spans of its batches, their labels and ids: what every backend needs before it makes a pixel.
-
-Knows plans and data sets. Knows no backend, no thread and no device.
-"""
+"""From a plan to its batches: their spans, labels and ids, which every backend needs before it makes a pixel."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -70,7 +67,7 @@ class Columns(NamedTuple):
 
 
 def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch: int) -> list[Span]:
-    """The batches of an epoch from `start_batch` on; a whole epoch is refused before it starts.
+    """Cut an epoch into batches, from `start_batch` on; a plan that does not fit is refused before the epoch starts.
 
     Raises:
         ValueError: an id that the file does not hold, a plan without a whole batch where only whole ones are wanted, or
@@ -91,7 +88,7 @@ def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch
 
 
 def count_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
-    """Batches of an epoch of so many samples.
+    """Count the batches of an epoch.
 
     Raises:
         ValueError: only whole batches are wanted and there is none.

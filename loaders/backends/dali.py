@@ -4,13 +4,14 @@ DALI decodes and resizes, on the CPU or on a GPU. What comes after, up to the no
 backend shares, so pixels of equal decoding are equal. Raw images that keep their size have nothing to decode: the
 kernel reads them from the map; beside JPEG ones in the same file they are handed to DALI as PPM streams.
 
-The only file that imports `nvidia.dali`, when a loader is opened. Knows no order and no file format.
+`nvidia.dali` is imported when a loader is opened, not with this module.
 """
 
 import ctypes
 import functools
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -62,7 +63,7 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
 
 
 def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> str | None:
-    """Why the batches are to be made on the host and copied, in half a sentence; None when the device can make them."""
+    """Say why batches must be made on the host and copied, in half a sentence; None when the device can make them."""
     if settings.augment.randaugment is not None:
         return "RandAugment runs on the host"
     return None if _decodes(dataset, settings) else "raw images need no decoding, and backend 'fused' keeps them there"
@@ -79,8 +80,8 @@ def _check_installed() -> None:
         raise ImportError(_MISSING.format(reason=error)) from error
 
 
-def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_id: int | None):
-    """A pipeline that is ready to run: see `graph`. `device_id` None is the CPU."""
+def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_id: int | None) -> Any:
+    """Build a pipeline of `graph`, ready to run; `device_id` None is the CPU."""
     made = _pipeline_type()(
         batch_size=settings.batch_size,
         num_threads=settings.num_threads or available_cores(),
@@ -114,8 +115,8 @@ def _pipeline_type() -> type:
     return OwnPipeline
 
 
-def graph(source: Callable, raw: bool, size: int, on_gpu: bool):
-    """source -> (decode the box | cut the box out) -> resize -> uint8 [B, H, W, 3], on the GPU from the decoder on.
+def graph(source: Callable, raw: bool, size: int, on_gpu: bool) -> Any:
+    """Describe what DALI does: decode or cut out a box, resize, and put out uint8 [B, H, W, 3].
 
     Args:
         source: gives images and, where `size` is not 0, the top left corners and the sizes of their boxes.

@@ -1,8 +1,7 @@
-"""Deliver an epoch that is made on a device: images lie there, and one kernel makes a batch.
+"""Deliver an epoch whose batches are made on a device, each by one kernel from images that lie there.
 
 What an epoch needs goes to the device once, at its start, through page-locked memory; after that the host only queues
-kernels and waits for nothing. The backends on a GPU differ in how images get there. Knows plans and arrays; the
-arithmetic is in `loaders.kernels.augment_gpu`.
+kernels and waits for nothing. The backends on a GPU differ in how images get there.
 """
 
 import contextlib

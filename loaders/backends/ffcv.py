@@ -3,7 +3,7 @@
 Only FFCV's compiled library does work here: its `imdecode` turns one JPEG into pixels on our threads, then the fused
 kernel augments them. What is to be resized goes through `loaders.kernels.resize_cpu` (FFCV's area resize takes twice
 as long as its decoding). The parts of FFCV 1.0.2 that hang, leak, cut orders, compile for ten seconds or set
-global thread counts (its Loader, graph and memory managers) are not imported. Knows no order; raw images are copied
+global thread counts (its Loader, graph and memory managers) are not imported. Raw images are copied
 as they are.
 """
 

@@ -52,7 +52,7 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
 
 
 def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> str | None:
-    """Why the batches are to be made on the host and copied, in half a sentence; None when the device can make them."""
+    """Say why batches must be made on the host and copied, in half a sentence; None when the device can make them."""
     if settings.augment.randaugment is not None:
         return "RandAugment runs on the host"
     return too_large(dataset, device)

@@ -1,8 +1,7 @@
-"""Deliver an epoch from host memory: fetch the bytes, augment them into a buffer, ahead of the consumer.
+"""Deliver an epoch from host memory: fetch bytes and augment them into batches, ahead of the consumer.
 
 Small images are augmented one whole batch per thread, the threads taking batches in turn: handing a part of a batch to
 a sleeping thread costs about as much as augmenting it. The backends on the CPU differ in how they fetch.
-Knows no file format and no device.
 """
 
 import dataclasses

@@ -1,11 +1,12 @@
-"""RandAugment for a block of samples of one batch: numbers prepared once, then one compiled kernel.
+"""RandAugment between a backend's images and the rest of the augmentation, by one compiled kernel.
 
-Images go from where a backend fetched them into a buffer of the batch, from which they are augmented further. Knows
-the draws and the operations; knows no file.
+Its operations are turned into arrays once. Each batch then goes from where the backend fetched it into a buffer, from
+which it is augmented further.
 """
 
 import contextlib
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -30,11 +31,12 @@ _KINDS = {
 
 
 def prepare(randaugment: RandAugment, height: int, width: int) -> Prepared:
-    """For images of this size in pixels."""
+    """Turn a version of RandAugment into arrays, for images of `height` x `width` pixels."""
     return prepared(randaugment.n, operations(randaugment, height, width), height, width)
 
 
 def prepared(rounds: int, choices: tuple[Operation, ...], height: int, width: int) -> Prepared:
+    """Turn these operations into arrays; `rounds` of them are applied to an image."""
     kinds = np.array([_KINDS[name] for name, _, _ in choices])
     tables, matrices = np.zeros((len(choices), 2, 256), np.uint8), np.zeros((len(choices), 2, 6), np.int64)
     for k, (name, *values) in enumerate(choices):
@@ -77,8 +79,8 @@ def _fixed_point(a: float, b: float, c: float, d: float, e: float, f: float) -> 
     return [math.floor(v * 65536.0 + 0.5) for v in at]
 
 
-def randaugmenting(new_fetch, shape: tuple[int, int, int], settings: Settings):
-    """`new_fetch` of a `feed.Feed`, with RandAugment between the backend's images and the augmenter."""
+def randaugmenting(new_fetch: Callable[[], Callable], shape: tuple[int, int, int], settings: Settings) -> Callable:
+    """Wrap the `new_fetch` of a `host.Feed`: its images go through RandAugment before anything else."""
     height, width, _ = shape
     ops = prepare(settings.augment.randaugment, height, width)
 

@@ -1,4 +1,4 @@
-"""The oracle: what every backend must deliver, written one image and one step at a time in NumPy.
+"""The reference backend: NumPy and Pillow, one image and one step at a time; every other backend must equal it.
 
 Slow on purpose. It shares the draws and the normalisation table with the other backends, and no pixel code.
 """
@@ -25,7 +25,7 @@ _AFFINE = Image.Transform.AFFINE
 
 
 class Reference:
-    """Delivers a data set without a thread, a buffer or a trick."""
+    """Delivers a data set slowly, on the calling thread."""
 
     def __init__(self, dataset: DatasetFile, settings: Settings):
         delivered_shape(dataset, settings.augment, "reference")
@@ -56,7 +56,11 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
 
 
 def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
-    """One image as it was stored: uint8 [H, W, 3]."""
+    """Decode one image as it was stored: uint8 [H, W, 3].
+
+    Raises:
+        ValueError: the stream is damaged, or its size is not that of its record.
+    """
     stored, shape = dataset.bytes(sample), (dataset.heights[sample], dataset.widths[sample], 3)
     if dataset.kind != "png" and not dataset.is_jpeg[sample]:
         return stored.reshape(shape)
@@ -111,7 +115,7 @@ def resized(image_HWC: np.ndarray, augment: Augment, key: int, position: int) ->
 
 
 def randaugmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
-    """uint8 [H, W, 3] from the draws of one global position."""
+    """Apply RandAugment through Pillow: uint8 [H, W, 3] from the draws of one global position."""
     height, width, _ = image_HWC.shape
     choices, where = operations(augment.randaugment, height, width), np.array([position])
     image = Image.fromarray(image_HWC)
@@ -126,7 +130,7 @@ def randaugmented(image_HWC: np.ndarray, augment: Augment, key: int, position: i
 
 
 def apply_operation(image: Image.Image, name: str, value: float, x: float = 0.0, y: float = 0.0) -> Image.Image:
-    """One operation. x, y: the random place of CutoutAbs, in pixels."""
+    """Apply one operation of `loaders.augment.randaugment`; x, y: the random place of CutoutAbs, in pixels."""
     match name:
         case "Identity":
             return image

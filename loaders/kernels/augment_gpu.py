@@ -1,9 +1,8 @@
-"""The compiled GPU kernel: gather, crop, flip, cut out, mix, normalise, one launch a batch.
+"""The Triton kernel that makes a batch on a GPU: gather, crop, flip, cut out, mix and normalise in one launch.
 
-The same draws and the same bytes as `loaders.kernels.augment_cpu` and `loaders.kernels.mix_cpu`: each value of the
-batch finds the byte of the file that it shows. Knows draws and memory; knows no plan. The
-only module that imports Triton, and imported only
-when a batch is to be made on a device. Under TRITON_INTERPRET=1, set before this import, it runs on the CPU.
+It uses the draws of `loaders.kernels.augment_cpu` and `loaders.kernels.mix_cpu` and gives the same bytes: each value of
+the batch finds the byte of the file that it shows. Import it only when a batch is to be made on a device, since Triton
+is an extra. With TRITON_INTERPRET=1, set before this import, it runs on the CPU.
 """
 
 import triton
@@ -19,7 +18,7 @@ _M1, _M2 = tl.constexpr(int(rng.M1)), tl.constexpr(int(rng.M2))
 
 
 def _step(index: int) -> tl.constexpr:
-    """What `rng.hash64` adds to the key for a draw index."""
+    """The constant that `rng.hash64` adds to the key for a draw index."""
     return tl.constexpr((index + 1) * int(rng.GOLDEN) & rng.MASK)
 
 
@@ -106,7 +105,7 @@ def augment_batch(
     DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Values BLOCK * program_id(1).. of image program_id(0) of a batch.
+    """Make BLOCK values, from BLOCK * program_id(1) on, of image program_id(0) of a batch.
 
     Args:
         out: [B, H, W, 3]: uint8, float32, or int16, the bit patterns of 16-bit floats.

@@ -1,4 +1,4 @@
-"""The operations of RandAugment, compiled: on uint8 [H * W * 3], equal to Pillow's to the bit. Knows no draw.
+"""Compiled CPU kernels of RandAugment on uint8 [H * W * 3], equal to Pillow's operations to the bit.
 
 The formulas were derived from what Pillow computes: integers where it computes in integers, float32 or float64 in the
 same order where it does so.
@@ -18,7 +18,7 @@ NOTHING, TABLE, STRETCH, EQUALIZE, COLOR, CONTRAST, SHARPNESS, AFFINE, RECTANGLE
 
 
 class Prepared(NamedTuple):
-    """The operations as numbers; the axis of length two is the sign."""
+    """The operations as arrays that a kernel can read; an axis of length two is the sign."""
 
     rounds: int
     kinds: np.ndarray  # int64 [K]
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def look_up(image, table):
-    """Every byte through one table, uint8 [256], in place."""
+    """Replace every byte by its entry in a table, uint8 [256], in place."""
     for j in range(len(image)):
         image[j] = table[image[j]]
 
@@ -51,7 +51,7 @@ def grey(image, j):
 
 @njit(nogil=True, cache=True)
 def color(image, factor):
-    """Towards (factor < 1) or away from the grey image."""
+    """Blend with the grey image (factor < 1), or move away from it, in place."""
     for j in range(0, len(image), 3):
         middle = grey(image, j)
         for c in range(j, j + 3):
@@ -60,7 +60,7 @@ def color(image, factor):
 
 @njit(nogil=True, cache=True)
 def contrast(image, factor, table):
-    """Towards or away from the mean luma, rounded half up. `table` uint8 [256] is overwritten."""
+    """Blend with the mean luma, rounded half up, or move away from it. `table` uint8 [256] is overwritten."""
     total = 0
     for j in range(0, len(image), 3):
         total += grey(image, j)
@@ -162,12 +162,12 @@ def rectangle(image, height, width, size, x, y, colour):
 
 @njit(nogil=True, cache=True)
 def randaugment_block(first, last, data, offsets, rows, out, height, width, key, position, stride, ops):
-    """Samples first..last-1 of a batch.
+    """Apply RandAugment to samples first..last-1 of a batch.
 
     Args:
         data, offsets, rows: image i begins at data[offsets[rows[i]]].
         out: uint8 [B, H * W * 3].
-        key, position, stride: as in `kernels.Recipe`.
+        key, position, stride: as in `augment_cpu.Recipe`.
         ops: a `Prepared`.
     """
     size = height * width * 3

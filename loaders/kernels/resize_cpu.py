@@ -1,8 +1,8 @@
-"""Cut a box out of an image and resize it with a triangle filter, as Pillow's BILINEAR does; compiled.
+"""Compiled CPU kernel that cuts a box out of an image and resizes it with a triangle filter, as Pillow's BILINEAR does.
 
-Where the image shrinks the triangle is as wide as the ratio asks, so nothing aliases. Rows are mixed first, a whole
-row at a time (this runs in vectors), then columns; in between stand float32, and the result is rounded once, half up.
-Pillow rounds in between too: the two are at most 1 apart. Knows no file and no draw.
+Where the image shrinks, the triangle is widened by the ratio, so nothing aliases. Rows are summed first, a whole row at
+a time (vector instructions), then columns. The sums between the two are float32, and the result is rounded once, half
+up. Pillow also rounds between the two, so results differ by at most 1.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ _F = np.float32
 
 @njit(nogil=True, cache=True)
 def taps(begin, end, size):
-    """The weights of a resize of begin..end (pixels, may be broken) to `size` pixels.
+    """Compute the weights of a resize of begin..end (pixels, may be fractional) to `size` pixels.
 
     Returns:
         first int64 [size], count int64 [size], weights float32 [size, most]: result i is the sum over k < count[i] of
@@ -38,7 +38,7 @@ def taps(begin, end, size):
 
 @njit(nogil=True, cache=True)
 def resize_box(image, top, left, bottom, right, out):
-    """`image` uint8 [H, W, 3], the box of rows top..bottom and columns left..right -> `out` uint8 [S, S, 3].
+    """Resize a box of `image` uint8 [H, W, 3], rows top..bottom and columns left..right, into `out` uint8 [S, S, 3].
 
     The box lies in the image; its edges are floats and may fall inside a pixel.
     """
