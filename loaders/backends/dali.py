@@ -48,7 +48,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
 
 
 def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> DeviceFeed:
-    """The same with images that are decoded on a GPU and stay there; on the CPU, what leads to that can be tested.
+    """Deliver a data set whose images are decoded on a GPU and stay there; a CPU as `device` is for tests.
 
     Raises:
         ImportError: DALI or Triton is not installed.

@@ -53,7 +53,7 @@ class DeviceFeed:
         device: a GPU; or the CPU, where Triton's interpreter runs the kernel.
         new_fetch: makes the generator function that fetches the images of an epoch, on the current stream; otherwise
             as in `loaders.backends.host`.
-        residence: where the batches are made, for people.
+        residence: a phrase that says where the batches are made; see `loaders.loader.Loader`.
 
     Raises:
         ValueError: the images are too small for the padding.

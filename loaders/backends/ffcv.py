@@ -106,7 +106,7 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
 
 @njit(nogil=True, cache=True)
 def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
-    """Samples first..last-1 of a batch as stored pixels, `out` uint8 [B, H, W, 3]; failed[i]: no pixels for sample i.
+    """Decode samples first..last-1 of a batch, `out` uint8 [B, H, W, 3]; failed[i]: no pixels for sample i.
 
     A stream whose size is not H x W is not decoded: FFCV would scale it and leave old bytes beside it.
     """
@@ -127,10 +127,11 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
 
 @njit(nogil=True, cache=True)
 def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids, box, out, failed):
-    """The same with boxes int64 [B, 4] (top, left, height, width) cut out and resized to `out` uint8 [B, S, S, 3].
+    """Decode as `_decode` does, cut boxes out and resize them to `out` uint8 [B, S, S, 3].
 
-    `heights`, `widths` int64 [B] of the stored images. A JPEG whose box is twice (4, 8 times) as large as the result
-    is decoded at a half (a quarter, an eighth) of its size: the inverse transform then has less to do.
+    `box` int64 [B, 4]: top, left, height, width; `heights`, `widths` int64 [B] of the stored images. A JPEG whose box
+    is twice (4, 8 times) as large as the result is decoded at a half (a quarter, an eighth) of its size: the inverse
+    transform then has less to do.
     """
     size_out = out.shape[1]
     room = 0

@@ -59,7 +59,7 @@ def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> 
 
 
 def raw_shape(dataset: DatasetFile, settings: Settings) -> tuple[int, int, int]:
-    """(H, W, 3) of every image, on any device.
+    """Find (H, W, 3) of every image of a raw data set.
 
     Raises:
         ValueError: as in `open_backend`.
