@@ -1,4 +1,4 @@
-"""Choose a backend and put a loader together. The only place that knows all backends by name."""
+"""Choose a backend and put a loader together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -25,8 +26,8 @@ BACKENDS = {
     "dali": "loaders.backends.dali",
     "reference": "loaders.backends.reference",
 }
-# Those that can make batches on a GPU: `obstacle` tells why not to, `open_on_device` does it.
-ON_DEVICE = {"fused": "loaders.backends.fused_gpu", "dali": "loaders.backends.dali"}
+# Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
+ON_DEVICE = ("fused", "dali")
 
 
 class Loader:
@@ -36,7 +37,7 @@ class Loader:
         dataset: the open file.
         settings: how it is delivered.
         backend: the name of what delivers it; "auto" is resolved.
-        residence: where the batches are made, and why there: half a sentence for people.
+        residence: a phrase that says where batches are made and, if they are copied to a GPU, why.
         scheduler: draws the plans of `for batch in loader`.
     """
 
@@ -44,7 +45,7 @@ class Loader:
         self,
         dataset: DatasetFile,
         settings: Settings,
-        backend,
+        backend: Any,
         scheduler: IndexScheduler,
         table: ImportanceTable | None,
         name: str,
@@ -111,7 +112,7 @@ def make_loader(
         backend: "auto", or one of `BACKENDS`; see `choose_backend`.
         device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the images in the GPU's memory, where
             they take at most half of what is free, and makes the batches there; "dali" decodes there and makes the
-            batches there. The loader's `residence` tells.
+            batches there. The loader's `residence` says which of these happened.
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to an image.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
@@ -139,23 +140,23 @@ def make_loader(
     return Loader(dataset, settings, engine, scheduler, table, backend, residence)
 
 
-def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[object, str]:
-    """What delivers, and where it does so: see `Loader.residence`."""
+def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Any, str]:
+    """Open the backend on a device; returns it, and where it makes batches (see `Loader.residence`)."""
+    module = importlib.import_module(BACKENDS[backend])
     reason = f"backend {backend!r} works there"
     if device.type == "cuda" and backend in ON_DEVICE:
-        module = importlib.import_module(ON_DEVICE[backend])
         reason = module.obstacle(dataset, settings, device)
         if reason is None:
             engine = module.open_on_device(dataset, settings, device)
             return engine, engine.residence
-    engine = importlib.import_module(BACKENDS[backend]).open_backend(dataset, settings)
+    engine = module.open_backend(dataset, settings)
     if device.type == "cpu":
         return engine, "batches made on the host"
     return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}"
 
 
 def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
-    """What "auto" means.
+    """Resolve backend "auto" to a name.
 
     Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
     on a CPU, or "dali" where FFCV is not installed. Images that are resized, and JPEG beside raw images: as JPEG.

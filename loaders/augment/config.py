@@ -1,23 +1,11 @@
-"""What happens to an image between the file and the batch: one frozen value, and the draws that it takes from a key.
-
-The draws are pure functions of (key, global position), so every backend makes the same pixels. Backends import the slot
-numbers and the table from here; they hold no formula of their own.
-"""
+"""What happens to an image between the file and the batch: one frozen value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from loaders.augment.mixers import RICAP, CutMix, Mixup
 from loaders.augment.randaugment import RandAugment
-from loaders.order.rng import below_array, hash_array
-
-# One slot of random bits per decision: bits = hash64(hash64(key, position), slot).
-CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(5)
-RANDAUGMENT = 16  # the first of the 48 slots of `loaders.augment.randaugment`
-RESIZED_CROP = 64  # the first of the 40 slots of `loaders.augment.crop`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +14,16 @@ class Augment:
     normalise, mix.
 
     Attributes:
-        resize: side in pixels of the square that the image becomes, so that images may vary in size; 0 is none.
-        random_resized_crop: the smallest and the largest share of the image's area that the box takes, drawn at
+        resize: size in pixels of the square that the image becomes, so that images may vary in size; 0 is none.
+        random_resized_crop: the smallest and the largest fraction of the image's area that the box takes, drawn at
             random as in torchvision's RandomResizedCrop; None takes a centred square. Both need `resize`.
         ratio: the smallest and the largest width / height of a random box.
-        center_crop: side of the centred square as a share of the shorter side of the image.
+        center_crop: size of the centred square as a fraction of the image's smaller dimension.
         randaugment: such as RandAugment(n=2, m=9): random operations before the image is cropped; None is none.
-        crop_padding: pixels added on each side before a random crop back to the image's size; 0 is no crop.
+        crop_padding: pixels added to each edge before a random crop back to the image's size; 0 is no crop.
         pad_mode: "zero" or "reflect" (without repeating the edge).
         flip: mirror left to right with probability one half.
-        cutout: side in pixels of a square set to zero (before normalisation), centred at a random pixel and cut at the
+        cutout: size in pixels of a square set to zero (before normalisation), centred at a random pixel and cut at the
             borders (DeVries and Taylor 2017); 0 is none.
         mixer: mix the images of a batch, each augmented by its own draws: Mixup, CutMix or RICAP; None does not.
         mean, std: per channel, in units of [0, 1]; used for float outputs only: (pixel / 255 - mean) / std.
@@ -69,29 +57,18 @@ class Augment:
 
 
 def _check_box(augment: Augment) -> None:
-    share, ratio = augment.random_resized_crop, augment.ratio
+    fraction, ratio = augment.random_resized_crop, augment.ratio
     if augment.resize < 0:
-        raise ValueError(f"resize is a side in pixels, or 0 for none, got {augment.resize}")
-    if share is not None and not (len(share) == 2 and 0 < share[0] <= share[1] <= 1):
-        raise ValueError(f"random_resized_crop is two shares of the area, 0 < smallest <= largest <= 1, got {share}")
+        raise ValueError(f"resize is an image size in pixels, or 0 for none, got {augment.resize}")
+    if fraction is not None and not (len(fraction) == 2 and 0 < fraction[0] <= fraction[1] <= 1):
+        raise ValueError(
+            f"random_resized_crop is two fractions of the image's area, 0 < smallest <= largest <= 1, got {fraction}"
+        )
     if not (len(ratio) == 2 and 0 < ratio[0] <= ratio[1]):
         raise ValueError(f"ratio is two values of width / height, 0 < smallest <= largest, got {ratio}")
     if not 0 < augment.center_crop <= 1:
-        raise ValueError(f"center_crop is a share of the shorter side in (0, 1], got {augment.center_crop}")
-    if not augment.resize and (share is not None or augment.center_crop != 1):
-        raise ValueError("random_resized_crop and center_crop need the side of the result: set resize, such as 224")
-
-
-def normalisation_table(augment: Augment) -> np.ndarray:
-    """float32 [C, 256]: the normalised value of every pixel value, computed in float64 and rounded once.
-
-    Reading a table instead of computing makes every backend and every output type exact.
-    """
-    pixel = np.arange(256, dtype=np.float64) / 255
-    mean, std = np.float64(augment.mean)[:, None], np.float64(augment.std)[:, None]
-    return ((pixel - mean) / std).astype(np.float32)
-
-
-def draw(key: int, positions: np.ndarray, slot: int, n: int) -> np.ndarray:
-    """The decision `slot` of the samples at these global positions (int64 [B]): int64 [B] in 0..n-1."""
-    return below_array(hash_array(hash_array(key, positions), slot), n)
+        raise ValueError(
+            f"center_crop is a fraction of the image's smaller dimension, in (0, 1], got {augment.center_crop}"
+        )
+    if not augment.resize and (fraction is not None or augment.center_crop != 1):
+        raise ValueError("random_resized_crop and center_crop need an image size: set resize, such as resize=224")

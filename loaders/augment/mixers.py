@@ -1,8 +1,7 @@
-"""How the images of a batch are mixed: mixup, CutMix, RICAP. Three frozen values, and the draws of one batch.
+"""Mixing the images of a batch by mixup, CutMix or RICAP: three frozen values, and the draws of one batch.
 
 The draws are a pure function of (plan key, MIXER, global position of the batch's first sample), in integers and in
-numbers rounded to integers, so every backend mixes the same. Partners come from the same batch of the same rank: ranks
-mix among themselves. Knows no pixel and no backend.
+numbers rounded to integers, so every backend mixes the same. Partners come from the same batch of the same rank.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from numba import njit
 from loaders.order.permutation import fisher_yates
 from loaders.order.rng import MIXER, fold_in, hash64
 
-ONE = 1 << 16  # mixup's share of the first partner is a whole number of 2^-16
-# Slots of random bits under the batch's key: two a Beta draw, one a patch and axis, one a permutation.
-_BETA_1, _BETA_2, _Y, _X, _PERMUTATION, _NUM_SLOTS = 0, 2, 4, 8, 12, 16
+ONE = 1 << 16  # mixup's fraction of the first partner is a whole number of 2^-16
+# Draw indices under the batch's key: two a Beta draw, one a patch and axis, one a permutation.
+_BETA_1, _BETA_2, _Y, _X, _PERMUTATION, _NUM_DRAWS = 0, 2, 4, 8, 12, 16
 
 
 @dataclass(frozen=True)
@@ -72,28 +71,31 @@ class MixGeometry(NamedTuple):
 
 
 def draw_mix(mixer: Mixup | CutMix | RICAP, key: int, first: int, num: int, height: int, width: int) -> MixGeometry:
-    """The geometry of a batch.
+    """Draw how one batch is mixed.
 
     Args:
         key: of the plan.
         first: global position of the batch's first sample.
         num: B >= 1, samples of the batch.
-        height, width: pixels.
+        height, width: pixels of every image.
+
+    Returns:
+        Partners, fractions and boxes of all samples.
     """
     words = [int(word) for word in _random_words(np.uint64(fold_in(key, MIXER, first)))]
     partners = np.empty((num, 4 if isinstance(mixer, RICAP) else 2), np.int64)
     _draw_partners(partners, np.array(words[_PERMUTATION:], np.uint64), not isinstance(mixer, RICAP))
     if isinstance(mixer, RICAP):
-        y, x = (symmetric_beta(mixer.beta, *words[slot : slot + 2]) for slot in (_BETA_1, _BETA_2))
+        y, x = (symmetric_beta(mixer.beta, *words[index : index + 2]) for index in (_BETA_1, _BETA_2))
         boxes = _ricap_boxes(math.floor(height * y + 0.5), math.floor(width * x + 0.5), height, width, words)
         return MixGeometry(partners, _areas(boxes, height, width), boxes, -1)
-    share = symmetric_beta(mixer.alpha, *words[_BETA_1 : _BETA_1 + 2])
+    fraction = symmetric_beta(mixer.alpha, *words[_BETA_1 : _BETA_1 + 2])
     whole = [0, 0, height, width, 0, 0]
     if isinstance(mixer, Mixup):
-        blend = math.floor(share * ONE + 0.5)
+        blend = math.floor(fraction * ONE + 0.5)
         shares = np.array([blend, ONE - blend], np.float32) / np.float32(ONE)
         return MixGeometry(partners, shares, np.array([whole, whole]), blend)
-    boxes = np.array([whole, _cutmix_box(share, height, width, words)])
+    boxes = np.array([whole, _cutmix_box(fraction, height, width, words)])
     shares = _areas(boxes, height, width)
     shares[0] -= shares[1]
     return MixGeometry(partners, shares, boxes, -1)
@@ -114,9 +116,9 @@ def symmetric_beta(alpha: float, word: int, other: int) -> float:
 
 @njit(cache=True)
 def _random_words(key):
-    words = np.empty(_NUM_SLOTS, np.uint64)
-    for slot in range(_NUM_SLOTS):
-        words[slot] = hash64(key, np.uint64(slot))
+    words = np.empty(_NUM_DRAWS, np.uint64)
+    for index in range(_NUM_DRAWS):
+        words[index] = hash64(key, np.uint64(index))
     return words
 
 
@@ -147,14 +149,14 @@ def _ricap_boxes(y: int, x: int, height: int, width: int, words: list[int]) -> n
     return np.array(boxes)
 
 
-def _cutmix_box(share: float, height: int, width: int, words: list[int]) -> list[int]:
-    """Half the sides int(n sqrt(1 - share)) on each side of a random pixel, cut at the borders, as the authors do."""
+def _cutmix_box(fraction: float, height: int, width: int, words: list[int]) -> list[int]:
+    """The second box: int(n sqrt(1 - fraction)) of n pixels each way around a random pixel, cut at the borders."""
     y, x = _below(words[_Y], height), _below(words[_X], width)
-    half_y, half_x = (int(n * math.sqrt(1 - share)) // 2 for n in (height, width))
+    half_y, half_x = (int(n * math.sqrt(1 - fraction)) // 2 for n in (height, width))
     top, left = max(y - half_y, 0), max(x - half_x, 0)
     return [top, left, min(y + half_y, height) - top, min(x + half_x, width) - left, top, left]
 
 
 def _positive(name: str, value: float) -> None:
     if not 0 < value < math.inf:
-        raise ValueError(f"{name} of a Beta distribution is a number > 0, got {value}")
+        raise ValueError(f"{name} of a Beta distribution is a number > 0, got {value}: use such as 0.3 or 1.0")

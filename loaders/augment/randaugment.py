@@ -1,7 +1,7 @@
-"""RandAugment in two named versions: what is applied to an image, with which numbers. Knows no pixel and no backend.
+"""RandAugment in two named versions: which operations are applied to an image, and with which numbers.
 
 Each round draws one operation, uniformly and with replacement, and a sign. `operations` lists an operation with the
-number that it takes for either sign, in the units of Pillow's call (see `loaders.backends.randaugment_pillow`).
+number that it takes for either sign, in the units of Pillow's call (see `loaders.backends.reference.apply_operation`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 BINS = 30  # the largest magnitude
 ROUNDS = 12  # at most
 GREY = (125, 123, 114)  # red, green, blue of CutoutAbs
-# Slots of random bits of round r: 4 r + one of these, after `augment.RANDAUGMENT`.
+# Draw indices of round r: `draws.RANDAUGMENT` + 4 r + one of these.
 OPERATION, SIGN, TOP, LEFT = range(4)
 
 
@@ -41,7 +41,7 @@ class RandAugment:
 
 
 class Operation(NamedTuple):
-    """Name, and the number that it takes for either sign (equal when the sign does not matter)."""
+    """One operation: its name, and its number for each sign (equal where the sign does not matter)."""
 
     name: str
     plus: float
@@ -49,7 +49,7 @@ class Operation(NamedTuple):
 
 
 def operations(randaugment: RandAugment, height: int, width: int) -> tuple[Operation, ...]:
-    """The operations to choose from, for images of this size in pixels."""
+    """List the operations that a round chooses from, for images of `height` x `width` pixels."""
     return _VERSIONS[randaugment.version](randaugment.m, height, width)
 
 

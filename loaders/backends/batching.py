@@ -1,7 +1,4 @@
-"""From a plan to the spans of its batches, their labels and ids: what every backend needs before it makes a pixel.
-
-Knows plans and data sets. Knows no backend, no thread and no device.
-"""
+"""From a plan to its batches: their spans, labels and ids, which every backend needs before it makes a pixel."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +11,7 @@ from loaders.formats.dataset import CHANNELS, DatasetFile
 from loaders.types import EpochPlan
 
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
+_PATTERNS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Columns(NamedTuple):
 
 
 def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch: int) -> list[Span]:
-    """The batches of an epoch from `start_batch` on; a whole epoch is refused before it starts.
+    """Cut an epoch into batches, from `start_batch` on; a plan that does not fit is refused before the epoch starts.
 
     Raises:
         ValueError: an id that the file does not hold, a plan without a whole batch where only whole ones are wanted, or
@@ -90,7 +88,7 @@ def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch
 
 
 def count_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
-    """Batches of an epoch of so many samples.
+    """Count the batches of an epoch.
 
     Raises:
         ValueError: only whole batches are wanted and there is none.
@@ -112,6 +110,14 @@ def columns(plan: EpochPlan, dataset: DatasetFile) -> Columns:
 def nchw(images_NHWC: torch.Tensor) -> torch.Tensor:
     """[B, 3, H, W] in channels-last memory: a view."""
     return images_NHWC.permute(0, 3, 1, 2)
+
+
+def patterns(values: torch.Tensor) -> np.ndarray:
+    """The bit patterns of a tensor on the CPU, as an array over the same memory, for the compiled kernels.
+
+    NumPy has no bfloat16 and Numba no float16; the type of the array tells the kernels which of the two is meant.
+    """
+    return values.view(_PATTERNS.get(values.dtype, values.dtype)).numpy()
 
 
 def delivered_shape(dataset: DatasetFile, augment: Augment, backend: str) -> tuple[int, int, int]:

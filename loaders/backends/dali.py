@@ -4,17 +4,19 @@ DALI decodes and resizes, on the CPU or on a GPU. What comes after, up to the no
 backend shares, so pixels of equal decoding are equal. Raw images that keep their size have nothing to decode: the
 kernel reads them from the map; beside JPEG ones in the same file they are handed to DALI as PPM streams.
 
-The only file that imports `nvidia.dali`, when a loader is opened. Knows no order and no file format.
+`nvidia.dali` is imported when a loader is opened, not with this module.
 """
 
+import ctypes
 import functools
+import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
 from loaders.backends.batching import Settings, Span, delivered_shape
-from loaders.backends.dali_decoder import Decoder
-from loaders.backends.dali_forks import adopt
+from loaders.backends.dali_decoder import Decoder, dali_process
 from loaders.backends.device import DeviceFeed
 from loaders.backends.host import Feed, Images
 from loaders.formats.dataset import DatasetFile
@@ -46,7 +48,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
 
 
 def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> DeviceFeed:
-    """The same with images that are decoded on a GPU and stay there; on the CPU, what leads to that can be tested.
+    """Deliver a data set whose images are decoded on a GPU and stay there; a CPU as `device` is for tests.
 
     Raises:
         ImportError: DALI or Triton is not installed.
@@ -61,7 +63,7 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
 
 
 def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> str | None:
-    """Why the batches are to be made on the host and copied, in half a sentence; None when the device can make them."""
+    """Say why batches must be made on the host and copied, in half a sentence; None when the device can make them."""
     if settings.augment.randaugment is not None:
         return "RandAugment runs on the host"
     return None if _decodes(dataset, settings) else "raw images need no decoding, and backend 'fused' keeps them there"
@@ -78,17 +80,13 @@ def _check_installed() -> None:
         raise ImportError(_MISSING.format(reason=error)) from error
 
 
-def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_id: int | None):
-    """A pipeline that is ready to run: see `graph`. `device_id` None is the CPU."""
-    from nvidia.dali import Pipeline
-
-    made = adopt(
-        Pipeline(
-            batch_size=settings.batch_size,
-            num_threads=settings.num_threads or available_cores(),
-            device_id=device_id,
-            prefetch_queue_depth=AHEAD,
-        )
+def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_id: int | None) -> Any:
+    """Build a pipeline of `graph`, ready to run; `device_id` None is the CPU."""
+    made = _pipeline_type()(
+        batch_size=settings.batch_size,
+        num_threads=settings.num_threads or available_cores(),
+        device_id=device_id,
+        prefetch_queue_depth=AHEAD,
     )
     with made:
         made.set_outputs(graph(source, dataset.kind == "raw", settings.augment.resize, device_id is not None))
@@ -96,26 +94,47 @@ def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_
     return made
 
 
-def graph(source: Callable, raw: bool, side: int, on_gpu: bool):
-    """source -> (decode the box | cut the box out) -> resize -> uint8 [B, H, W, 3], on the GPU from the decoder on.
+@functools.cache
+def _pipeline_type() -> type:
+    from nvidia.dali import Pipeline
+
+    class OwnPipeline(Pipeline):
+        """A pipeline that only the process that built it shuts down.
+
+        DALI calls `_shutdown` when a pipeline is deleted and, for all pipelines, when the program ends.
+        """
+
+        def _shutdown(self) -> None:
+            if self._pipe and os.getpid() != dali_process():
+                # In a forked child the C++ object must outlive the interpreter too: its destructor would wait for
+                # threads that the child does not have. A reference that is never returned keeps it.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._pipe))
+                self._pipe = None
+            super()._shutdown()
+
+    return OwnPipeline
+
+
+def graph(source: Callable, raw: bool, size: int, on_gpu: bool) -> Any:
+    """Describe what DALI does: decode or cut out a box, resize, and put out uint8 [B, H, W, 3].
 
     Args:
-        source: gives images and, where `side` is not 0, the top left corners and the sizes of their boxes.
+        source: gives images and, where `size` is not 0, the top left corners and the sizes of their boxes.
         raw: the images are pixels, not streams.
-        side: of the result, in pixels; 0 keeps the size.
+        size: of the result, in pixels; 0 keeps the size.
         on_gpu: decode and resize on the GPU. What cannot be decoded there (PNG, PPM) is decoded on the CPU and copied.
     """
     from nvidia.dali import fn, types
 
     inputs = fn.external_source(
         source,
-        num_outputs=3 if side else 1,
+        num_outputs=3 if size else 1,
         batch=True,
         batch_info=True,
         no_copy=True,
-        dtype=[types.UINT8, *([types.INT32] * 2 if side else [])],
-        ndim=[3 if raw else 1, *([1] * 2 if side else [])],
-        layout=["HWC" if raw else "", *([""] * 2 if side else [])],
+        dtype=[types.UINT8, *([types.INT32] * 2 if size else [])],
+        ndim=[3 if raw else 1, *([1] * 2 if size else [])],
+        layout=["HWC" if raw else "", *([""] * 2 if size else [])],
     )
     options = {
         "device": "mixed" if on_gpu else "cpu",
@@ -123,11 +142,11 @@ def graph(source: Callable, raw: bool, side: int, on_gpu: bool):
         "jpeg_fancy_upsampling": True,
         "adjust_orientation": False,  # no other backend looks at EXIF
     }
-    if not side:
+    if not size:
         return fn.decoders.image(*inputs, **options)
     if raw:
         images = fn.slice(*inputs, axis_names="HW")
         images = images.gpu() if on_gpu else images
     else:
         images = fn.decoders.image_slice(*inputs, axis_names="HW", **options)
-    return fn.resize(images, size=[side, side], interp_type=types.INTERP_LINEAR, antialias=True)
+    return fn.resize(images, size=[size, size], interp_type=types.INTERP_LINEAR, antialias=True)

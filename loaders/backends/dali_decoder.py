@@ -1,11 +1,15 @@
-"""Run a pipeline of DALI in our order, one epoch after the other, whatever becomes of an epoch.
+"""Run one DALI pipeline in the order of a plan, epoch after epoch, also after an epoch that was left early or failed.
 
 The pipeline's external source asks for batch i of the epoch; what it gets follows from i and the plan: views of the
 file's map (DALI reads them in place) and the boxes of `loaders.augment.crop`. DALI's own random numbers are not used.
-Knows how a pipeline is run. Knows neither what it does with an image nor where, and does not import DALI.
+
+A fork copies neither DALI's threads nor the state of its locks: a child process that ran, built or destroyed a pipeline
+would hang. Only the process that first used DALI may do so; `dali_process` names it.
 """
 
 import contextlib
+import functools
+import os
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -14,13 +18,18 @@ import torch
 
 from loaders.augment.crop import boxes
 from loaders.backends import device as device_feed
-from loaders.backends import host as feed
+from loaders.backends import host as host_feed
 from loaders.backends.batching import Settings, Span
-from loaders.backends.dali_forks import check_process
 from loaders.backends.reference import decode
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import find_other_sizes
 from loaders.types import EpochPlan
+
+
+@functools.cache
+def dali_process() -> int:
+    """The id of the process that first used DALI. Forked children inherit the answer, and so differ from it."""
+    return os.getpid()
 
 
 class Decoder:
@@ -44,8 +53,8 @@ class Decoder:
         self._other_size = np.empty(settings.batch_size, np.bool_)
         self._offsets.flags.writeable = self._rows.flags.writeable = False
 
-    def fetch(self, plan: EpochPlan, todo: list[Span]) -> Iterator[feed.Images]:
-        """The decoded images of each span, on the host; see `loaders.backends.host`."""
+    def fetch(self, plan: EpochPlan, todo: list[Span]) -> Iterator[host_feed.Images]:
+        """Decode the images of each span, on the host; see `loaders.backends.host`."""
         with contextlib.closing(self._outputs(plan, todo, lambda: None)) as outputs:
             for span, decoded in zip(todo, outputs, strict=True):
                 pixels = np.asarray(decoded.as_tensor()).reshape(-1)
@@ -54,7 +63,7 @@ class Decoder:
                 del decoded, pixels
 
     def fetch_on(self, device: torch.device) -> device_feed.Fetch:
-        """The same on a device, where DALI has put them: see `loaders.backends.device`. Nothing is copied."""
+        """Make a `Fetch` of `loaders.backends.device` that leaves the images where DALI decoded them, on the device."""
         starts = torch.from_numpy(self._offsets.copy()).to(device)
 
         def stream():
@@ -113,7 +122,11 @@ class Decoder:
         Raises:
             RuntimeError: this process was forked off one that had decoded with DALI.
         """
-        check_process()
+        if os.getpid() != dali_process():
+            raise RuntimeError(
+                "DALI does not survive a fork, and the process that this one was forked from had decoded with it: "
+                "start this process with multiprocessing's 'spawn', fork before the first epoch, or use backend='ffcv'"
+            )
         if self._pipeline is not None:
             self._rewind()
         if self._pipeline is None:

@@ -1,8 +1,7 @@
-"""Deliver an epoch that is made on a device: images lie there, and one kernel paints a batch.
+"""Deliver an epoch whose batches are made on a device, each by one kernel from images that lie there.
 
 What an epoch needs goes to the device once, at its start, through page-locked memory; after that the host only queues
-kernels and waits for nothing. The backends on a GPU differ in how images get there. Knows plans and arrays; the
-arithmetic is in `loaders.kernels.augment_gpu`.
+kernels and waits for nothing. The backends on a GPU differ in how images get there.
 """
 
 import contextlib
@@ -14,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loaders.augment.config import Augment, normalisation_table
+from loaders.augment.config import Augment
 from loaders.augment.mixers import Mixup, draw_mix
+from loaders.augment.normalisation import normalisation_table
+from loaders.backends.augmenter import check_padding
 from loaders.backends.batching import Columns, Settings, Span, columns, nchw, spans
-from loaders.backends.painter import check_padding
 from loaders.backends.transfer import sent
 from loaders.formats.dataset import DatasetFile
 from loaders.order.rng import hash_array
@@ -53,7 +53,7 @@ class DeviceFeed:
         device: a GPU; or the CPU, where Triton's interpreter runs the kernel.
         new_fetch: makes the generator function that fetches the images of an epoch, on the current stream; otherwise
             as in `loaders.backends.host`.
-        residence: where the batches are made, for people.
+        residence: a phrase that says where the batches are made; see `loaders.loader.Loader`.
 
     Raises:
         ValueError: the images are too small for the padding.
@@ -108,7 +108,7 @@ class DeviceFeed:
                 if mixing is not None:
                     mix = Mix(mixing.partners[span.first - begin : span.last - begin], mixing.shares[n])
                     boxes = mixing.boxes[n]
-                images = self._painted(data, starts, bits[span.first : span.last], mix, boxes)
+                images = self._augmented(data, starts, bits[span.first : span.last], mix, boxes)
                 del data, starts
                 yield Batch(images, **beside.slice(span), mix=mix)
                 del images, mix
@@ -116,7 +116,7 @@ class DeviceFeed:
             fetched.close()
             self._idle.append(fetch)
 
-    def _painted(self, data: Tensor, starts: Tensor, bits: Tensor, mix: Mix | None, boxes: Tensor | None) -> Tensor:
+    def _augmented(self, data: Tensor, starts: Tensor, bits: Tensor, mix: Mix | None, boxes: Tensor | None) -> Tensor:
         images = torch.empty((len(starts), *self.shape), dtype=self.settings.dtype, device=self.device)
         out = images.view(torch.int16) if images.dtype in (torch.bfloat16, torch.float16) else images
         partners = shares = None

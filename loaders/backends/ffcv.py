@@ -3,7 +3,7 @@
 Only FFCV's compiled library does work here: its `imdecode` turns one JPEG into pixels on our threads, then the fused
 kernel augments them. What is to be resized goes through `loaders.kernels.resize_cpu` (FFCV's area resize takes twice
 as long as its decoding). The parts of FFCV 1.0.2 that hang, leak, cut orders, compile for ten seconds or set
-global thread counts (its Loader, graph and memory managers) are not imported. Knows no order; raw images are copied
+global thread counts (its Loader, graph and memory managers) are not imported. Raw images are copied
 as they are.
 """
 
@@ -24,7 +24,7 @@ from loaders.backends.host import Feed, Fetch, Images
 from loaders.backends.reference import decode
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import jpeg_size
-from loaders.intrinsics import copy
+from loaders.kernels.augment_cpu import copy_bytes
 from loaders.kernels.resize_cpu import resize_box
 from loaders.threads import for_blocks
 from loaders.types import EpochPlan
@@ -106,7 +106,7 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
 
 @njit(nogil=True, cache=True)
 def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
-    """Samples first..last-1 of a batch as stored pixels, `out` uint8 [B, H, W, 3]; failed[i]: no pixels for sample i.
+    """Decode samples first..last-1 of a batch, `out` uint8 [B, H, W, 3]; failed[i]: no pixels for sample i.
 
     A stream whose size is not H x W is not decoded: FFCV would scale it and leave old bytes beside it.
     """
@@ -116,7 +116,7 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
         target, source = _U(out[i].ctypes.data), _U(data[start : start + size].ctypes.data)
         failed[i] = False
         if not is_jpeg[ids[i]]:
-            copy(target, source, size)
+            copy_bytes(out[i].reshape(-1), 0, data, start, size)
         elif jpeg_size(data[start : start + size]) != (height, width):
             failed[i] = True
         else:
@@ -127,12 +127,13 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
 
 @njit(nogil=True, cache=True)
 def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids, box, out, failed):
-    """The same with boxes int64 [B, 4] (top, left, height, width) cut out and resized to `out` uint8 [B, S, S, 3].
+    """Decode as `_decode` does, cut boxes out and resize them to `out` uint8 [B, S, S, 3].
 
-    `heights`, `widths` int64 [B] of the stored images. A JPEG whose box is twice (4, 8 times) as large as the result
-    is decoded at a half (a quarter, an eighth) of its size: the inverse transform then has less to do.
+    `box` int64 [B, 4]: top, left, height, width; `heights`, `widths` int64 [B] of the stored images. A JPEG whose box
+    is twice (4, 8 times) as large as the result is decoded at a half (a quarter, an eighth) of its size: the inverse
+    transform then has less to do.
     """
-    side = out.shape[1]
+    size_out = out.shape[1]
     room = 0
     for i in range(first, last):
         room = max(room, heights[i] * widths[i] * 3)
@@ -143,11 +144,11 @@ def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids
         stored = data[start : start + size]
         failed[i] = False
         if not is_jpeg[ids[i]]:
-            copy(_U(scratch.ctypes.data), _U(stored.ctypes.data), size)
+            copy_bytes(scratch, 0, stored, 0, size)
         elif jpeg_size(stored) != (height, width):
             failed[i] = True
         else:
-            while eighths > 1 and min(box[i, 2], box[i, 3]) * eighths >= 16 * side:
+            while eighths > 1 and min(box[i, 2], box[i, 3]) * eighths >= 16 * size_out:
                 eighths //= 2
             full = (_U32(height), _U32(width))
             args = (*full, _U32(0), _U32(0), _U32(eighths), _U32(8), False, False)

@@ -1,17 +1,22 @@
-"""The fused CPU backend: one compiled kernel gathers and augments straight from the file's memory into the batch.
+"""The fused backend: one compiled kernel gathers and augments raw images straight into the batch.
 
-The file is resident through its memory map; no byte of it is copied before the kernel reads it.
+On the CPU it reads the file's memory map; no byte is copied before that. On a GPU the images lie in its memory.
 """
 
 from collections.abc import Iterator
 
+import torch
+
+from loaders.backends import device as device_feed
+from loaders.backends import host as host_feed
 from loaders.backends.batching import Settings, Span, one_size
-from loaders.backends.host import Feed, Images
+from loaders.backends.residence import num_bytes, resident, too_large
+from loaders.backends.transfer import sent
 from loaders.formats.dataset import DatasetFile
 from loaders.types import EpochPlan
 
 
-def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
+def open_backend(dataset: DatasetFile, settings: Settings) -> host_feed.Feed:
     """Deliver a raw data set whose images have one size.
 
     Raises:
@@ -19,15 +24,42 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
     """
     shape = raw_shape(dataset, settings)
 
-    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Images]:
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[host_feed.Images]:
         for span in todo:
             yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
 
-    return Feed(dataset, shape, settings, lambda: fetch, batch_per_thread=True)
+    return host_feed.Feed(dataset, shape, settings, lambda: fetch, batch_per_thread=True)
+
+
+def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> device_feed.DeviceFeed:
+    """Deliver a raw data set whose images have one size, from the device's memory.
+
+    Raises:
+        ValueError: as in `open_backend`.
+        ImportError: Triton is not installed.
+    """
+
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[device_feed.Images]:
+        starts = sent(torch.from_numpy(images.offsets[plan.ids]), device)
+        for span in todo:
+            yield images.data, starts[span.first : span.last]
+
+    size = num_bytes(dataset) / 1e6
+    residence = f"batches made on {device}, whose memory holds the images ({size:,.1f} MB)"
+    feed = device_feed.DeviceFeed(dataset, raw_shape(dataset, settings), settings, device, lambda: fetch, residence)
+    images = resident(dataset, device)  # after the checks: it takes time and memory
+    return feed
+
+
+def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> str | None:
+    """Say why batches must be made on the host and copied, in half a sentence; None when the device can make them."""
+    if settings.augment.randaugment is not None:
+        return "RandAugment runs on the host"
+    return too_large(dataset, device)
 
 
 def raw_shape(dataset: DatasetFile, settings: Settings) -> tuple[int, int, int]:
-    """(H, W, 3) of every image, on any device.
+    """Find (H, W, 3) of every image of a raw data set.
 
     Raises:
         ValueError: as in `open_backend`.

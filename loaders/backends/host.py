@@ -1,8 +1,7 @@
-"""Deliver an epoch from host memory: fetch the bytes, paint them into a buffer, ahead of the consumer.
+"""Deliver an epoch from host memory: fetch bytes and augment them into batches, ahead of the consumer.
 
-Small images are painted one whole batch per thread, the threads taking batches in turn: handing a part of a batch to
-a sleeping thread costs about as much as painting it. The backends on the CPU differ in how they fetch.
-Knows no file format and no device.
+Small images are augmented one whole batch per thread, the threads taking batches in turn: handing a part of a batch to
+a sleeping thread costs about as much as augmenting it. The backends on the CPU differ in how they fetch.
 """
 
 import dataclasses
@@ -11,19 +10,17 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 
-from loaders.backends.batching import Columns, Settings, Span, columns, spans
-from loaders.backends.buffers import Slots
-from loaders.backends.painter import Painter
+from loaders.backends.augmenter import Augmenter
+from loaders.backends.batching import Columns, Settings, Span, columns, nchw, patterns, spans
 from loaders.backends.prefetch import prefetch
 from loaders.backends.randaugment import randaugmenting
-from loaders.backends.transfer import IN_FLIGHT
 from loaders.formats.dataset import DatasetFile
 from loaders.threads import available_cores
 from loaders.types import Batch, EpochPlan
 
 AHEAD = 2  # batches ready or in the making, per thread
-SLOTS = AHEAD + 2  # and two with a consumer that has just asked for the next
 
 # (plan, spans) -> for each span data uint8, offsets int64, rows int64 [B]: image i begins at data[offsets[rows[i]]].
 Images = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -40,7 +37,7 @@ class Feed:
         new_fetch: makes the generator function that fetches the images of an epoch. What it yields stays valid until
             it is asked for the next; it is closed when the epoch ends early. Epochs that run at once get functions of
             their own, the next epoch gets one again.
-        batch_per_thread: paint as many batches at once as there are threads; otherwise one thread fills ahead and all
+        batch_per_thread: augment as many batches at once as there are threads; otherwise one thread fills ahead and all
             work on its batch, which suits a fetch that takes long.
     """
 
@@ -59,8 +56,8 @@ class Feed:
         self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
         if settings.augment.randaugment is not None:
             self.new_fetch = randaugmenting(new_fetch, shape, settings)
-        self.painter = Painter(shape, settings.dtype, settings.augment, settings.num_threads)
-        self._idle: list[tuple[Slots, Fetch]] = []  # of epochs that ended, for the next one
+        self.augmenter = Augmenter(shape, settings.dtype, settings.augment, settings.num_threads)
+        self._idle: list[Fetch] = []  # of epochs that ended, for the next one
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of a plan, from `start_batch` on. Dropping the iterator stops its threads.
@@ -76,24 +73,17 @@ class Feed:
         return parts[0] if fillers == 1 else _in_turn(parts)
 
     def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Iterator[Batch]:
-        workspace = self._idle.pop() if self._idle else self._new_workspace()
-        slots, fetch = workspace
-        fetched = fetch(plan, todo)
+        fetch = self._idle.pop() if self._idle else self.new_fetch()
+        settings, fetched = self.settings, fetch(plan, todo)
         try:
             for span, (data, offsets, rows) in zip(todo, fetched, strict=True):
-                out = slots.free()
-                mix = self.painter.paint(plan, span, data, offsets, rows, out)
-                yield Batch(slots.tensor(out, len(rows)), **beside.slice(span), mix=mix)
-                del out
+                images = torch.empty((len(rows), *self.shape), dtype=settings.dtype, pin_memory=settings.pinned)
+                mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(images))
+                yield Batch(nchw(images), **beside.slice(span), mix=mix)
+                del images, mix
         finally:
             fetched.close()
-            self._idle.append(workspace)
-
-    def _new_workspace(self) -> tuple[Slots, Fetch]:
-        settings = self.settings
-        count = SLOTS + (IN_FLIGHT if settings.pinned else 0)
-        slots = Slots(count, (settings.batch_size, *self.shape), settings.dtype, settings.pinned)
-        return slots, self.new_fetch()
+            self._idle.append(fetch)
 
 
 def _in_turn(parts: list[Iterator[Batch]]) -> Iterator[Batch]:

@@ -1,7 +1,7 @@
 """Run an iterator ahead of its consumer on one thread.
 
-Every backend hands its batches through here. An exception travels to the consumer; leaving the loop, dropping the
-iterator or ending the program stops the thread and closes the source. Knows no batch and no backend.
+An exception travels to the consumer; leaving the loop, dropping the
+iterator or ending the program stops the thread and closes the source.
 """
 
 import atexit

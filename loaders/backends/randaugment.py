@@ -1,65 +1,49 @@
-"""RandAugment for a block of samples of one batch: numbers prepared once, then one compiled kernel.
+"""RandAugment between a backend's images and the rest of the augmentation, by one compiled kernel.
 
-Images go from where a backend fetched them into a buffer of the batch, from which they are painted as usual. Knows
-the draws and the operations; knows no file.
+Its operations are turned into arrays once. Each batch then goes from where the backend fetched it into a buffer, from
+which it is augmented further.
 """
 
 import contextlib
 import math
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 
-from loaders.augment.config import RANDAUGMENT
-from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, Operation, RandAugment, operations
+from loaders.augment.randaugment import GREY, Operation, RandAugment, operations
 from loaders.backends.batching import Settings, Span
-from loaders.intrinsics import copy
 from loaders.kernels import randaugment_cpu as pixel_ops
-from loaders.order.rng import below, hash64
+from loaders.kernels.randaugment_cpu import Prepared, randaugment_block
 from loaders.threads import for_blocks
 from loaders.types import EpochPlan
 
-_U = np.uint64
-# How an operation is carried out.
-_NOTHING, _TABLE, _STRETCH, _EQUALIZE, _COLOR, _CONTRAST, _SHARPNESS, _AFFINE, _RECTANGLE = range(9)
 _KINDS = {
-    "Identity": _NOTHING,
-    "AutoContrast": _STRETCH,
-    "Equalize": _EQUALIZE,
-    "Color": _COLOR,
-    "Contrast": _CONTRAST,
-    "Sharpness": _SHARPNESS,
-    "CutoutAbs": _RECTANGLE,
-    **dict.fromkeys(("Invert", "Posterize", "Solarize", "SolarizeAdd", "Brightness"), _TABLE),
-    **dict.fromkeys(("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"), _AFFINE),
+    "Identity": pixel_ops.NOTHING,
+    "AutoContrast": pixel_ops.STRETCH,
+    "Equalize": pixel_ops.EQUALIZE,
+    "Color": pixel_ops.COLOR,
+    "Contrast": pixel_ops.CONTRAST,
+    "Sharpness": pixel_ops.SHARPNESS,
+    "CutoutAbs": pixel_ops.RECTANGLE,
+    **dict.fromkeys(("Invert", "Posterize", "Solarize", "SolarizeAdd", "Brightness"), pixel_ops.TABLE),
+    **dict.fromkeys(("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"), pixel_ops.AFFINE),
 }
 
 
-class Prepared(NamedTuple):
-    """The operations as numbers; the axis of length two is the sign."""
-
-    rounds: int
-    kinds: np.ndarray  # int64 [K]
-    values: np.ndarray  # float64 [K, 2]
-    tables: np.ndarray  # uint8 [K, 2, 256]
-    matrices: np.ndarray  # int64 [K, 2, 6]
-    grey: np.ndarray  # uint8 [3]
-
-
 def prepare(randaugment: RandAugment, height: int, width: int) -> Prepared:
-    """For images of this size in pixels."""
+    """Turn a version of RandAugment into arrays, for images of `height` x `width` pixels."""
     return prepared(randaugment.n, operations(randaugment, height, width), height, width)
 
 
 def prepared(rounds: int, choices: tuple[Operation, ...], height: int, width: int) -> Prepared:
+    """Turn these operations into arrays; `rounds` of them are applied to an image."""
     kinds = np.array([_KINDS[name] for name, _, _ in choices])
     tables, matrices = np.zeros((len(choices), 2, 256), np.uint8), np.zeros((len(choices), 2, 6), np.int64)
     for k, (name, *values) in enumerate(choices):
         for sign, value in enumerate(values):
-            if kinds[k] == _TABLE:
+            if kinds[k] == pixel_ops.TABLE:
                 tables[k, sign] = _table(name, value)
-            elif kinds[k] == _AFFINE:
+            elif kinds[k] == pixel_ops.AFFINE:
                 matrices[k, sign] = _fixed_point(*_matrix(name, value, height, width))
     values = np.array([values for _, *values in choices], np.float64)
     return Prepared(rounds, kinds, values, tables, matrices, np.array(GREY, np.uint8))
@@ -95,53 +79,8 @@ def _fixed_point(a: float, b: float, c: float, d: float, e: float, f: float) -> 
     return [math.floor(v * 65536.0 + 0.5) for v in at]
 
 
-@njit(nogil=True, cache=True)
-def randaugment_block(first, last, data, offsets, rows, out, height, width, key, position, stride, ops):
-    """Samples first..last-1 of a batch.
-
-    Args:
-        data, offsets, rows: image i begins at data[offsets[rows[i]]].
-        out: uint8 [B, H * W * 3].
-        key, position, stride: as in `kernels.Recipe`.
-        ops: a `Prepared`.
-    """
-    size = height * width * 3
-    spare, table = np.empty(size, np.uint8), np.empty(256, np.uint8)
-    counts, tables = np.empty((3, 256), np.int64), np.empty((3, 256), np.uint8)
-    for i in range(first, last):
-        start = offsets[rows[i]]
-        bits = hash64(key, _U(position + stride * i))
-        now, other = out[i], spare
-        copy(_U(now.ctypes.data), _U(data[start : start + size].ctypes.data), size)
-        for r in range(ops.rounds):
-            slot = RANDAUGMENT + 4 * r
-            k = np.int64(below(hash64(bits, _U(slot + OPERATION)), _U(len(ops.kinds))))
-            sign = np.int64(below(hash64(bits, _U(slot + SIGN)), _U(2)))
-            kind, value = ops.kinds[k], ops.values[k, sign]
-            if kind == _TABLE:
-                pixel_ops.look_up(now, ops.tables[k, sign])
-            elif kind in (_STRETCH, _EQUALIZE):
-                pixel_ops.stretch(now, counts, tables, kind == _EQUALIZE)
-            elif kind == _COLOR:
-                pixel_ops.color(now, np.float32(value))
-            elif kind == _CONTRAST:
-                pixel_ops.contrast(now, np.float32(value), table)
-            elif kind == _SHARPNESS:
-                pixel_ops.sharpness(other, now, height, width, np.float32(value))
-                now, other = other, now
-            elif kind == _AFFINE:
-                pixel_ops.affine(other, now, height, width, ops.matrices[k, sign])
-                now, other = other, now
-            elif kind == _RECTANGLE:
-                y = (hash64(bits, _U(slot + TOP)) >> _U(11)) * 2.0**-53 * height
-                x = (hash64(bits, _U(slot + LEFT)) >> _U(11)) * 2.0**-53 * width
-                pixel_ops.rectangle(now, height, width, value, x, y, ops.grey)
-        if now.ctypes.data != out[i].ctypes.data:
-            copy(_U(out[i].ctypes.data), _U(now.ctypes.data), size)
-
-
-def randaugmenting(new_fetch, shape: tuple[int, int, int], settings: Settings):
-    """`new_fetch` of a `feed.Feed`, with RandAugment between the backend's images and the painter."""
+def randaugmenting(new_fetch: Callable[[], Callable], shape: tuple[int, int, int], settings: Settings) -> Callable:
+    """Wrap the `new_fetch` of a `host.Feed`: its images go through RandAugment before anything else."""
     height, width, _ = shape
     ops = prepare(settings.augment.randaugment, height, width)
 

@@ -1,4 +1,4 @@
-"""The oracle: what every backend must deliver, written one image and one step at a time in NumPy.
+"""The reference backend: NumPy and Pillow, one image and one step at a time; every other backend must equal it.
 
 Slow on purpose. It shares the draws and the normalisation table with the other backends, and no pixel code.
 """
@@ -8,19 +8,24 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from loaders.augment.config import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, Augment, draw, normalisation_table
+from loaders.augment.config import Augment
 from loaders.augment.crop import boxes
+from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, RANDAUGMENT, draw
 from loaders.augment.mixers import ONE, MixGeometry, draw_mix
+from loaders.augment.normalisation import normalisation_table
+from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, operations
 from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans
-from loaders.backends.randaugment_pillow import randaugmented
 from loaders.formats.dataset import DatasetFile
+from loaders.order.rng import hash_array
 from loaders.types import Batch, EpochPlan, Mix
+
+_AFFINE = Image.Transform.AFFINE
 
 
 class Reference:
-    """Delivers a data set without a thread, a buffer or a trick."""
+    """Delivers a data set slowly, on the calling thread."""
 
     def __init__(self, dataset: DatasetFile, settings: Settings):
         delivered_shape(dataset, settings.augment, "reference")
@@ -51,7 +56,11 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
 
 
 def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
-    """One image as it was stored: uint8 [H, W, 3]."""
+    """Decode one image as it was stored: uint8 [H, W, 3].
+
+    Raises:
+        ValueError: the stream is damaged, or its size is not that of its record.
+    """
     stored, shape = dataset.bytes(sample), (dataset.heights[sample], dataset.widths[sample], 3)
     if dataset.kind != "png" and not dataset.is_jpeg[sample]:
         return stored.reshape(shape)
@@ -73,8 +82,8 @@ def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) 
     if augment.randaugment is not None:
         image_HWC = randaugmented(image_HWC, augment, key, position)
 
-    def drawn(slot: int, n: int) -> int:
-        return int(draw(key, np.array([position]), slot, n)[0])
+    def drawn(index: int, n: int) -> int:
+        return int(draw(key, np.array([position]), index, n)[0])
 
     height, width, _ = image_HWC.shape
     p = augment.crop_padding
@@ -103,6 +112,59 @@ def resized(image_HWC: np.ndarray, augment: Augment, key: int, position: int) ->
     top, left, height, width = boxes(augment, key, np.array([position]), *sizes)[0]
     box = Image.fromarray(image_HWC[top : top + height, left : left + width])
     return np.asarray(box.resize((augment.resize, augment.resize), Image.Resampling.BILINEAR))
+
+
+def randaugmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
+    """Apply RandAugment through Pillow: uint8 [H, W, 3] from the draws of one global position."""
+    height, width, _ = image_HWC.shape
+    choices, where = operations(augment.randaugment, height, width), np.array([position])
+    image = Image.fromarray(image_HWC)
+    for r in range(augment.randaugment.n):
+        first = RANDAUGMENT + 4 * r
+        name, plus, minus = choices[int(draw(key, where, first + OPERATION, len(choices))[0])]
+        value = minus if draw(key, where, first + SIGN, 2)[0] else plus
+        bits = hash_array(hash_array(key, where), np.array([first + TOP, first + LEFT]))
+        v, u = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        image = apply_operation(image, name, value, u * width, v * height)
+    return np.asarray(image)
+
+
+def apply_operation(image: Image.Image, name: str, value: float, x: float = 0.0, y: float = 0.0) -> Image.Image:
+    """Apply one operation of `loaders.augment.randaugment`; x, y: the random place of CutoutAbs, in pixels."""
+    match name:
+        case "Identity":
+            return image
+        case "AutoContrast":
+            return ImageOps.autocontrast(image)
+        case "Equalize":
+            return ImageOps.equalize(image)
+        case "Invert":
+            return ImageOps.invert(image)
+        case "Posterize":
+            return ImageOps.posterize(image, value)
+        case "Solarize":
+            return ImageOps.solarize(image, value)
+        case "SolarizeAdd":  # to all pixels; Cubuk et al. add below the threshold only
+            brighter = np.clip(np.asarray(image).astype(int) + value, 0, 255).astype(np.uint8)
+            return ImageOps.solarize(Image.fromarray(brighter), 128)
+        case "Color" | "Contrast" | "Brightness" | "Sharpness":
+            return getattr(ImageEnhance, name)(image).enhance(value)
+        case "Rotate":
+            return image.rotate(value)
+        case "ShearX":
+            return image.transform(image.size, _AFFINE, (1, value, 0, 0, 1, 0))
+        case "ShearY":
+            return image.transform(image.size, _AFFINE, (1, 0, 0, value, 1, 0))
+        case "TranslateX":
+            return image.transform(image.size, _AFFINE, (1, 0, value, 0, 1, 0))
+        case "TranslateY":
+            return image.transform(image.size, _AFFINE, (1, 0, 0, 0, 1, value))
+    assert name == "CutoutAbs", name
+    left, top = int(max(0, x - value / 2)), int(max(0, y - value / 2))
+    image = image.copy()
+    right, bottom = min(image.width, left + value), min(image.height, top + value)
+    ImageDraw.Draw(image).rectangle((left, top, right, bottom), GREY)
+    return image
 
 
 def normalised(image_HWC: np.ndarray, augment: Augment) -> np.ndarray:

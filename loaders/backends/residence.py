@@ -1,7 +1,4 @@
-"""The images of a data set in a device's memory: whether they fit, and the one copy that all loaders of a file share.
-
-Knows the file's bytes and the device's memory. Knows no order, no image and no kernel.
-"""
+"""The images of a data set in a device's memory: whether they fit, and the one copy that all loaders of a file use."""
 
 import os
 from typing import NamedTuple
@@ -32,13 +29,13 @@ class Resident(NamedTuple):
 
 
 def num_bytes(dataset: DatasetFile) -> int:
-    """From the first image's first byte to the last one's end; what lies between is kept."""
+    """Count the bytes from the first image to the end of the last one, what lies between included."""
     first, last = _range(dataset)
     return last - first
 
 
 def too_large(dataset: DatasetFile, device: torch.device) -> str | None:
-    """Why the images should not lie in the device's memory: they need more than half of what is free; or None."""
+    """Say why the images should not lie in the device's memory (they need more than half of what is free), or None."""
     if device.type != "cuda" or _identity(dataset, device) in _held:
         return None
     size, (free, _) = num_bytes(dataset), torch.cuda.mem_get_info(device)
@@ -48,7 +45,7 @@ def too_large(dataset: DatasetFile, device: torch.device) -> str | None:
 
 
 def resident(dataset: DatasetFile, device: torch.device) -> Resident:
-    """The images on the device, copied unless a loader of this process has them there."""
+    """Copy the images to the device, unless a loader of this process has them there already."""
     first, last = _range(dataset)
     identity = _identity(dataset, device)
     data = _held.get(identity)
@@ -67,7 +64,7 @@ def _identity(dataset: DatasetFile, device: torch.device) -> tuple:
 
 
 def _copied(source: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Through one page-locked buffer: the file's own memory is neither writable nor page-locked."""
+    """Copy through one page-locked buffer: the file's own memory is neither writable nor page-locked."""
     data = torch.empty(len(source), dtype=torch.uint8, device=device)
     buffer = torch.empty(min(_CHUNK, len(source)), dtype=torch.uint8, pin_memory=device.type == "cuda")
     for start in range(0, len(source), _CHUNK):

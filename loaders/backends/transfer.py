@@ -1,10 +1,11 @@
 """Carry host batches to a CUDA device on a side stream, one batch ahead of the consumer.
 
-Knows streams. Knows no backend: it wraps any whose `epoch` yields host batches, page-locked where it is to be fast.
+It wraps any backend whose `epoch` yields host batches; page-locked ones are copied without the host waiting.
 """
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -19,11 +20,11 @@ class OnDevice:
     The copies come before the consumer's work on its current stream; the host never waits for the consumer's work.
     """
 
-    def __init__(self, host, device: torch.device):
+    def __init__(self, host: Any, device: torch.device):
         self.host, self.device = host, device
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
-        """As in the host's backend."""
+        """Deliver a plan as the host's backend does, on the device."""
         return self._upload(self.host.epoch(plan, start_batch))
 
     def _upload(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -63,7 +64,7 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
 
 
 def sent(host: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
-    """A copy on the device, queued on the current stream, for which the host does not wait; on a CPU the tensor itself.
+    """Copy a tensor to the device on the current stream, without waiting; for a CPU return the tensor itself.
 
     What is not page-locked goes through page-locked memory, which torch keeps until the copy is made.
     """

@@ -1,7 +1,7 @@
-"""The compiled CPU kernels: gather, crop, flip, cut out, normalise, for a block of samples of one batch.
+"""Compiled CPU kernels that make a batch: gather, crop, flip, cut out and normalise a range of its samples.
 
-Geometry is done in bytes, straight from the file into the output (uint8) or into an image that stays in the first
-level of the cache and is then read through the table. Knows the draws and the layout of memory; knows no plan.
+Images are moved byte by byte with unsigned indices into flat arrays. That matters: Numba checks a signed index for a
+wrap-around and counts references to a slice, and either one keeps these loops from becoming vector instructions.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from loaders.augment.config import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
-from loaders.intrinsics import clear16, copy, copy32, normalise24, reverse5
+from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
 from loaders.order.rng import below, hash64
 
 _U = np.uint64
@@ -18,179 +17,164 @@ _CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, C
 
 
 class Recipe(NamedTuple):
-    """What the kernels do to an image; plain numbers, one type each."""
+    """What the kernels do to the images of one batch; each field has one Numba type."""
 
     key: np.uint64  # of the epoch
     position: int  # global position of the batch's first sample
     stride: int  # between the global positions of neighbours in the batch
     padding: int  # pixels
-    reflect: bool
+    reflect: bool  # pad with mirrored pixels, not with zeros
     flip: bool
-    cutout: int  # pixels
+    cutout: int  # size in pixels
 
 
 @njit(nogil=True, cache=True, inline="always")
-def drawn(bits, slot, n):
-    return np.int64(below(hash64(bits, slot), _U(n)))
+def drawn(bits, index, n):
+    """The decision with this draw index in 0..n-1, from the random bits of a position."""
+    return np.int64(below(hash64(bits, index), _U(n)))
 
 
 @njit(nogil=True, cache=True)
 def mirror(i, n):
-    """The pixel that stands at place i of a row of n, continued without repeating its edge; -n < i < 2n - 1."""
+    """The pixel shown at place i of a row of n that goes on beyond its ends by reflection; -n < i < 2n - 1."""
     i = -i if i < 0 else i
     return 2 * (n - 1) - i if i >= n else i
 
 
 @njit(nogil=True, cache=True)
-def move(target, source, n):
-    """Copy n bytes between addresses, by vectors: libc's copy of a few kilobytes (`rep movsb`) takes twice as long."""
-    if n < 32:
-        copy(target, source, n)
-        return
-    for j in range(0, n - 32, 32):
-        copy32(target + _U(j), source + _U(j))
-    copy32(target + _U(n - 32), source + _U(n - 32))
+def copy_bytes(out, at, image, start, count):
+    """Copy `count` bytes from image[start] on to out[at] on."""
+    for j in range(count):
+        out[_U(at + j)] = image[_U(start + j)]
 
 
 @njit(nogil=True, cache=True)
-def reverse(target, source, n):
-    """Write n pixels in reverse; bytes at addresses. May write one byte beyond the last pixel."""
-    j = 0
-    while j + 5 <= n:
-        reverse5(target + _U(3 * j), source + _U(3 * (n - 5 - j)))
-        j += 5
-    if j < n and n >= 5:
-        reverse5(target + _U(3 * (n - 5)), source)
-    elif j < n:
-        for k in range(j, n):
-            copy(target + _U(3 * k), source + _U(3 * (n - 1 - k)), 3)
+def reverse_pixels(out, at, image, start, count):
+    """Copy `count` pixels from image[start] on to out[at] on, the last one first."""
+    for x in range(count):
+        to, source = at + 3 * x, start + 3 * (count - 1 - x)
+        for c in range(3):
+            out[_U(to + c)] = image[_U(source + c)]
 
 
 @njit(nogil=True, cache=True)
-def reverse_exactly(target, source, n):
-    for k in range(n):
-        copy(target + _U(3 * k), source + _U(3 * (n - 1 - k)), 3)
+def clear_bytes(out, first, last):
+    """Set out[first:last] to zero."""
+    for j in range(first, last):
+        out[_U(j)] = 0
 
 
 @njit(nogil=True, cache=True)
-def edges(out, source, row, width, shift, flip, reflect, first, last):
-    """Fill the pixels of one output row that lie outside the image: columns first..last-1.
+def reflect_pixels(out, at, image, start, width, first, last, shift, flip):
+    """Fill columns first..last-1 of an output row, which lie outside the image, by reflection.
 
-    `out` uint8 [H * W * 3]; `row` its first byte; `source` uint8, the row of the image (for reflection).
+    `at` and `start` are the bytes where column 0 of the row in `out` and in `image` stands.
     """
     for x in range(first, last):
-        at = row + 3 * x
-        if reflect:
-            i = 3 * mirror((width - 1 - x if flip else x) + shift, width)
-            for c in range(3):
-                out[at + c] = source[i + c]
-        else:
-            for c in range(3):
-                out[at + c] = 0
+        to, source = at + 3 * x, start + 3 * mirror((width - 1 - x if flip else x) + shift, width)
+        for c in range(3):
+            out[_U(to + c)] = image[_U(source + c)]
 
 
 @njit(nogil=True, cache=True)
-def paint(out, image, height, width, recipe, bits):
-    """One augmented image: `image` uint8 [H * W * 3] as stored -> `out` uint8 [H * W * 3]."""
+def augment_box(out, image, height, width, recipe, bits, box):
+    """Write a box of one augmented image to its place in the result; nothing outside the box is computed.
+
+    Args:
+        out: uint8 [H * W * 3], the result.
+        image: uint8 [H * W * 3], as stored.
+        height, width: H and W in pixels.
+        recipe: a `Recipe`.
+        bits: the random bits of the image's position.
+        box: six int64: top, left, height and width in the result; top and left in the augmented image.
+    """
+    top, left, rows, columns, from_top, from_left = box[0], box[1], box[2], box[3], box[4], box[5]
     dy = dx = 0
     if recipe.padding:
         dy = drawn(bits, _CROP_Y, 2 * recipe.padding + 1) - recipe.padding
         dx = drawn(bits, _CROP_X, 2 * recipe.padding + 1) - recipe.padding
     flip = recipe.flip and drawn(bits, _FLIP, 2) == 1
-    line = 3 * width
-    inside = max(width - abs(dx), 0)
-    # Columns of the output that show the image: left..right - 1.
-    left = min(max(dx, 0) if flip else max(-dx, 0), width)
-    right = left + inside
-    target, source = _U(out.ctypes.data), _U(image.ctypes.data) + _U(3 * min(max(dx, 0), width))
-    for y in range(height):
-        row = y * line
-        i = y + dy
+    line, end = 3 * width, from_left + columns
+    # Columns first..last-1 of the augmented image lie in the box and show stored pixels, from `begin` on.
+    visible = max(dx, 0) if flip else max(-dx, 0)
+    first = min(max(visible, from_left), end)
+    last = max(min(visible + width - abs(dx), end), first)
+    begin = (width - last if flip else first) + dx
+    for y in range(rows):
+        at = line * (top + y) + 3 * (left - from_left)
+        i = from_top + y + dy
         if recipe.reflect:
             i = mirror(i, height)
-            edges(out, image[i * line : (i + 1) * line], row, width, dx, flip, True, 0, left)
-            edges(out, image[i * line : (i + 1) * line], row, width, dx, flip, True, right, width)
-        elif i < 0 or i >= height or inside == 0:
-            out[row : row + line] = 0
+            reflect_pixels(out, at, image, line * i, width, from_left, first, dx, flip)
+            reflect_pixels(out, at, image, line * i, width, last, end, dx, flip)
+        elif i < 0 or i >= height:
+            clear_bytes(out, at + 3 * from_left, at + 3 * end)
             continue
-        begin, stored = target + _U(row + 3 * left), source + _U(i * line)
-        if (height - 1 - y) * line < 16:
-            if flip:
-                reverse_exactly(begin, stored, inside)
-            else:
-                move(begin, stored, 3 * inside)
-            if not recipe.reflect:
-                edges(out, image, row, width, dx, flip, False, 0, left)
-                edges(out, image, row, width, dx, flip, False, right, width)
-            continue
-        # What is written too much, less than 16 bytes, is painted over by what follows, in this row or the next ones.
-        if not recipe.reflect:
-            for k in range(0, 3 * left, 16):
-                clear16(target + _U(row + k))
+        elif dx:
+            clear_bytes(out, at + 3 * from_left, at + 3 * end)  # the whole row: faster than its two ends
         if flip:
-            kept = out[row + 3 * right] if recipe.reflect else 0
-            reverse(begin, stored, inside)
-            out[row + 3 * right] = kept
+            reverse_pixels(out, at + 3 * first, image, line * i + 3 * begin, last - first)
         else:
-            move(begin, stored, 3 * inside)
-        if not recipe.reflect:
-            for k in range(3 * right, line, 16):
-                clear16(target + _U(row + k))
+            copy_bytes(out, at + 3 * first, image, line * i + 3 * begin, 3 * (last - first))
     if recipe.cutout:
-        top = drawn(bits, _CUTOUT_Y, height) - recipe.cutout // 2
-        left = drawn(bits, _CUTOUT_X, width) - recipe.cutout // 2
-        first, last = max(left, 0), min(left + recipe.cutout, width)
-        for y in range(max(top, 0), min(top + recipe.cutout, height)):
-            out[y * line + 3 * first : y * line + 3 * last] = 0
+        down = drawn(bits, _CUTOUT_Y, height) - recipe.cutout // 2 - from_top
+        right = drawn(bits, _CUTOUT_X, width) - recipe.cutout // 2 - from_left
+        first, last = max(right, 0), min(right + recipe.cutout, columns)
+        for y in range(max(down, 0), min(down + recipe.cutout, rows)):
+            at = line * (top + y) + 3 * left
+            clear_bytes(out, at + 3 * first, at + 3 * last)
+
+
+@njit(nogil=True, cache=True)
+def augment_sample(out, i, data, offsets, ids, height, width, recipe):
+    """Augment sample i of a batch: `out` uint8 [H * W * 3]; the rest as in `pixels`."""
+    start = offsets[ids[i]]
+    bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
+    image = data[start : start + len(out)]
+    augment_box(out, image, height, width, recipe, bits, (0, 0, height, width, 0, 0))
 
 
 @njit(nogil=True, cache=True)
 def pixels(first, last, data, offsets, ids, out, recipe):
-    """Samples first..last-1 of a batch as bytes.
+    """Make samples first..last-1 of a batch as bytes.
 
     Args:
-        data: uint8, pixels of all images; offsets: int64, the first byte of each; ids: int64 [B], into `offsets`.
+        data: uint8, pixels of all images.
+        offsets: int64, the first byte of each image in `data`.
+        ids: int64 [B], into `offsets`.
         out: uint8 [B, H, W, 3].
         recipe: a `Recipe`.
     """
     height, width = out.shape[1], out.shape[2]
-    size = height * width * 3
-    flat = out.reshape(out.shape[0], size)
+    flat = out.reshape(out.shape[0], height * width * 3)
     for i in range(first, last):
-        start = offsets[ids[i]]
-        bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
-        paint(flat[i], data[start : start + size], height, width, recipe, bits)
-
-
-@njit(nogil=True, cache=True, inline="always")
-def normalise(line, image, out, table, scale, shift, exact):
-    """Bytes `image` uint8 [H * W * 3] -> values `line` [H * W * 3], a row of `out`; the rest as in `normalised`."""
-    steps = len(image) // 24 if exact else 0
-    addresses = _U(line.ctypes.data), _U(image.ctypes.data)
-    normalise24(out, addresses[0], addresses[1], steps, _U(scale.ctypes.data), _U(shift.ctypes.data))
-    red, green, blue = table[0], table[1], table[2]
-    for j in range(24 * steps, len(image), 3):
-        line[j] = red[image[j]]
-        line[j + 1] = green[image[j + 1]]
-        line[j + 2] = blue[image[j + 2]]
+        augment_sample(flat[i], i, data, offsets, ids, height, width, recipe)
 
 
 @njit(nogil=True, cache=True)
-def normalised(first, last, data, offsets, ids, out, recipe, table, scale, shift, exact):
-    """The same as `pixels`, each value normalised.
+def normalise(values, image, table):
+    """Write the value of each byte of `image` uint8 [H * W * 3] to `values` [H * W * 3]; `table` as in `normalised`."""
+    red, green, blue = table[0], table[1], table[2]
+    for j in range(0, len(image), 3):
+        k = _U(j)
+        values[k] = red[image[k]]
+        values[k + _U(1)] = green[image[k + _U(1)]]
+        values[k + _U(2)] = blue[image[k + _U(2)]]
+
+
+@njit(nogil=True, cache=True)
+def normalised(first, last, data, offsets, ids, out, recipe, table):
+    """Make samples first..last-1 of a batch as `pixels` does, each value normalised.
 
     Args:
+        data, offsets, ids, recipe: as in `pixels`.
         out: float32, uint16 (bit patterns of bfloat16) or int16 (of float16), [B, H, W, 3].
         table: [3, 256] of that type, the value of each byte.
-        scale, shift: float64 [24], value = scale * byte + shift for 8 pixels.
-        exact: the formula gives the table's values for every byte, so that it may stand in for the table.
     """
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
     flat = out.reshape(out.shape[0], size)
-    image = np.empty(size, np.uint8)
+    image = np.empty(size, np.uint8)  # stays in the first level of the cache
     for i in range(first, last):
-        start = offsets[ids[i]]
-        bits = hash64(recipe.key, _U(recipe.position + recipe.stride * i))
-        paint(image, data[start : start + size], height, width, recipe, bits)
-        normalise(flat[i], image, out, table, scale, shift, exact)
+        augment_sample(image, i, data, offsets, ids, height, width, recipe)
+        normalise(flat[i], image, table)

@@ -1,15 +1,14 @@
-"""The compiled GPU kernel: gather, crop, flip, cut out, mix, normalise, one launch a batch.
+"""The Triton kernel that makes a batch on a GPU: gather, crop, flip, cut out, mix and normalise in one launch.
 
-The same draws and the same bytes as `loaders.kernels.augment_cpu` and `loaders.kernels.mix_cpu`: each value of the
-batch finds the byte of the file that it shows. Knows draws and memory; knows no plan. The
-only module that imports Triton, and imported only
-when a batch is to be made on a device. Under TRITON_INTERPRET=1, set before this import, it runs on the CPU.
+It uses the draws of `loaders.kernels.augment_cpu` and `loaders.kernels.mix_cpu` and gives the same bytes: each value of
+the batch finds the byte of the file that it shows. Import it only when a batch is to be made on a device, since Triton
+is an extra. With TRITON_INTERPRET=1, set before this import, it runs on the CPU.
 """
 
 import triton
 import triton.language as tl
 
-from loaders.augment import config as augment
+from loaders.augment import draws
 from loaders.order import rng
 
 BLOCK = 1024  # values a program
@@ -18,18 +17,18 @@ EXACT = {"enable_fp_fusion": False}  # products and sums are rounded one by one,
 _M1, _M2 = tl.constexpr(int(rng.M1)), tl.constexpr(int(rng.M2))
 
 
-def _step(slot: int) -> tl.constexpr:
-    """What `rng.hash64` adds to the key for a slot."""
-    return tl.constexpr((slot + 1) * int(rng.GOLDEN) & rng.MASK)
+def _step(index: int) -> tl.constexpr:
+    """The constant that `rng.hash64` adds to the key for a draw index."""
+    return tl.constexpr((index + 1) * int(rng.GOLDEN) & rng.MASK)
 
 
-_CROP_Y, _CROP_X, _FLIP = _step(augment.CROP_Y), _step(augment.CROP_X), _step(augment.FLIP)
-_CUTOUT_Y, _CUTOUT_X = _step(augment.CUTOUT_Y), _step(augment.CUTOUT_X)
+_CROP_Y, _CROP_X, _FLIP = _step(draws.CROP_Y), _step(draws.CROP_X), _step(draws.FLIP)
+_CUTOUT_Y, _CUTOUT_X = _step(draws.CUTOUT_Y), _step(draws.CUTOUT_X)
 
 
 @triton.jit
 def _drawn(bits, STEP: tl.constexpr, n: tl.constexpr):
-    """`below(hash64(bits, slot), n)` of `loaders.order.rng`: bits uint64, result int32 in 0..n-1."""
+    """`below(hash64(bits, index), n)` of `loaders.order.rng`: bits uint64, result int32 in 0..n-1."""
     z = bits + STEP
     z = (z ^ (z >> 30)) * _M1
     z = (z ^ (z >> 27)) * _M2
@@ -81,13 +80,13 @@ def _shown(
 
 @triton.jit
 def _to_bfloat16(value):
-    """Bit patterns of float32 values rounded to bfloat16, ties to even, as `simd.rounded_to` does it: int16."""
+    """Bit patterns of float32 values rounded to bfloat16, ties to even, as `mix_cpu.to_bfloat16` does it: int16."""
     word = value.to(tl.int32, bitcast=True)
     return ((word + 0x7FFF + ((word >> 16) & 1)) >> 16).to(tl.int16)
 
 
-@triton.jit(do_not_specialize_on_alignment=["starts", "bits", "partners", "boxes", "shares"])
-def paint(
+@triton.jit(do_not_specialize_on_alignment=["starts", "bits", "partners", "boxes", "fractions"])
+def augment_batch(
     out,
     data,
     starts,
@@ -95,7 +94,7 @@ def paint(
     table,
     partners,
     boxes,
-    shares,
+    fractions,
     HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     PADDING: tl.constexpr,
@@ -106,17 +105,18 @@ def paint(
     DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Values BLOCK * program_id(1).. of image program_id(0) of a batch.
+    """Make BLOCK values, from BLOCK * program_id(1) on, of image program_id(0) of a batch.
 
     Args:
         out: [B, H, W, 3]: uint8, float32, or int16, the bit patterns of 16-bit floats.
         data: uint8, pixels of all images.
         starts: int64 [B], the first byte of each image.
         bits: int64 [B], the random bits of each position, hash64(key, position).
-        table: [3, 256], the value of each byte, of the type of `out`; float32 where `shares` are given. None for uint8.
+        table: [3, 256], the value of each byte, of the type of `out`; float32 where `fractions` are given; None for
+            uint8.
         partners: int64 [B, PARTNERS] of a mixed batch.
         boxes: int32 [PARTNERS, 6], see `mixers.MixGeometry`; None where images are blended.
-        shares: float32 [2], whole numbers of 2^-16, of a blend; None where images are put together from boxes.
+        fractions: float32 [2], whole numbers of 2^-16, of a blend; None where images are put together from boxes.
         DTYPE: "uint8", "float32", "bfloat16" or "float16".
     """
     i = tl.program_id(0)
@@ -139,15 +139,15 @@ def paint(
     value = byte
     if table is not None:
         value = tl.load(table + (c * 256 + byte))
-    if shares is not None:
+    if fractions is not None:
         j = tl.load(partners + i * 2 + 1)
         byte = _shown(data, starts, bits, j, y, x, c, inside, HEIGHT, WIDTH, PADDING, REFLECT, FLIP, CUTOUT)
-        share, rest = tl.load(shares), tl.load(shares + 1)
+        fraction, rest = tl.load(fractions), tl.load(fractions + 1)
         if DTYPE == "uint8":
             apart = value.to(tl.int32) - byte.to(tl.int32)
-            value = (byte.to(tl.int32) + ((apart * (share * 65536).to(tl.int32) + 32768) >> 16)).to(tl.uint8)
+            value = (byte.to(tl.int32) + ((apart * (fraction * 65536).to(tl.int32) + 32768) >> 16)).to(tl.uint8)
         else:
-            value = share * value + rest * tl.load(table + (c * 256 + byte))
+            value = fraction * value + rest * tl.load(table + (c * 256 + byte))
             if DTYPE == "bfloat16":
                 value = _to_bfloat16(value)
             if DTYPE == "float16":
@@ -156,6 +156,6 @@ def paint(
 
 
 def launch(out, *arrays, height: int, width: int, **options) -> None:
-    """Queue `paint` for a whole batch on the current stream."""
+    """Queue `augment_batch` for a whole batch on the current stream."""
     grid = (len(out), triton.cdiv(height * width * 3, BLOCK))
-    paint[grid](out, *arrays, HEIGHT=height, WIDTH=width, BLOCK=BLOCK, **EXACT, **options)
+    augment_batch[grid](out, *arrays, HEIGHT=height, WIDTH=width, BLOCK=BLOCK, **EXACT, **options)

@@ -1,16 +1,36 @@
-"""The operations of RandAugment, compiled: on uint8 [H * W * 3], equal to Pillow's to the bit. Knows no draw.
+"""Compiled CPU kernels of RandAugment on uint8 [H * W * 3], equal to Pillow's operations to the bit.
 
 The formulas were derived from what Pillow computes: integers where it computes in integers, float32 or float64 in the
 same order where it does so.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+
+from loaders.augment.draws import RANDAUGMENT
+from loaders.augment.randaugment import LEFT, OPERATION, SIGN, TOP
+from loaders.order.rng import below, hash64
+
+# How an operation is carried out.
+NOTHING, TABLE, STRETCH, EQUALIZE, COLOR, CONTRAST, SHARPNESS, AFFINE, RECTANGLE = range(9)
+
+
+class Prepared(NamedTuple):
+    """The operations as arrays that a kernel can read; an axis of length two is the sign."""
+
+    rounds: int
+    kinds: np.ndarray  # int64 [K]
+    values: np.ndarray  # float64 [K, 2]
+    tables: np.ndarray  # uint8 [K, 2, 256]
+    matrices: np.ndarray  # int64 [K, 2, 6]
+    grey: np.ndarray  # uint8 [3]
 
 
 @njit(nogil=True, cache=True)
 def look_up(image, table):
-    """Every byte through one table, uint8 [256], in place."""
+    """Replace every byte by its entry in a table, uint8 [256], in place."""
     for j in range(len(image)):
         image[j] = table[image[j]]
 
@@ -31,7 +51,7 @@ def grey(image, j):
 
 @njit(nogil=True, cache=True)
 def color(image, factor):
-    """Towards (factor < 1) or away from the grey image."""
+    """Blend with the grey image (factor < 1), or move away from it, in place."""
     for j in range(0, len(image), 3):
         middle = grey(image, j)
         for c in range(j, j + 3):
@@ -40,7 +60,7 @@ def color(image, factor):
 
 @njit(nogil=True, cache=True)
 def contrast(image, factor, table):
-    """Towards or away from the mean luma, rounded half up. `table` uint8 [256] is overwritten."""
+    """Blend with the mean luma, rounded half up, or move away from it. `table` uint8 [256] is overwritten."""
     total = 0
     for j in range(0, len(image), 3):
         total += grey(image, j)
@@ -128,13 +148,58 @@ def affine(target, image, height, width, matrix):
 
 
 @njit(nogil=True, cache=True)
-def rectangle(image, height, width, side, x, y, colour):
-    """A rectangle of one colour (uint8 [3]), side / 2 up and left of (x, y), in pixels with fractions.
+def rectangle(image, height, width, size, x, y, colour):
+    """A rectangle of one colour (uint8 [3]), size / 2 up and left of (x, y), in pixels with fractions.
 
     Its right and lower edge, cut off to whole pixels, belong to it.
     """
-    left, top = int(max(0.0, x - side / 2)), int(max(0.0, y - side / 2))
-    for row in range(top, min(int(top + side), height - 1) + 1):
-        for column in range(left, min(int(left + side), width - 1) + 1):
+    left, top = int(max(0.0, x - size / 2)), int(max(0.0, y - size / 2))
+    for row in range(top, min(int(top + size), height - 1) + 1):
+        for column in range(left, min(int(left + size), width - 1) + 1):
             for c in range(3):
                 image[3 * (row * width + column) + c] = colour[c]
+
+
+@njit(nogil=True, cache=True)
+def randaugment_block(first, last, data, offsets, rows, out, height, width, key, position, stride, ops):
+    """Apply RandAugment to samples first..last-1 of a batch.
+
+    Args:
+        data, offsets, rows: image i begins at data[offsets[rows[i]]].
+        out: uint8 [B, H * W * 3].
+        key, position, stride: as in `augment_cpu.Recipe`.
+        ops: a `Prepared`.
+    """
+    size = height * width * 3
+    spare, table = np.empty(size, np.uint8), np.empty(256, np.uint8)
+    counts, tables = np.empty((3, 256), np.int64), np.empty((3, 256), np.uint8)
+    for i in range(first, last):
+        start = offsets[rows[i]]
+        bits = hash64(key, np.uint64(position + stride * i))
+        now, other = out[i], spare
+        now[:] = data[start : start + size]
+        for r in range(ops.rounds):
+            index = RANDAUGMENT + 4 * r
+            k = np.int64(below(hash64(bits, np.uint64(index + OPERATION)), np.uint64(len(ops.kinds))))
+            sign = np.int64(below(hash64(bits, np.uint64(index + SIGN)), np.uint64(2)))
+            kind, value = ops.kinds[k], ops.values[k, sign]
+            if kind == TABLE:
+                look_up(now, ops.tables[k, sign])
+            elif kind in (STRETCH, EQUALIZE):
+                stretch(now, counts, tables, kind == EQUALIZE)
+            elif kind == COLOR:
+                color(now, np.float32(value))
+            elif kind == CONTRAST:
+                contrast(now, np.float32(value), table)
+            elif kind == SHARPNESS:
+                sharpness(other, now, height, width, np.float32(value))
+                now, other = other, now
+            elif kind == AFFINE:
+                affine(other, now, height, width, ops.matrices[k, sign])
+                now, other = other, now
+            elif kind == RECTANGLE:
+                y = (hash64(bits, np.uint64(index + TOP)) >> np.uint64(11)) * 2.0**-53 * height
+                x = (hash64(bits, np.uint64(index + LEFT)) >> np.uint64(11)) * 2.0**-53 * width
+                rectangle(now, height, width, value, x, y, ops.grey)
+        if now.ctypes.data != out[i].ctypes.data:
+            out[i] = now

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from loaders.intrinsics import count_ones, trailing_zeros
 from loaders.order.rng import fold_in, hash64
 from loaders.threads import for_blocks
 
@@ -96,6 +95,15 @@ def _exact_keys(first, last, race, key, weights, ids, out):
             out[j] = uniform(hash64(key, np.uint64(ids[j]))) - out[j]
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def count_ones(word):
+    """The number of set bits of a uint64, as uint64; LLVM knows this form and makes one instruction of it."""
+    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555_5555_5555_5555))
+    word = (word & np.uint64(0x3333_3333_3333_3333)) + ((word >> np.uint64(2)) & np.uint64(0x3333_3333_3333_3333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F_0F0F_0F0F_0F0F)
+    return (word * np.uint64(0x0101_0101_0101_0101)) >> np.uint64(56)
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _extract(first, last, bits, offsets, out):
     """Write the ids of the set bits of blocks first..last-1, those of a block from its offset on."""
@@ -104,7 +112,7 @@ def _extract(first, last, bits, offsets, out):
         for word in range(block * _WORDS, (block + 1) * _WORDS):
             rest = bits[word]
             while rest:
-                out[at] = word * 64 + np.int64(trailing_zeros(rest))
+                out[at] = word * 64 + np.int64(count_ones(~rest & (rest - np.uint64(1))))  # trailing zeros
                 at += 1
                 rest &= rest - np.uint64(1)
 

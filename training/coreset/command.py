@@ -6,8 +6,8 @@ import time
 import numpy as np
 from rich.console import Console
 
-from loaders.formats.open import open_dataset
 from loaders.formats.manifest import Manifest
+from loaders.formats.open import open_dataset
 from loaders.order.rng import CORESET, fold_in
 from loaders.order.rounding import floor_fraction
 from training.arguments import sentence

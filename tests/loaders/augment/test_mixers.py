@@ -85,15 +85,15 @@ def test_shares_of_mixup_are_exact():
 
 
 def test_the_known_figures_of_ricap_and_mixup():
-    """At 0.3: the largest RICAP share averages .75, a tenth of the batches is one whole image, 2.8 patches are seen;
-    mixup's share is below .5 in half and one of the two is above .95 in 46 % of the batches."""
+    """At 0.3: the largest RICAP fraction averages .75, a tenth of the batches is one whole image, 2.8 patches are seen;
+    mixup's fraction is below .5 in half and one of the two is above .95 in 46 % of the batches."""
     shares = np.array([draw_mix(RICAP(), 1, i, 2, 32, 32).shares for i in range(4000)])
     assert abs(shares.max(axis=1).mean() - 0.75) < 0.015
     assert abs((shares.max(axis=1) == 1).mean() - 0.10) < 0.03
     assert abs((shares > 0).sum(axis=1).mean() - 2.8) < 0.1
-    share = np.array([draw_mix(Mixup(), 1, i, 2, 32, 32).shares[0] for i in range(4000)])
-    assert abs((share < 0.5).mean() - 0.5) < 0.04
-    assert abs((np.maximum(share, 1 - share) > 0.95).mean() - 0.46) < 0.04
+    fraction = np.array([draw_mix(Mixup(), 1, i, 2, 32, 32).shares[0] for i in range(4000)])
+    assert abs((fraction < 0.5).mean() - 0.5) < 0.04
+    assert abs((np.maximum(fraction, 1 - fraction) > 0.95).mean() - 0.46) < 0.04
 
 
 def test_offsets_and_centres_are_uniform():
@@ -131,9 +131,9 @@ def test_pixels_are_those_of_the_formula(betons, mixer, dtype):
         for i, y, x in np.ndindex(num, height, width):
             if isinstance(mixer, Mixup):
                 a, b = (images[j, y, x] for j in mixed.partners[i])
-                share = mixed.shares[0]
-                exact = share * a.astype(np.float64) + (1 - share) * b.astype(np.float64)
-                wanted[i, y, x] = np.floor(exact + 0.5) if dtype == torch.uint8 else share * a + (1 - share) * b
+                fraction = mixed.shares[0]
+                exact = fraction * a.astype(np.float64) + (1 - fraction) * b.astype(np.float64)
+                wanted[i, y, x] = np.floor(exact + 0.5) if dtype == torch.uint8 else fraction * a + (1 - fraction) * b
             else:
                 for k, (top, left, h, w, from_top, from_left) in enumerate(mixed.boxes):
                     if top <= y < top + h and left <= x < left + w:

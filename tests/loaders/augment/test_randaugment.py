@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 
 from loaders import Augment, EpochPlan, Mixup, RandAugment, make_loader
-from loaders.augment.config import RANDAUGMENT, draw
+from loaders.augment.draws import RANDAUGMENT, draw
 from loaders.augment.randaugment import BINS, OPERATION, Operation, operations
-from loaders.backends.randaugment import prepared, randaugment_block
-from loaders.backends.randaugment_pillow import apply
+from loaders.backends.randaugment import prepared
+from loaders.backends.reference import apply_operation
+from loaders.kernels.randaugment_cpu import randaugment_block
 from loaders.order.rng import hash_array
 from tests.conftest import photographs
 from tests.goodness import chi_square
@@ -45,7 +46,7 @@ def compiled(images: np.ndarray, choices: tuple[Operation, ...], key: int = 5, r
 def test_operations_are_pillows_to_the_bit(name, size):
     images, (height, width) = some_images(*size), size
     bits = hash_array(5, np.arange(len(images)))
-    y, x = ((hash_array(bits, RANDAUGMENT + slot) >> np.uint64(11)) * 2.0**-53 for slot in (2, 3))
+    y, x = ((hash_array(bits, RANDAUGMENT + index) >> np.uint64(11)) * 2.0**-53 for index in (2, 3))
     seen = set()
     for m in range(BINS + 1):
         for version in ("standard", "arazo"):
@@ -54,7 +55,7 @@ def test_operations_are_pillows_to_the_bit(name, size):
                 seen.add(value)
                 got = compiled(images, (Operation(name, value, value),))
                 for i, image in enumerate(images):
-                    wanted = apply(Image.fromarray(image), name, value, x[i] * width, y[i] * height)
+                    wanted = apply_operation(Image.fromarray(image), name, value, x[i] * width, y[i] * height)
                     assert np.array_equal(got[i], np.asarray(wanted)), (name, value, i)
     assert seen
 

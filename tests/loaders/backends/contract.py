@@ -60,10 +60,10 @@ class Case:
         """Ids and pixels uint8 [B, H, W, 3] of each batch of a plan."""
         plan, augment = self.plan(length, seed), dataclasses.replace(self.augment, **UNRESIZED)
         decoded = self.decoded("reference" if self.dataset.kind == "raw" else self.backend, length, seed)
-        painted = [augmented(image, augment, plan.key, i) for i, image in enumerate(decoded)]
+        augmented_images = [augmented(image, augment, plan.key, i) for i, image in enumerate(decoded)]
         batches = []
         for first in range(0, length, BATCH):
-            pixels = np.stack(painted[first : first + BATCH])
+            pixels = np.stack(augmented_images[first : first + BATCH])
             if augment.mixer is not None:
                 pixels = mixed(pixels, draw_mix(augment.mixer, plan.key, first, *pixels.shape[:3]))
             batches.append((plan.ids[first : first + BATCH], pixels))

@@ -21,7 +21,7 @@ from tests.loaders.backends.test_fused_gpu import on_host
 
 pytestmark = pytest.mark.dali
 TOLERANCE = (2.0, 24)  # mean and largest distance in pixel values of a GPU's decoder from the reference's
-PAINTED = Augment(crop_padding=3, flip=True, cutout=5)
+AUGMENTED = Augment(crop_padding=3, flip=True, cutout=5)
 RESIZED = Augment(resize=12, random_resized_crop=(0.1, 1.0), flip=True)
 REPEATS = EpochPlan(np.array([3, 3, 7, 0, 29, 5, 5, 5, 1]), np.linspace(0.5, 1.5, 9), key=9)
 
@@ -56,7 +56,7 @@ def check(feed: DeviceFeed, plan: EpochPlan = REPEATS, start_batch: int = 0) -> 
 @pytest.mark.parametrize(
     ("file", "augment", "dtype"),
     [
-        ("jpeg", PAINTED, torch.uint8),
+        ("jpeg", AUGMENTED, torch.uint8),
         ("jpeg", Augment(flip=True, mixer=RICAP(), **STATISTICS), torch.float32),
         ("mixed", Augment(crop_padding=3, pad_mode="reflect", mixer=CutMix()), torch.uint8),
         ("mixed", RESIZED, torch.uint8),
@@ -89,32 +89,32 @@ def test_a_damaged_image_is_named_and_the_feed_goes_on(paths, device, tmp_path):
     dataset, content = open_dataset(paths["jpeg"]), np.fromfile(paths["jpeg"], np.uint8)
     content[dataset.offsets[23] + 300 : dataset.offsets[23] + dataset.sizes[23]] = 0
     content.tofile(tmp_path / "damaged.beton")
-    feed = on(device, tmp_path / "damaged.beton", PAINTED)
+    feed = on(device, tmp_path / "damaged.beton", AUGMENTED)
     with pytest.raises(ValueError, match="the JPEG of sample 23 cannot be decoded"):
         list(feed.epoch(EpochPlan(np.array([3, 7, 11, 2, 23, 5]))))
     check(feed)
 
 
 @pytest.mark.parametrize("raw", [False, True], ids=["streams", "pixels"])
-@pytest.mark.parametrize("side", [0, 32])
-def test_a_gpu_decodes_and_resizes(side, raw):
+@pytest.mark.parametrize("size", [0, 32])
+def test_a_gpu_decodes_and_resizes(size, raw):
     """The graph that a GPU would get: nothing is decoded or resized on the host, pixels are cut there."""
-    if raw and not side:
+    if raw and not size:
         return  # nothing to decode: not a pipeline
     from nvidia.dali import Pipeline
 
     devices = []
     for on_gpu in (False, True):
         with Pipeline(batch_size=4, num_threads=1, device_id=0 if on_gpu else None):
-            output, found = graph(lambda batch: None, raw, side, on_gpu), {}
+            output, found = graph(lambda batch: None, raw, size, on_gpu), {}
             nodes = [output]
             while nodes:
                 source = nodes.pop().source
                 found[type(source._op).__name__] = source._op.device
                 nodes += [node for nodes_of_one in source.inputs for node in np.ravel(nodes_of_one)]
         devices.append((output.device, found))
-    work = {"Slice": "cpu"} if raw else {"ImageSlice" if side else "Image": "mixed"}
-    resize = {"Resize": "gpu"} if side else {}
+    work = {"Slice": "cpu"} if raw else {"ImageSlice" if size else "Image": "mixed"}
+    resize = {"Resize": "gpu"} if size else {}
     assert devices[1] == ("gpu", {"ExternalSource": "cpu", **work, **resize})
     assert devices[0] == ("cpu", dict.fromkeys(devices[1][1], "cpu"))
 

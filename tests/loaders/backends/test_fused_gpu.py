@@ -15,7 +15,7 @@ import torch
 from convert.writers.beton import write_beton
 from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_loader, open_dataset
 from loaders.backends.batching import Settings
-from loaders.backends.fused_gpu import open_on_device
+from loaders.backends.fused import open_on_device
 from loaders.backends.residence import num_bytes, resident, too_large
 from loaders.backends.transfer import OnDevice
 from loaders.loader import open_engine
@@ -192,9 +192,9 @@ def compiled(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.delitem(sys.modules, "loaders.kernels.augment_gpu", raising=False)
-    paint, kernels = importlib.import_module("loaders.kernels.augment_gpu").paint, []
-    compile_only = paint.run
-    paint.run = lambda *args, **options: kernels.append(compile_only(*args, **options | {"warmup": True}))
+    augment_batch, kernels = importlib.import_module("loaders.kernels.augment_gpu").augment_batch, []
+    compile_only = augment_batch.run
+    augment_batch.run = lambda *args, **options: kernels.append(compile_only(*args, **options | {"warmup": True}))
     monkeypatch.setattr(triton.runtime.driver, "_active", AbsentGPU())  # `reset_active` would need a GPU
     yield kernels
     sys.modules.pop("loaders.kernels.augment_gpu")

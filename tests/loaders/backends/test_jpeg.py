@@ -120,22 +120,22 @@ def test_golden_boxes():
 def test_the_box_shows_what_it_should(photos):
     """Without a resize that does work, the reference gives the stored pixels of the box."""
     dataset = open_dataset(photos / "train.tar")
-    side = int(min(dataset.heights[0], dataset.widths[0]))
-    loader = make_loader(photos / "train.tar", 1, backend="reference", dtype=torch.uint8, augment=Augment(resize=side))
+    size = int(min(dataset.heights[0], dataset.widths[0]))
+    loader = make_loader(photos / "train.tar", 1, backend="reference", dtype=torch.uint8, augment=Augment(resize=size))
     got = next(loader.epoch(EpochPlan(np.array([0])))).images[0].permute(1, 2, 0).numpy()
     stored = np.asarray(Image.open(sorted((photos.parent / "source" / "class0").iterdir())[0]))
-    top, left = (stored.shape[0] - side) // 2, (stored.shape[1] - side) // 2
-    assert np.array_equal(got, stored[top : top + side, left : left + side])
+    top, left = (stored.shape[0] - size) // 2, (stored.shape[1] - size) // 2
+    assert np.array_equal(got, stored[top : top + size, left : left + size])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"random_resized_crop": (0.1, 1.0)}, "need the side of the result"),
-        ({"resize": 8, "random_resized_crop": (0.0, 1.0)}, "two shares of the area"),
+        ({"random_resized_crop": (0.1, 1.0)}, "need an image size"),
+        ({"resize": 8, "random_resized_crop": (0.0, 1.0)}, "two fractions of the image's area"),
         ({"resize": 8, "ratio": (2.0, 1.0)}, "ratio is two values"),
         ({"resize": 8, "center_crop": 1.5}, r"in \(0, 1\], got 1.5"),
-        ({"resize": -1}, "resize is a side in pixels"),
+        ({"resize": -1}, "resize is an image size in pixels"),
     ],
 )
 def test_bad_geometry_is_one_sentence(options, message):
@@ -148,14 +148,14 @@ def test_images_of_several_sizes_need_a_resize(photos):
         make_loader(photos / "train.beton", 8, backend="reference")
 
 
-@pytest.mark.parametrize("side", [1, 7, 40, 90])
-def test_the_compiled_resize_is_that_of_pillow(side):
+@pytest.mark.parametrize("size", [1, 7, 40, 90])
+def test_the_compiled_resize_is_that_of_pillow(size):
     from loaders.kernels.resize_cpu import resize_box
 
     image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
     for top, left, bottom, right in ((0, 0, 60, 80), (3, 5, 10, 70), (59, 79, 60, 80), (20, 0, 60, 1)):
-        out = np.empty((side, side, 3), np.uint8)
+        out = np.empty((size, size, 3), np.uint8)
         resize_box(image, float(top), float(left), float(bottom), float(right), out)
         box = Image.fromarray(image[top:bottom, left:right])
-        wanted = np.asarray(box.resize((side, side), Image.Resampling.BILINEAR))
+        wanted = np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
         assert np.abs(out.astype(int) - wanted).max() <= 1
