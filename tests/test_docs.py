@@ -1,4 +1,4 @@
-"""The examples of docs/how-to/ do what they say: their code is run as it stands on the page."""
+"""The examples of docs/how-to/ are run as they stand; lists of files are whole; links between pages lead somewhere."""
 
 import importlib.util
 import re
@@ -13,7 +13,8 @@ from loaders import Augment, CutMix, IndexScheduler, make_loader, open_dataset
 from loaders.loader import BACKENDS
 from loaders.order.designs import DESIGNS
 
-HOW_TO = Path(__file__).parents[1] / "docs" / "how-to"
+ROOT = Path(__file__).parents[1]
+HOW_TO = ROOT / "docs" / "how-to"
 
 
 def run_example(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -75,3 +76,17 @@ def test_the_documented_design_draws_by_weight(tmp_path, monkeypatch):
     assert 999 in drawn(0)
     assert np.array_equal(drawn(0), drawn(0))
     assert not np.array_equal(drawn(0), drawn(1))
+
+
+@pytest.mark.parametrize("package", ["training", "convert"])
+def test_the_readme_of_a_package_names_all_its_files(package):
+    files = [str(path.relative_to(ROOT / package)) for path in (ROOT / package).rglob("*.py") if path.stat().st_size]
+    lines = (ROOT / package / "README.md").read_text("utf-8").splitlines()
+    assert sorted(line.split("`")[1] for line in lines if line.startswith("| `")) == sorted(files)
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))]
+    missing = [(str(page), link) for page, link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
