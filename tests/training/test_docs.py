@@ -1,5 +1,7 @@
-"""docs/how-to/add_a_method.md is followed to the letter: its code becomes a method, and a run trains with it."""
+"""docs/how-to/add_a_method.md is followed to the letter, and docs/methods.md lists the options that methods have."""
 
+import contextlib
+import dataclasses
 import importlib.util
 import json
 import re
@@ -11,13 +13,13 @@ import pytest
 from training.methods import METHODS
 from training.run import main
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add_a_method.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
 def power(tmp_path, monkeypatch):
     """The page's module, with the page's line in METHODS."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = (DOCS / "how-to" / "add_a_method.md").read_text(encoding="utf-8")
     file = tmp_path / "power.py"
     file.write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
     spec = importlib.util.spec_from_file_location("power", file)
@@ -45,5 +47,15 @@ def test_its_options_are_its_own(power, quick_args, tmp_path, capfd):
 
 
 def test_its_help_shows_its_options(power, capfd):
-    main(["--method", "power", "--help"])
+    with contextlib.suppress(SystemExit):
+        main(["--method", "power", "--help"])
     assert "power of the latest loss; 0 draws uniformly" in " ".join(capfd.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_table_of_methods_lists_the_options(name):
+    text = (DOCS / "methods.md").read_text(encoding="utf-8")
+    chapters = re.findall(r"^## Methods that choose.*?(?=^## )", text, re.DOTALL | re.MULTILINE)
+    (row,) = [line for chapter in chapters for line in chapter.splitlines() if line.startswith(f"| `{name}` |")]
+    options = {field.name for field in dataclasses.fields(METHODS[name].Options)}
+    assert set(re.findall(r"`(\w+)`", row.split("|")[-3])) == options
