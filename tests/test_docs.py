@@ -1,0 +1,92 @@
+"""The examples of docs/how-to/ are run as they stand; lists of files are whole; links between pages lead somewhere."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from loaders import Augment, CutMix, IndexScheduler, make_loader, open_dataset
+from loaders.loader import BACKENDS
+from loaders.order.designs import DESIGNS
+
+ROOT = Path(__file__).parents[1]
+HOW_TO = ROOT / "docs" / "how-to"
+
+
+def run_example(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first Python block of a page, as a module of its own name."""
+    name = f"example_{page.removeprefix('add_a_')}"
+    file = tmp_path / f"{name}.py"
+    file.write_text(re.search(r"```python\n(.*?)```", (HOW_TO / f"{page}.md").read_text("utf-8"), re.DOTALL)[1])
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def noise(tmp_path, monkeypatch):
+    """The data set that add_a_data_set.md makes."""
+    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
+    monkeypatch.chdir(tmp_path)
+    return run_example("add_a_data_set", tmp_path, monkeypatch)
+
+
+def test_the_documented_data_set_is_written_whole(noise):
+    dataset = open_dataset("data/noise/train.beton")
+    assert dataset.num_samples == 1000
+    assert np.array_equal(dataset.labels, noise.labels[:1000])
+    assert np.array_equal(dataset.bytes(7), noise.images[7].ravel())
+
+
+def test_the_documented_backend_equals_the_reference(noise, tmp_path, monkeypatch):
+    run_example("add_a_backend", tmp_path, monkeypatch)
+    monkeypatch.setitem(BACKENDS, "plain", "example_backend")
+    augment = Augment(crop_padding=4, flip=True, mixer=CutMix())
+    plan = IndexScheduler(1000, budget=0.05, seed=3).plan(2)
+    batches = [
+        list(make_loader("data/noise/train.beton", 20, backend=backend, augment=augment, dtype=torch.uint8).epoch(plan))
+        for backend in ("plain", "reference")
+    ]
+    for mine, wanted in zip(*batches, strict=True):
+        assert torch.equal(mine.ids, wanted.ids)
+        assert torch.equal(mine.labels, wanted.labels)
+        assert torch.equal(mine.images, wanted.images)
+
+
+def test_the_documented_design_draws_by_weight(tmp_path, monkeypatch):
+    module = run_example("add_a_design", tmp_path, monkeypatch)
+    line = re.search(
+        r'^ {4}("[\w-]+"): (Design\(.*\)),$', (HOW_TO / "add_a_design.md").read_text("utf-8"), re.MULTILINE
+    )
+    monkeypatch.setitem(DESIGNS, line[1].strip('"'), eval(line[2], vars(module)))
+    weights = np.where(np.arange(1000) < 500, 0.0, 1.0)
+    weights[999] = 1e9
+
+    def drawn(epoch: int) -> np.ndarray:
+        return IndexScheduler(1000, lambda snapshot: weights, budget=0.1, design="sequential-poisson").plan(epoch).ids
+
+    assert len(set(drawn(0))) == 100
+    assert drawn(0).min() >= 500
+    assert 999 in drawn(0)
+    assert np.array_equal(drawn(0), drawn(0))
+    assert not np.array_equal(drawn(0), drawn(1))
+
+
+@pytest.mark.parametrize("package", ["training", "convert"])
+def test_the_readme_of_a_package_names_all_its_files(package):
+    files = [str(path.relative_to(ROOT / package)) for path in (ROOT / package).rglob("*.py") if path.stat().st_size]
+    lines = (ROOT / package / "README.md").read_text("utf-8").splitlines()
+    assert sorted(line.split("`")[1] for line in lines if line.startswith("| `")) == sorted(files)
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))]
+    missing = [(str(page), link) for page, link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
