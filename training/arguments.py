@@ -127,7 +127,7 @@ def _files_first(argv: list[str]) -> tuple[list[Path], list[str]]:
 def _method(argv: list[str], files: list[dict[str, Any]]) -> str:
     """The method that a command line names, whose options it may have; the last mention wins."""
     method = next((file["method"] for file in reversed(files) if "method" in file), Config.method)
-    for item, following in zip(argv, [*argv[1:], ""], strict=True):
+    for item, following in zip(argv, [*argv, ""][1:], strict=True):
         flag, equals, value = item.partition("=")
         if flag == "--method":
             method = value if equals else following

@@ -82,7 +82,7 @@ def train_epoch(run: Run) -> Iterator[None]:
 def batches(run: Run, plan: EpochPlan) -> Iterator[Batch]:
     """The rest of this rank's plan in batches, no longer mixed once the clean end of the run begins."""
     is_clean = run.schedule.is_clean(run.progress)
-    while run.batch * run.batch_size < len(plan):
+    while run.batch * run.batch_size < len(plan) and not run.is_over:
         loader = run.data.clean_loader if is_clean else run.data.train_loader
         for batch in loader.epoch(plan, start_batch=run.batch):
             yield batch
@@ -169,7 +169,3 @@ def end_epoch(run: Run) -> None:
             )
         run.scores = run.table.snapshot()
     run.train_loss = total / run.trained if run.trained else None
-    assert run.plan is not None
-    size = run.config.batch_size
-    whole_batches = run.method.scheduler.num_items // size * size
-    run.ledger.covered_samples += run.batch * size / len(run.plan) * whole_batches

@@ -31,7 +31,6 @@ from training.setup import set_up
 from training.state import Run
 
 
-@record
 def main(argv: list[str] | None = None) -> int:
     """Run from a command line.
 
@@ -150,4 +149,4 @@ def _open_folder(run: Run, resume: Path | None, is_resumed: bool) -> tuple[Path,
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(record(main)())

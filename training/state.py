@@ -108,6 +108,10 @@ class Run:
         return plan if self.ranks.is_alone else plan.shard(self.ranks.rank, self.ranks.world_size)
 
     def next_epoch(self) -> None:
-        """Move the position to the beginning of the next epoch."""
+        """Count the epoch as covered, and move the position to the beginning of the next one."""
+        assert self.plan is not None, "no epoch has been planned"
+        size = self.config.batch_size
+        whole_batches = self.method.scheduler.num_items // size * size
+        self.ledger.covered_samples += self.batch * size / len(self.plan) * whole_batches
         self.epoch, self.batch, self.plan, self.trained = self.epoch + 1, 0, None, 0
         self.loss_sum.zero_()

@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from convert.build import build
 
 from convert.shapes import CLASSES, make_shapes
-from convert.writers.dataset import write_dataset
-from training.config import Config
+from training.arguments import make_config
 from training.evaluate import Result
-from training.fit import test as evaluate_run
+from training.evaluate import test as evaluate_run
 from training.ledger import Ledger
-from training.loop import train_epoch
-from training.machine.signals import StopRequest
-from training.setup import assemble
+from training.loop import end_epoch, plan_epoch, train_epoch
+from training.setup import set_up
 
 NAMES = ("disc", "cross", "bar")
 TINY = {
@@ -46,25 +45,26 @@ def draw(num: int, names: tuple[str, ...] = NAMES[:2], split: str = "train") -> 
 
 def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
     splits = {"train": (images, labels), "test": draw(1000, split="test")}
-    write_dataset(folder, folder.name, splits, NAMES, source="drawn by a test", verified=False)
+    build(folder, folder.name, splits, NAMES, source="drawn by a test", verified=False)
     return folder
 
 
-def trained(folder: Path, **changes) -> tuple[Result, Ledger]:
-    """What the network of a run is worth at its end, and what it spent."""
-    job, state = assemble(Config(data=str(folder), **{**TINY, **PLAIN, **changes}))
-    budget = job.rule.budget
-    while not budget.is_spent(state.ledger):
-        state.plan = job.scheduler.plan(state.epoch, state.table.snapshot(), budget.progress(state.ledger))
-        for _ in train_epoch(state, job.train_loader, job.rule):
+def trained(folder: Path, **changes) -> tuple[Result, Ledger, np.ndarray]:
+    """What the network of a run is worth at its end, what it spent, and how often it visited each sample."""
+    run = set_up(make_config({"data": str(folder), **TINY, **PLAIN, **changes}))
+    while not run.is_over:
+        plan_epoch(run)
+        for _ in train_epoch(run):
             pass
-        state.epoch, state.batch = state.epoch + 1, 0
-    return evaluate_run(job, state, StopRequest(), tta=False), state.ledger
+        end_epoch(run)
+        run.next_epoch()
+    return evaluate_run(run, tta=False), run.ledger, run.scores.visits
 
 
-def compare(folder: Path, marked: np.ndarray, seeds: int, **changes) -> tuple[float, float, float]:
-    """Sharp p-SGD minus uniform in test accuracy and in test loss, and how many times as often it visits the marked."""
-    differences, visits = [], np.zeros(2)
+def compare(folder: Path, marked: np.ndarray, seeds: int, **changes) -> tuple[np.ndarray, np.ndarray, float]:
+    """Sharp p-SGD minus uniform, by seed: in test accuracy, in test loss; and how many times as often it visits the
+    marked."""
+    accuracies, losses, visits = [], [], np.zeros(2)
     # So small a network cannot use a second core: two are trained at a time, by one thread each.
     options = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (1,)}
     with ProcessPoolExecutor(2, **options) as pool:
@@ -73,11 +73,15 @@ def compare(folder: Path, marked: np.ndarray, seeds: int, **changes) -> tuple[fl
             for seed in range(seeds)
         ]
     for pair in runs:
-        (plain, a), (sharp, b) = (run.result() for run in pair)
+        (plain, a, plain_visits), (sharp, b, sharp_visits) = (run.result() for run in pair)
         assert a.flops == b.flops
-        differences.append((sharp.accuracy - plain.accuracy, sharp.loss - plain.loss))
-        visits += a.visits[marked].sum(), b.visits[marked].sum()
-    return *np.mean(differences, axis=0).tolist(), float(visits[1] / visits[0])
+        accuracies.append(sharp.accuracy - plain.accuracy)
+        losses.append(sharp.loss - plain.loss)
+        visits += plain_visits[marked].sum(), sharp_visits[marked].sum()
+    return np.array(accuracies), np.array(losses), float(visits[1] / visits[0])
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -86,15 +90,21 @@ def _needs_ffcv():
 
 
 def test_importance_wins_among_duplicates(tmp_path):
-    """1,800 of 2,000 samples are one image of a bar; the budget buys as many samples an epoch as are left."""
+    """1,800 of 2,000 samples are one image of a bar; the budget buys as many samples an epoch as are left.
+
+    Uniform draws find the 200 too seldom to tell disc from cross: an accuracy near 0.50, where p-SGD reaches 0.85. Half
+    as many steps leave the margin to chance, from 0.04 to 0.28 by seed and width. At this width each group has the
+    fewest channels that there are, whatever the widths of the whole network.
+    """
     images, labels = draw(200)
     (bar,), (label,) = draw(1, ("bar",))
     images = np.concatenate((np.broadcast_to(bar, (1800, *bar.shape)), images))
     labels = np.concatenate((np.full(1800, label), labels))
     folder = write(tmp_path / "easy", images, labels)
-    accuracy, _, factor = compare(folder, np.arange(1800, 2000), seeds=2, budget=0.1, epochs=40, width=0.125)
+    accuracies, _, factor = compare(folder, np.arange(1800, 2000), seeds=3, budget=0.1, epochs=80, width=1e-3)
     assert factor > 3
-    assert accuracy > 0.1
+    assert accuracies.min() > 0.1
+    assert accuracies.mean() > 0.2
 
 
 def test_importance_loses_among_wrong_labels(tmp_path):
@@ -104,7 +114,7 @@ def test_importance_loses_among_wrong_labels(tmp_path):
     wrong = np.arange(0, 1000, 5)
     labels[wrong] = 1 - labels[wrong]
     folder = write(tmp_path / "wrong", images, labels)
-    accuracy, loss, factor = compare(folder, wrong, seeds=3, budget=0.3, epochs=20, width=0.125)
+    accuracies, losses, factor = compare(folder, wrong, seeds=3, budget=0.3, epochs=20, width=0.125)
     assert factor > 1.2
-    assert loss > 0.04
-    assert accuracy < 0.02
+    assert losses.mean() > 0.04
+    assert accuracies.mean() < 0.02

@@ -11,7 +11,6 @@ from loaders.formats.manifest import FILE_NAME
 from loaders.importance import ImportanceTable
 from loaders.types import Scores
 from training import checkpoint
-from training.checkpoint import remove_leftovers
 from training.run import main
 
 
@@ -46,15 +45,18 @@ def broken(stopped, tmp_path):
         ({"budget": 0}, "budget must be above 0 and at most 1, got 0"),
         ({"budget": 1.5}, "budget must be above 0 and at most 1, got 1.5"),
         ({"method": "sgd"}, "unknown method 'sgd': allowed are uniform, scan, fixed, p-sgd"),
-        ({"design": "dice"}, "unknown design 'dice'"),
+        ({"design": "dice"}, "Got value: dice (--help lists what is allowed)"),
         ({"batch_size": 301}, "less than one batch of 301: raise the budget or lower the batch size"),
         ({"model": "vgg"}, "model got 'vgg': the names are rebarnet, resnet18, resnet8"),
         ({"backend": "tape"}, "unknown backend 'tape'"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"precision": "fp16", "device": "cpu"}, "precision fp16 needs a GPU"),
-        ({"lr": 1e30}, "training has diverged in epoch 1 (loss nan): lower the learning rate"),
-        ({"method": "infobatch", "design": "race"}, "method infobatch cannot draw by design 'race'"),
-        ({"method": "infobatch", "budget": 0.05}, "a budget of 0.05 of the samples in each of 3 epochs does not pay"),
+        ({"lr": 1e30}, "training has diverged in epoch 1 (summed loss nan): lower the learning rate"),
+        ({"method": "infobatch", "design": "race"}, "method infobatch does not have it: leave it out"),
+        (
+            {"method": "infobatch", "budget": 0.05},
+            "a budget of 0.05 of 600 samples is 30 samples an epoch, less than one batch",
+        ),
         (
             {"model": "rebarnet", "size_schedule": "[12, 32]"},
             "rebarnet needs images of at least 16 pixels a side, got 12",
@@ -105,7 +107,7 @@ def test_data_that_training_cannot_use(shapes, quick_args, tmp_path, capsys):
 
 def test_unknown_key_in_a_file(tmp_path, capsys):
     (tmp_path / "a.yaml").write_text("budgt: 0.3\n")
-    assert "unknown key 'budgt' (did you mean 'budget'?)" in fails(capsys, ["--config", str(tmp_path / "a.yaml")])
+    assert "unknown setting 'budgt': did you mean 'budget'?" in fails(capsys, ["--config", str(tmp_path / "a.yaml")])
 
 
 def test_nan_scores_stop_the_next_plan():
@@ -185,7 +187,14 @@ def test_a_foreign_checkpoint(broken, capsys):
     torch.save(torch.nn.Linear(2, 2), path)  # a pickled object: never run
     assert "cannot be read as a checkpoint" in fails(capsys, ["--resume", str(path)])
     torch.save({"format": checkpoint.FORMAT, "version": 99}, path)
-    assert "has version 99, this code reads" in fails(capsys, ["--resume", str(path)])
+    assert "has version 99, this program reads 7: start a new run" in fails(capsys, ["--resume", str(path)])
+
+
+def test_a_checkpoint_of_the_release_before(broken, capsys):
+    content = torch.load(broken / "checkpoint.pt", weights_only=True)
+    torch.save({**content, "version": 6}, broken / "checkpoint.pt")
+    sentence = fails(capsys, ["--resume", str(broken)])
+    assert "has version 6, this program reads 7: start a new run, or continue it with the release" in sentence
 
 
 def test_a_checkpoint_that_lacks_a_part(broken, capsys):
@@ -200,10 +209,3 @@ def test_rows_after_the_checkpoint_are_cut(broken, capsys):
         file.write('{"epoch": 3, "samples": 900}\n{"epoch": 4, "sam')
     assert main(["--resume", str(broken)]) == 0
     assert len((broken / "metrics.jsonl").read_text().splitlines()) == 2
-
-
-def test_leftovers_of_a_killed_process_go(tmp_path):
-    (tmp_path / ".checkpoint.pt.123.tmp").touch()
-    (tmp_path / "metrics.jsonl").touch()
-    remove_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

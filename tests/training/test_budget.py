@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from training.budget import Budget, make_budget
-from training.config import Config, run_name
-from training.ledger import Ledger
+from training.config import Config
+from training.ledger import Flops, Ledger
 from training.report import folder as record
 from training.run import main
 
-FLOPS = {None: 10.0, 16: 4.0}
+FLOPS = {None: Flops(3.0, 10.0), 16: Flops(2.0, 4.0)}
 
 
 def make(unit: str, budget: float = 0.3, **options) -> Budget:
@@ -19,15 +19,15 @@ def make(unit: str, budget: float = 0.3, **options) -> Budget:
 
 def spend(budget: Budget, flops: float = 10.0, seconds: float = 1.0) -> list[float]:
     """The progress before each step of a run."""
-    ledger, progress = Ledger(50), []
+    ledger, progress = Ledger(), []
     while not budget.is_spent(ledger):
         progress.append(budget.progress(ledger))
-        ledger.add_step(np.arange(50), flops)
+        ledger.add_step(50, 50, flops)
         ledger.train_seconds += seconds
     return progress
 
 
-def test_shares_of_samples_and_epochs_are_whole_steps():
+def test_fractions_of_samples_and_epochs_are_whole_steps():
     assert (make("samples").total_steps, make("samples").num_epochs) == (8 * 3, 8)
     scan = make("epochs")
     assert (scan.total_steps, scan.num_epochs) == (28, 3)  # 2.4 epochs of 12 steps
@@ -46,16 +46,17 @@ def test_flops_are_those_of_all_epochs_at_full_size_and_never_exceeded():
 
 
 def test_scoring_passes_are_charged():
-    budget, ledger = make("flops"), Ledger(50)
-    ledger.add_step(np.arange(50), 10.0)
-    ledger.flops += 13_401
+    budget, ledger = make("flops"), Ledger()
+    ledger.add_step(50, 50, 10.0)
+    ledger.add_scoring(4467, 3.0)
+    assert ledger.flops == budget.total - 499
     assert budget.is_spent(ledger)
 
 
 def test_a_step_must_fit_with_its_scoring():
-    budget = make("flops", scoring_flops={None: 3.0, 16: 2.0})
+    budget = make("flops", makes_passes=True)
     assert budget.step_cost == 50 * 13
-    ledger = Ledger(50)
+    ledger = Ledger()
     ledger.flops = budget.total - 649
     assert budget.is_spent(ledger)
     ledger.flops -= 1
@@ -84,7 +85,7 @@ def test_a_budget_below_one_step_is_refused():
 
 
 def test_the_unit_is_in_the_name():
-    assert run_name(Config(budget=0.3, budget_unit="epochs")) == "cifar10-scan-b0.3epochs-s0"
+    assert Config(budget=0.3, budget_unit="epochs").run_name == "cifar10-scan-b0.3epochs-s0"
 
 
 @pytest.mark.parametrize(("unit", "steps"), [("epochs", 13), ("flops", 13), ("seconds", None)])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.arguments import parse_args
-from training.config import FIELDS, Config, run_name
+from training.arguments import make_config, parse_args
+from training.config import FIELDS, GROUPS, Config
+from training.methods.base import NoOptions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -23,7 +24,7 @@ def test_defaults_then_file_then_command_line(tmp_path):
     config, resume = parse_args(["--lr", "0.5", "--config", file])
     assert (config.budget, config.lr, config.mean, config.seed, resume) == (0.2, 0.5, (0.1, 0.2, 0.3), 0, None)
     assert parse_args(["--config", file])[0].lr == 1e-3
-    assert parse_args([])[0] == Config()
+    assert parse_args([])[0] == make_config({}) == Config(options=NoOptions())
 
 
 @pytest.mark.parametrize(
@@ -32,23 +33,34 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--budget", "0"], "budget must be above 0 and at most 1, got 0: 0.3 trains on 30 % per epoch"),
         (["--budget", "1.5"], "budget must be above 0 and at most 1, got 1.5"),
         (["--budget", "-0.1"], "budget must be above 0 and at most 1, got -0.1"),
-        (["--budget", "lots"], "budget: expected float, got lots"),
+        (["--budget", "lots"], "\"budget\": Expected a <class 'float'>. Got value: lots"),
         (["--budget", "0", "--budget_unit", "seconds"], "budget in seconds must be above 0, got 0"),
         (["--budget", "2", "--budget_unit", "flops"], "budget must be above 0 and at most 1, got 2"),
-        (["--epoch_fraction", "0.5"], "with samples the budget is that share itself"),
+        (["--epoch_fraction", "0.5"], "with samples the budget is that fraction"),
         (["--epoch_fraction", "2", "--budget_unit", "epochs"], "epoch_fraction must be above 0 and at most 1, got 2"),
-        (["--budget_unit", "days"], "budget_unit: expected one of"),
+        (["--budget_unit", "days"], '"budget_unit": Expected a typing.Literal'),
         (["--clean_fraction", "1"], "clean_fraction must be at least 0 and below 1, got 1"),
         (["--ema", "1"], "ema must be at least 0 and below 1, got 1"),
-        (["--mixer", "cutmixup"], "mixer: expected one of ['none', 'mixup', 'cutmix', 'ricap'], got cutmixup"),
+        (
+            ["--mixer", "cutmixup"],
+            "['none', 'mixup', 'cutmix', 'ricap']. Got value: cutmixup (--help",
+        ),
         (["--epochs", "0"], "epochs must be at least 1, got 0"),
-        (["--epochs", "1.5"], "epochs: expected int, got 1.5"),
-        (["--randaugment", "abc"], "randaugment: expected tuple[int, int], got abc"),
+        (["--epochs", "1.5"], "\"epochs\": Expected a <class 'int'>. Got value: 1.5"),
+        (["--randaugment", "abc"], "[tuple[int, int], "),
         (["--batch_size", "0"], "batch_size must be at least 1, got 0"),
         (["--lr", "0"], "lr must be above 0, got 0"),
         (["--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
-        (["--precision", "int8"], "precision: expected one of ['auto', 'bf16', 'fp16', 'fp32'], got int8"),
-        (["--budgt", "0.3"], "unrecognized arguments: --budgt 0.3"),
+        (["--precision", "int8"], "['auto', 'bf16', 'fp16', 'fp32']. Got value: int8"),
+        (["--budgt", "0.3"], "unknown setting 'budgt': did you mean 'budget'?"),
+        (["--zzz"], "unknown setting 'zzz' (--help lists what is allowed)"),
+        (["--method", "sgd"], "unknown method 'sgd': allowed are uniform, scan, fixed, p-sgd"),
+        (
+            ["--smoothing", "0.1"],
+            "and method scan does not have it: leave it out",
+        ),
+        (["--method=p-sgd", "--smoothing=1"], "smoothing must be at least 0 and below 1, got 1"),
+        (["--method=uniform", "--design=dice"], "Got value: dice (--help lists what is allowed)"),
         (["--config", "nowhere.yaml"], "cannot read the configuration nowhere.yaml: No such file"),
         (["--resume", "nowhere"], "--resume nowhere: there is no such file or folder"),
         (["--resume"], "--resume: there is no unfinished run runs/cifar10-scan-b1-s0"),
@@ -65,10 +77,11 @@ def test_a_wrong_command_line_is_one_sentence(tmp_path, monkeypatch, arguments, 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("budgt: 0.3", "unknown key 'budgt' (did you mean 'budget'?)"),
-        ("zzz: 1", "unknown key 'zzz'; allowed are data, out, method"),
+        ("budgt: 0.3", "unknown setting 'budgt': did you mean 'budget'?"),
+        ("zzz: 1", "unknown setting 'zzz' (--help lists what is allowed)"),
         ("budget: 2", "budget must be above 0 and at most 1, got 2"),
-        ("lr: fast", "lr: expected float, got fast"),
+        ("lr: fast", "\"lr\": Expected a <class 'float'>. Got value: fast"),
+        ("smoothing: 0.1", "method scan does not have it: leave it out"),
         ("- 1\n- 2", "must hold `key: value` lines, got a list"),
         ("lr: [", "is not valid YAML"),
     ],
@@ -88,7 +101,33 @@ def test_help_names_every_setting(capsys):
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert all(f"--{name}" in text for name in (*FIELDS, "config", "resume"))
-    assert "share of the training set that one epoch may use" in text
+    assert "fraction of the training set that one epoch may use" in text
+
+
+def test_help_shows_the_settings_in_groups_and_the_options_of_the_method_alone(capsys):
+    texts = {}
+    for method in ("scan", "p-sgd", "infobatch"):
+        with pytest.raises(SystemExit):
+            parse_args(["--method", method, "--help"])
+        texts[method] = capsys.readouterr().out
+    for group in GROUPS:
+        assert f"\n{group.__doc__.splitlines()[0]}:\n" in texts["scan"]
+    assert [method for method, text in texts.items() if "--smoothing" in text] == ["p-sgd"]
+    assert [method for method, text in texts.items() if "--prune_ratio" in text] == ["infobatch"]
+
+
+def test_settings_survive_the_way_to_a_file_and_back(tmp_path):
+    config = make_config({"method": "p-sgd", "smoothing": 0.25, "size_schedule": [16, 24], "mean": [0.1, 0.2, 0.3]})
+    assert (config.options.smoothing, config.size_schedule) == (0.25, (16, 24))
+    assert make_config(config.as_dict()) == config
+    file = write(tmp_path / "a.yaml", yaml.safe_dump(config.as_dict()))
+    assert parse_args(["--config", file])[0] == config
+
+
+def test_a_method_of_the_command_line_decides_which_options_a_file_may_have(tmp_path):
+    file = write(tmp_path / "a.yaml", "method: scan\nsmoothing: 0.25\n")
+    config, _ = parse_args(["--config", file, "--method", "c-sgd"])
+    assert (config.method, config.options.smoothing) == ("c-sgd", 0.25)
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -113,13 +152,13 @@ def test_resume_may_repeat_a_setting_that_only_makes_sense_in_its_run(tmp_path):
 
 def test_resume_takes_the_settings_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = Config(budget=0.3, epochs=7, lr=0.02)
-    for number, name in enumerate([run_name(config), run_name(config) + "-2", run_name(config) + "1"]):
+    config = make_config({"budget": 0.3, "epochs": 7, "lr": 0.02})
+    for number, name in enumerate([config.run_name, config.run_name + "-2", config.run_name + "1"]):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.safe_dump({**config.as_dict(), "epochs": 7 + number}))
         os.utime(folder / "config.yaml", (1000 + number, 1000 + number))
-    first = tmp_path / "runs" / run_name(config)
+    first = tmp_path / "runs" / config.run_name
 
     resumed, checkpoint = parse_args(["--resume", str(first)])
     assert checkpoint == first / "checkpoint.pt"

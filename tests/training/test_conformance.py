@@ -1,8 +1,8 @@
 """The methods against the published ones, as runs would use them: draws, rates and savings with numbers.
 
-Beside it stand tests/loaders/test_policy.py (unseen samples, smoothing), test_importance.py (running statistics),
-test_sampling.py (each design), test_uniform_order.py (scan, OrderDP), and here test_loop.py and test_mixing.py (the
-reference's rates and credit).
+Beside it stand tests/loaders/order/test_policies.py (unseen samples, smoothing), test_designs.py and
+test_uniform_order.py (the draws), tests/loaders/test_importance.py (running statistics), and here methods/ (each
+method's formula) and test_mixing.py (the reference's credit).
 """
 
 import numpy as np
@@ -11,9 +11,11 @@ import pytest
 from loaders.order.diagnostics import describe_visits
 from loaders.types import Snapshot
 from tests.goodness import chi_square
+from training.arguments import make_config
 from training.budget import make_budget
-from training.config import Config
-from training.methods.build import make_scheduler
+from training.ledger import Flops
+from training.methods import make_method
+from training.methods.base import Context, Method
 
 ARAZO = {"compat": "arazo", "optimizer": "sgd", "batch_size": 128, "epochs": 200}
 
@@ -24,12 +26,16 @@ def known(error: np.ndarray, visits=None) -> Snapshot:
     return Snapshot(visits, error, error, 3 * error, error, error / 9, error)
 
 
+def make(method: str, num_samples: int, **settings) -> Method:
+    return make_method(Context(make_config({"method": method, **settings}), num_samples))
+
+
 def draws(method: str, snapshot: Snapshot, epochs: int, groups: np.ndarray, **changes) -> np.ndarray:
     """How often each group was drawn in so many epochs."""
-    config = Config(method=method, budget=0.3, batch_size=1, **changes)
-    scheduler, counts = make_scheduler(config, len(groups)), np.zeros(groups.max() + 1)
+    chooser = make(method, len(groups), budget=0.3, batch_size=1, **changes)
+    counts = np.zeros(groups.max() + 1)
     for epoch in range(1, epochs + 1):
-        counts += np.bincount(groups[scheduler.plan(epoch, snapshot).ids], minlength=len(counts))
+        counts += np.bincount(groups[chooser.plan(epoch, snapshot).ids], minlength=len(counts))
     return counts
 
 
@@ -57,26 +63,16 @@ def test_unseen_samples_under_the_references_c_sgd_and_ours():
     groups = (np.arange(1000) >= 500).astype(int)
     error = np.where(groups == 0, np.linspace(0, 1, 1000, endpoint=False) * 2, 0).clip(0, 0.99)
     snapshot = known(error, visits=1 - groups)
-    share = {compat: draws("c-sgd", snapshot, 50, groups, compat=compat)[1] / 15_000 for compat in ("arazo", "none")}
-    assert share["arazo"] < 0.4
-    assert share["none"] > 0.53
-
-
-@pytest.mark.parametrize("method", ["p-sgd", "c-sgd", "active-bias", "loss", "el2n", "rank", "orderdp"])
-def test_the_first_epoch_is_uniform(method):
-    counts = np.zeros(40)
-    for seed in range(400):
-        plan = make_scheduler(Config(method=method, budget=0.3, batch_size=1, seed=seed, epochs=8), 40).plan(0)
-        assert len(plan) == 12
-        counts[plan.ids] += 1
-    assert chi_square(counts) > 1e-3
+    drawn = {compat: draws("c-sgd", snapshot, 50, groups, compat=compat)[1] / 15_000 for compat in ("arazo", "none")}
+    assert drawn["arazo"] < 0.4
+    assert drawn["none"] > 0.53
 
 
 @pytest.mark.parametrize(("n", "steps"), [(50_000, (390, 195, 117, 78, 39)), (73_257, (572, 286, 171, 114, 57))])
 def test_steps_and_rates_of_the_reference(n, steps):
     """M = int(N b / B) steps an epoch; the rate is a linspace over the T M steps, its first step 0.1, its last 1e-6."""
     for b, m in zip((1, 0.5, 0.3, 0.2, 0.1), steps, strict=True):
-        budget = make_budget(Config(budget=b, **ARAZO), n, {None: 1.0})
+        budget = make_budget(make_config({"budget": b, **ARAZO}), n, {None: Flops(1.0, 1.0)})
         assert budget.total_steps == 200 * m
 
 
@@ -99,22 +95,21 @@ def test_infobatch_saves_r_delta_p(ratio, until):
     n, loss = 10_000, np.random.default_rng(1).gamma(0.3, 1.0, 10_000)
     snapshot = known(loss / 3)
     easy = np.mean(snapshot.loss < snapshot.loss.mean(dtype=np.float64))
-    config = Config(method="infobatch", batch_size=100, prune_ratio=ratio, prune_until=until)
-    scheduler = make_scheduler(config, n)
-    lengths = [len(scheduler.plan(epoch, snapshot, epoch / 40)) for epoch in range(40)]
+    method = make("infobatch", n, batch_size=100, prune_ratio=ratio, prune_until=until)
+    lengths = [len(method.plan(epoch, snapshot, epoch / 40)) for epoch in range(40)]
     assert 1 - np.sum(lengths) / (40 * n) == pytest.approx(ratio * until * easy, abs=0.01), "whole batches cut 1 %"
     assert easy > 0.6, "most losses are below their mean"
     assert lengths[-1] == n
-    assert not scheduler.even_epochs
+    assert not method.even_epochs
 
 
 def test_infobatch_is_unbiased_with_batches_cut():
     """Of N = 40, sum of chances 29, cut to 25: each sample's weighted visits have the same mean, 25 / 29."""
     loss = np.where(np.arange(40) < 22, 0.1, 1.0)
-    scheduler = make_scheduler(Config(method="infobatch", batch_size=5), 40)
+    method = make("infobatch", 40, batch_size=5)
     total, runs = np.zeros(40), 8000
     for epoch in range(runs):
-        plan = scheduler.plan(epoch, known(loss))
+        plan = method.plan(epoch, known(loss))
         assert len(plan) == 25
         total[plan.ids] += plan.weights
     assert set(plan.weights.tolist()) == {1.0, 2.0}
@@ -125,5 +120,5 @@ def test_infobatch_is_unbiased_with_batches_cut():
 
 def test_infobatch_depends_on_the_runs_seed():
     snapshot = known(np.linspace(0, 1, 100))
-    orders = [make_scheduler(Config(method="infobatch", batch_size=5, seed=s), 100).plan(1, snapshot) for s in (0, 1)]
+    orders = [make("infobatch", 100, batch_size=5, seed=seed).plan(1, snapshot) for seed in (0, 1)]
     assert set(orders[0].ids.tolist()) != set(orders[1].ids.tolist())

@@ -5,9 +5,9 @@ import contextlib
 import pytest
 import torch
 
-from training.config import Config
-from training.loop import train_epoch
-from training.setup import assemble
+from training.arguments import make_config
+from training.loop import end_epoch, plan_epoch, train_epoch
+from training.setup import set_up
 
 GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 
@@ -35,16 +35,16 @@ def test_an_epoch_waits_for_nothing(shapes, device, optimizer, changes):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     sizes = {"width": 0.5, "budget": 0.25, "epochs": 2, "batch_size": 50}
-    config = Config(
-        data=str(shapes), device=device, model="resnet8", optimizer=optimizer, method="p-sgd", **sizes, **changes
-    )
-    job, state = assemble(config)
-    state.network = state.model
+    network = {"model": "resnet8", "optimizer": optimizer}
+    run = set_up(make_config({"data": str(shapes), "device": device, "method": "p-sgd", **network, **sizes, **changes}))
     for epoch in range(2):  # what the first compiles and allocates, the second finds
-        state.plan, state.batch = job.scheduler.plan(epoch, state.table.snapshot()), 0
+        plan_epoch(run)
         with no_waiting(device) if epoch else contextlib.nullcontext():
-            for _ in train_epoch(state, job.train_loader, job.rule, job.clean_loader):
+            for _ in train_epoch(run):
                 pass
-    assert state.ledger.samples == 2 * len(state.plan) == 300
-    assert state.table.snapshot().visits.sum() == pytest.approx(300, rel=1e-5)
-    assert torch.isfinite(state.loss_sum)
+        assert torch.isfinite(run.loss_sum)
+        end_epoch(run)
+        run.next_epoch()
+    assert run.is_over
+    assert run.ledger.samples == 300
+    assert run.scores.visits.sum() == pytest.approx(300, rel=1e-5)

@@ -4,6 +4,8 @@ import gc
 import os
 from pathlib import Path
 
+import pytest
+
 from training.report import folder as record
 from training.run import main
 
@@ -14,6 +16,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_200_epochs(quick_args, tmp_path, monkeypatch):
     sizes, append_row = [], record.append_row
 

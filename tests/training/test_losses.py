@@ -27,12 +27,12 @@ def test_smoothing_spreads_over_all_classes():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("shares", [[0.7, 0.3], [[0.7, 0.3], [0.5, 0.5]]])
-def test_mixed_loss_is_the_share_weighted_sum(smoothing, shares):
-    mix = Mix(torch.tensor([[0, 1], [1, 0]]), torch.tensor(shares))
+@pytest.mark.parametrize("fractions", [[0.7, 0.3], [[0.7, 0.3], [0.5, 0.5]]])
+def test_mixed_loss_is_the_sum_weighted_by_the_fractions(smoothing, fractions):
+    mix = Mix(torch.tensor([[0, 1], [1, 0]]), torch.tensor(fractions))
     first, second = (sample_losses(LOGITS, LABELS[i], label_smoothing=smoothing) for i in mix.partners.T)
-    share = mix.shares.expand(2, 2)
-    expected = share[:, 0] * first + share[:, 1] * second
+    fraction = mix.shares.expand(2, 2)
+    expected = fraction[:, 0] * first + fraction[:, 1] * second
     assert torch.allclose(sample_losses(LOGITS, LABELS, mix, smoothing), expected, atol=1e-6)
 
 

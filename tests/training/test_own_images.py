@@ -55,6 +55,6 @@ def test_which_size_must_be_said(images, quick_args, tmp_path, capsys):
 
 def test_a_core_set_of_them(images, tmp_path):
     path = tmp_path / "chosen.npz"
-    options = ["--method=margin", "--epochs=1", "--width=0.1", "--batch_size=20", "--share=0.5", "--image_size=24"]
+    options = ["--method=margin", "--epochs=1", "--width=0.1", "--batch_size=20", "--fraction=0.5", "--image_size=24"]
     assert coreset.main([f"--data={images}", f"--out={path}", *options]) == 0
     assert path.exists()

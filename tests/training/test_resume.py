@@ -10,18 +10,28 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 
 
-def test_killed_at_25_instants(quick_args, tmp_path):
-    changes = {"method": "p-sgd", "budget": 0.2, "batch_size": 20, "epochs": 4, "eval_every": 2}
-    changes |= {"mixer": "cutmix", "clean_fraction": 0.4, "ema": 0.9}
-    changes |= {
-        "model": "rebarnet",
-        "optimizer": "muon",
-        "width": 0.125,
-        "size_schedule": "[16, 16, 20]",
-        "backend": "auto",
-    }
-    root = Path(__file__).parents[2]
-    command = [sys.executable, Path(__file__).with_name("forks.py"), tmp_path, *quick_args(**changes)]
+CHANGES = {
+    "method": "p-sgd",
+    "budget": 0.2,
+    "batch_size": 20,
+    "epochs": 4,
+    "eval_every": 2,
+    "mixer": "cutmix",
+    "clean_fraction": 0.4,
+    "ema": 0.9,
+    "model": "rebarnet",
+    "optimizer": "muon",
+    "width": 0.125,
+    "size_schedule": "[16, 16, 20]",
+    "backend": "auto",
+}
+
+
+@pytest.mark.parametrize(("saving", "anywhere"), [(1, 2), pytest.param(5, 20, marks=pytest.mark.slow)])
+def test_stopped_and_killed(quick_args, tmp_path, saving, anywhere):
+    """By SIGTERM, by Ctrl-C, by SIGKILL while a checkpoint is written, and by SIGKILL at random instants."""
+    root, script = Path(__file__).parents[2], Path(__file__).with_name("forks.py")
+    command = [sys.executable, script, tmp_path, str(saving), str(anywhere), *quick_args(**CHANGES)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
     assert done.returncode == 0, done.stdout + "".join(log.read_text() for log in tmp_path.glob("*.log"))

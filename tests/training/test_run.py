@@ -1,7 +1,7 @@
 """The ring end to end on `shapes`: what a run leaves behind and what a person reads."""
 
 import json
-import random  # noqa: TID251 (its state is read, to see that nothing moves it)
+import random
 
 import matplotlib.image
 import numpy as np
@@ -26,6 +26,12 @@ def runs(quick_args, tmp_path_factory):
     return folders
 
 
+def visits_of(folder) -> torch.Tensor:
+    """How often each sample was trained on, from the table in a run's checkpoint."""
+    table = checkpoint.load(folder / "checkpoint.pt")["table"]
+    return (table["total"] + table["epoch"])[:, 0]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_summary_counts_what_the_budget_buys(runs, method):
     summary = record.read_summary(runs[method])
@@ -37,8 +43,9 @@ def test_summary_counts_what_the_budget_buys(runs, method):
     assert 300 < summary["distinct_samples"] <= 600
     assert 0 <= summary["test_accuracy"] <= 1
     assert 0 <= summary["test_accuracy_tta"] <= 1
-    assert 0 < summary["data_seconds"] + summary["plan_seconds"] < summary["train_seconds"]
-    assert summary["scoring_seconds"] == 0
+    parts = [summary[f"{name}_seconds"] for name in ("data", "plan", "scoring")]
+    assert min(parts) >= 0
+    assert 0 < sum(parts) < summary["train_seconds"]
     assert summary["images_per_second"] == pytest.approx(900 / summary["train_seconds"])
     assert summary["precision"] in ("fp32", "bf16")
     assert summary["versions"]["torch"] == torch.__version__
@@ -50,15 +57,17 @@ def test_methods_visit_differently(runs):
     for method in ("p-sgd", "c-sgd"):
         assert spread[method]["entropy"] != spread["uniform"]["entropy"]
         assert spread[method]["cv"] != spread["uniform"]["cv"]
-    visits = {method: checkpoint.load(folder / "checkpoint.pt")["ledger"]["visits"] for method, folder in runs.items()}
+    visits = {method: visits_of(folder) for method, folder in runs.items()}
     assert all(counts.sum() == 900 for counts in visits.values())
     assert not torch.equal(visits["p-sgd"], visits["c-sgd"])
 
 
-def test_the_table_of_scores_is_filled_by_training(runs):
-    content = checkpoint.load(runs["p-sgd"] / "checkpoint.pt")
-    shares = content["table"]["total"][:, 0] + content["table"]["epoch"][:, 0]
-    assert torch.equal(shares.long(), content["ledger"]["visits"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_summary_tells_the_visits_that_the_table_has_counted(runs, method):
+    summary, visits = record.read_summary(runs[method]), visits_of(runs[method])
+    assert torch.equal(visits, visits.round()), "whole visits, where nothing is mixed"
+    assert summary["distinct_samples"] == (visits > 0).sum()
+    assert (summary["visits"]["min"], summary["visits"]["max"]) == (visits.min(), visits.max())
 
 
 def test_one_row_per_epoch(runs):
@@ -70,12 +79,14 @@ def test_one_row_per_epoch(runs):
 
 def test_config_is_resolved_and_makes_the_same_run_again(runs, tmp_path):
     settings = yaml.safe_load((runs["uniform"] / "config.yaml").read_text())
-    assert settings.keys() == {*FIELDS} - {"out"}
+    assert settings.keys() == {*FIELDS, "design"} - {"out"}
     assert "auto" not in (settings["device"], settings["precision"])
-    assert (settings["mean"], settings["design"]) == (None, "auto"), "as data and method say it"
-    assert record.read_summary(runs["uniform"])["design"] == "race"
-    other = ["--config", str(runs["uniform"] / "config.yaml"), "--method", "scan", "--epochs", "1"]
-    assert main([*other, "--out", str(tmp_path / "scan")]) == 0
+    assert settings["mean"] is None, "as the data say it"
+    summary = record.read_summary(runs["uniform"])
+    assert (summary["design"], summary["options"]) == ("race", {"design": "race"})
+    other = ["--config", str(runs["uniform"] / "config.yaml"), "--method", "c-sgd", "--epochs", "1"]
+    assert main([*other, "--out", str(tmp_path / "other")]) == 0
+    assert record.read_summary(tmp_path / "other")["method"] == "c-sgd"
     assert main(["--config", str(runs["uniform"] / "config.yaml"), "--out", str(tmp_path / "again")]) == 0
     first, again = (checkpoint.load(folder / "checkpoint.pt") for folder in (runs["uniform"], tmp_path / "again"))
     assert all(torch.equal(value, again["model"][name]) for name, value in first["model"].items())

@@ -29,7 +29,7 @@ class OrderDP(Method):
 
     def __init__(self, options: OrderDPOptions, context: Context):
         budget = context.config.draw_fraction
-        pool = options.pool_fraction or min(1.0, budget / 0.6)
+        pool = min(1.0, budget / 0.6) if options.pool_fraction is None else options.pool_fraction
         if not budget <= pool <= 1:
             raise ValueError(f"pool_fraction is at least {budget:g}, the budget, and at most 1, got {pool:g}")
         super().__init__(context.scheduler("orderdp", design="pool", pool=pool), options.warmup_epochs)

@@ -25,7 +25,7 @@ class RankOptions(WeightedOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if not min(self.pressure, self.final_pressure or 1) >= 1:
+        if not min(self.pressure, 1 if self.final_pressure is None else self.final_pressure) >= 1:
             raise ValueError(f"pressures are at least 1, got {self.pressure:g} and {self.final_pressure}")
 
 

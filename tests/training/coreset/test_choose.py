@@ -11,8 +11,8 @@ from training.coreset.choose import hardest, quotas
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=12).filter(any), st.floats(0, 1))
 @settings(deadline=None, max_examples=200)
-def test_quotas_are_proportional_and_add_up(sizes, share):
-    total = floor_fraction(sum(sizes), share)
+def test_quotas_are_proportional_and_add_up(sizes, fraction):
+    total = floor_fraction(sum(sizes), fraction)
     got = quotas(np.array(sizes), total)
     assert got.sum() == total
     exact = np.array(sizes) * total / sum(sizes)
@@ -33,7 +33,7 @@ def test_the_largest_scores_behind_the_offset():
     assert hardest(scores, 0.8, 0.2, key=1).tolist() == [0, 1, 3, 4, 6, 7, 8, 9]
 
 
-def test_balanced_takes_the_share_of_each_class():
+def test_balanced_takes_the_fraction_of_each_class():
     labels = np.array([0] * 10 + [1] * 20)
     scores = np.arange(30)
     assert hardest(scores, 0.3, 0.0, 1).tolist() == list(range(21, 30))
@@ -43,10 +43,10 @@ def test_balanced_takes_the_share_of_each_class():
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0.01, 1), st.floats(0, 1), st.booleans())
 @settings(deadline=None, max_examples=200)
-def test_always_the_number_that_was_asked_for(labels, share, part, balanced):
+def test_always_the_number_that_was_asked_for(labels, fraction, part, balanced):
     labels = np.array(labels)
-    ids = hardest(np.zeros(len(labels)), share, part * (1 - share), 7, labels if balanced else None)
-    assert len(ids) == floor_fraction(len(labels), share)
+    ids = hardest(np.zeros(len(labels)), fraction, part * (1 - fraction), 7, labels if balanced else None)
+    assert len(ids) == floor_fraction(len(labels), fraction)
     assert (np.diff(ids) > 0).all()
     if balanced:
         counts = np.bincount(labels[ids], minlength=5)

@@ -9,7 +9,7 @@ from loaders.formats.open import open_dataset
 from training.coreset.command import main
 from training.coreset.file import read_coreset
 from training.coreset.options import DEFAULTS
-from training.data import data_digest, open_data
+from training.data import data_digest, open_manifest
 
 TINY = {"model": "resnet8", "width": 0.125, "batch_size": 100, "epochs": 1, "seeds": 1, "backend": "reference"}
 
@@ -23,7 +23,7 @@ def choose(shapes):
         if method == "random":
             settings = {name: value for name, value in settings.items() if name not in ("epochs", "seeds")}
         assert main([*flags, *(f"--{name}={value}" for name, value in settings.items())]) == 0
-        return read_coreset(str(path), data_digest(open_data(str(shapes))), 600)
+        return read_coreset(str(path), data_digest(open_manifest(str(shapes))), 600)
 
     return chosen
 
@@ -39,13 +39,13 @@ def coresets(choose, tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("coresets"), {}
     for method in DEFAULTS:
         changes = {"forgetting": {"epochs": 3}, "el2n": {"seeds": 2}}.get(method, {})
-        coreset = choose(method, folder / f"{method}.npz", share=0.3, **changes)
+        coreset = choose(method, folder / f"{method}.npz", fraction=0.3, **changes)
         found[method] = coreset, json.loads((folder / f"{method}.json").read_text()), folder / f"{method}.npz"
     return found
 
 
 @pytest.mark.parametrize("method", DEFAULTS)
-def test_every_method_chooses_its_share_and_tells_the_cost(coresets, labels, method):
+def test_every_method_chooses_its_fraction_and_tells_the_cost(coresets, labels, method):
     coreset, manifest, _ = coresets[method]
     trained, asked = {"forgetting": (3, 0), "el2n": (2, 2), "random": (0, 0)}.get(method, (1, 1))
     assert len(coreset.ids) == manifest["num_ids"] == 180
@@ -73,14 +73,14 @@ def test_only_craig_weighs(coresets):
 
 def test_craig_and_balanced_keep_the_classes(coresets, choose, labels, tmp_path):
     sizes = np.bincount(labels, minlength=10)
-    balanced = choose("random", tmp_path / "a.npz", "--balanced", share=0.3)
+    balanced = choose("random", tmp_path / "a.npz", "--balanced", fraction=0.3)
     for coreset in (coresets["craig"][0], balanced):
         assert np.abs(np.bincount(labels[coreset.ids], minlength=10) - 0.3 * sizes).max() < 1
 
 
 def test_chosen_again_from_nothing_it_has_the_same_bytes(coresets, choose, tmp_path):
     _, manifest, path = coresets["craig"]
-    choose("craig", tmp_path / "again.npz", share=0.3)
+    choose("craig", tmp_path / "again.npz", fraction=0.3)
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
     again = json.loads((tmp_path / "again.json").read_text())
     for values in (again, manifest):
@@ -91,31 +91,31 @@ def test_chosen_again_from_nothing_it_has_the_same_bytes(coresets, choose, tmp_p
 def test_a_second_call_finds_its_work_done(coresets, choose, capsys):
     path = coresets["el2n"][2]
     before = [file.read_bytes() for file in (path, path.with_suffix(".json"))]
-    choose("el2n", path, share=0.3, seeds=2)
+    choose("el2n", path, fraction=0.3, seeds=2)
     assert "is already there" in capsys.readouterr().out
     assert [file.read_bytes() for file in (path, path.with_suffix(".json"))] == before
 
 
 def test_the_offset_leaves_out_the_hardest(coresets, choose, tmp_path):
     plain = coresets["margin"][0].ids
-    later = choose("margin", tmp_path / "a.npz", share=0.3, offset=0.05).ids
+    later = choose("margin", tmp_path / "a.npz", fraction=0.3, offset=0.05).ids
     assert len(np.setdiff1d(plain, later)) == 30
     assert len(later) == 180
 
 
 def test_the_seed_decides(coresets, choose, tmp_path):
-    assert not np.array_equal(choose("margin", tmp_path / "a.npz", share=0.3, seed=1).ids, coresets["margin"][0].ids)
+    assert not np.array_equal(choose("margin", tmp_path / "a.npz", fraction=0.3, seed=1).ids, coresets["margin"][0].ids)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ([], "method"),
-        (["--method=hardest"], "method: expected one of"),
-        (["--method=el2n", "--share=0"], "share must be above 0 and at most 1, got 0"),
-        (["--method=el2n", "--share=1.2"], "share must be above 0 and at most 1, got 1.2"),
-        (["--method=el2n", "--share=0.001"], "a share of 0.001 of 600 samples is none: raise the share"),
-        (["--method=el2n", "--offset=0.8"], "offset must be from 0 to 1 - share, got 0.8 beside a share of 0.3"),
+        (["--method=hardest"], "Got value: hardest"),
+        (["--method=el2n", "--fraction=0"], "fraction must be above 0 and at most 1, got 0"),
+        (["--method=el2n", "--fraction=1.2"], "fraction must be above 0 and at most 1, got 1.2"),
+        (["--method=el2n", "--fraction=0.001"], "a fraction of 0.001 of 600 samples is none: raise the fraction"),
+        (["--method=el2n", "--offset=0.8"], "offset must be from 0 to 1 - fraction, got 0.8 beside a fraction of 0.3"),
         (["--method=craig", "--offset=0.1"], "craig ranks no samples"),
         (["--method=el2n", "--seeds=0"], "seeds must be at least 1, got 0"),
         (["--method=el2n", "--epochs=0"], "epochs must be at least 1, got 0"),
@@ -123,7 +123,7 @@ def test_the_seed_decides(coresets, choose, tmp_path):
         (["--method=el2n", "--model=vgg"], "model got 'vgg'"),
         (["--method=el2n", "--batch_size=601"], "less than one batch of 601"),
         (["--method=el2n", "--data=nowhere"], "nowhere holds no data set"),
-        (["--method=el2n", "--shares=0.3"], "--shares"),
+        (["--method=el2n", "--fractions=0.3"], "--fractions"),
         (["--method=el2n", "--out=mine.json"], "out is the name of a file that ends in .npz, got mine.json"),
     ],
 )
@@ -139,6 +139,6 @@ def test_a_wrong_command_line_is_one_sentence(shapes, tmp_path, capsys, argument
 def test_another_core_set_is_not_overwritten(coresets, shapes, capsys):
     path = coresets["random"][2]
     before = path.read_bytes()
-    assert main([f"--data={shapes}", f"--out={path}", "--method=random", "--share=0.4", "--batch_size=50"]) == 2
-    assert "share was 0.3 and is now 0.4" in capsys.readouterr().err
+    assert main([f"--data={shapes}", f"--out={path}", "--method=random", "--fraction=0.4", "--batch_size=50"]) == 2
+    assert "fraction was 0.3 and is now 0.4" in capsys.readouterr().err
     assert path.read_bytes() == before

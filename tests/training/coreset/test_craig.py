@@ -83,7 +83,7 @@ def test_equal_vectors_stand_for_themselves_and_are_chosen_by_the_key():
     assert sizes.sum() == 30
 
 
-def test_each_class_is_represented_by_its_share():
+def test_each_class_is_represented_in_proportion():
     random = np.random.Generator(np.random.Philox(5))
     labels = np.repeat([0, 1, 3], [60, 30, 10])[random.permutation(100)]
     gradients = random.normal(size=(100, 4)).astype(np.float32)

@@ -15,7 +15,7 @@ WEIGHTS = np.linspace(0.5, 1.5, 20, dtype=np.float32)
 
 
 def write(path, ids=IDS, weights=WEIGHTS, data=DATA):
-    write_coreset(path, ids, weights, {"method": "el2n", "share": 0.2}, data, {"disc": 9, "ring": 11}, COST)
+    write_coreset(path, ids, weights, {"method": "el2n", "fraction": 0.2}, data, {"disc": 9, "ring": 11}, COST)
     return path
 
 

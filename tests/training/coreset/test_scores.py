@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from training.coreset.options import Options
 from training.coreset.scores import Answer, ForgettingCounts, el2n, entropy, gradients, grand, margin
-from training.methods.build import make_scheduler
+from training.methods import make_method
+from training.methods.base import Context
 from training.models.build import build_model
 
 NUM_CLASSES = 5
@@ -87,9 +88,9 @@ def test_forgetting_of_a_sequence_made_by_hand():
 def test_a_proxy_sees_no_sample_twice_in_an_epoch():
     """Which is what counting events needs, also where the training set is no multiple of the batch."""
     config = Options("forgetting", batch_size=250).proxy(0)
-    scheduler = make_scheduler(config, 600)
+    method = make_method(Context(config, 600))
     for epoch in range(3):
-        ids = scheduler.plan(epoch).ids
+        ids = method.plan(epoch).ids
         assert len(ids) == len({*ids.tolist()}) == 500
 
 

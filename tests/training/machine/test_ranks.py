@@ -15,14 +15,26 @@ CHANGES = {"method": "p-sgd", "budget": 0.2, "batch_size": 20, "epochs": 4, "eva
 
 
 @pytest.fixture(scope="module")
-def work(shapes, quick_args, tmp_path_factory):
-    """The folder that rank_forks.py has filled."""
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, Path(__file__).parents[1] / "rank_forks.py", folder, shapes, *quick_args(**CHANGES)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-    assert done.returncode == 0, done.stdout + "".join(log.read_text() for log in folder.glob("*.log"))
-    return folder
+def forked(shapes, quick_args):
+    """A function that runs a part of rank_forks.py in a folder."""
+
+    def run(part: str, folder: Path) -> Path:
+        script = Path(__file__).parents[1] / "rank_forks.py"
+        command = [sys.executable, script, part, folder, shapes, *quick_args(**CHANGES)]
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500
+        )
+        assert done.returncode == 0, done.stdout + "".join(log.read_text() for log in folder.glob("*.log"))
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def work(forked, tmp_path_factory):
+    """The folder that runs of two ranks have filled."""
+    return forked("whole", tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +67,8 @@ def test_scores_are_merged_and_samples_counted_once(alone, both):
     for mine, first, second in zip(alone["snapshot"], both[0]["snapshot"], both[1]["snapshot"], strict=True):
         assert torch.equal(first, second)
         assert torch.allclose(first, mine, atol=1e-5)
+    assert alone["snapshot"][0].sum() == 4 * 300
     for rank in both:
-        assert torch.equal(rank["ledger"]["visits"], alone["ledger"]["visits"])
         assert rank["ledger"]["samples"] == alone["ledger"]["samples"] == 4 * 300
 
 
@@ -72,5 +84,15 @@ def test_one_writer(work):
 def test_each_rank_descends_on_the_largest_losses_of_its_part(work):
     summary = json.loads((work / "ordered" / "summary.json").read_text())
     assert (summary["steps"], summary["samples"], summary["backward_samples"]) == (24, 24 * 8, 24 * 20)
-    visits = torch.load(work / "ordered" / "checkpoint.pt", weights_only=True)["ledger"]["visits"]
-    assert visits.sum() == 24 * 8
+    table = torch.load(work / "ordered" / "checkpoint.pt", weights_only=True)["table"]
+    assert (table["total"] + table["epoch"])[:, 0].sum().item() == pytest.approx(24 * 8, rel=1e-5)
+
+
+def test_a_mistake_is_told_by_one_rank(forked, tmp_path):
+    assert list(forked("mistakes", tmp_path).glob("mistake*.log"))
+
+
+@pytest.mark.slow
+def test_ranks_that_are_lost_or_stopped_go_on_to_the_same_bits(forked, work):
+    forked("disturbed", work)
+    assert (work / "lost1" / "summary.json").exists()

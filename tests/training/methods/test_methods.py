@@ -1,234 +1,389 @@
-"""Each method as a run uses it: what a name and its options mean, and that all of them run, stop and go on."""
+"""What every method promises: pure plans, whole budgets, exact accounts, the same bits after a stop, its options."""
 
-import copy
 import dataclasses
-import shutil
-import signal
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
-from loaders.importance import ImportanceTable
-from loaders.order.scheduler import IndexScheduler
-from loaders.types import Snapshot
+from loaders.types import EpochPlan
+from tests.goodness import chi_square
+from tests.training.methods.toy import (
+    BATCH_SIZE,
+    FLOPS,
+    NUM,
+    Linear,
+    Silence,
+    StopAfter,
+    check_counts,
+    made,
+    make_run,
+    snapshot,
+    train,
+    visits,
+)
 from training import checkpoint
-from training.arguments import parse_args
-from training.checkpoint import State
-from training.config import Config, run_name
-from training.data import data_digest
-from training.fit import train
-from training.ledger import Ledger
-from training.machine.signals import Stopped, StopRequest
-from training.methods.build import NAMES, batch_rules, make_scheduler
-from training.optim.build import build_optimizers
-from training.report import folder as record
+from training.arguments import make_config, option_names, parse_args
+from training.budget import Budget, make_budget
+from training.config import FIELDS
+from training.loop import fit, train_epoch
+from training.machine.signals import Stopped
+from training.methods import METHODS
+from training.methods.base import Context, DesignOption, Method
+from training.report.folder import read_rows, read_summary
 from training.run import main
-from training.setup import assemble
+from training.setup import set_up
+from training.state import Run
 
-ROOT = Path(__file__).parents[3]
-OWN = f"{ROOT / 'docs/examples/capped_loss.py'}:capped_loss"
-METHODS = [name for name in NAMES if name not in batch_rules.NAMES]
+OWN = f"{Path(__file__).parents[3] / 'examples/capped_loss.py'}:capped_loss"
+ALL = [*METHODS, OWN]
+GATHERING = ("selective-backprop", "random-batch")
+WITHIN_BATCH = (*GATHERING, "ordered-sgd", "grad-norm")
+# So that in a short run each one does what sets it apart.
+OPTIONS = {
+    "p-sgd": {"score": "average", "score_decay": 0.5, "warmup_epochs": 1},
+    "rank": {"final_pressure": 2.0},
+    "active-bias": {"warmup_epochs": 1},
+    "ordered-sgd": {"keep": 0.5},
+    "grad-norm": {"tau_threshold": 0.5, "presample": 2},
+}
 
-
-def snapshot(n: int, seed: int = 0) -> Snapshot:
-    values = np.random.default_rng(seed).random((len(Snapshot._fields), n), dtype=np.float32)
-    return Snapshot(np.ones(n, np.float32) * 3, *values[1:])
-
-
-def config(method: str, **changes) -> Config:
-    return Config(**{"method": method, "budget": 0.3, "batch_size": 10, "epochs": 8, **changes})
-
-
-def made(method: str, **changes):
-    return make_scheduler(config(method, **changes), 200)
-
-
-class StopAfter(StopRequest):
-    """A request to stop that comes when it has been looked for so many times."""
-
-    def __init__(self, looks: int):
-        self.looks = looks
-
-    @property
-    def signal(self) -> int | None:
-        self.looks -= 1
-        return signal.SIGTERM if self.looks < 0 else None
+every_method = pytest.mark.parametrize("method", ALL, ids=lambda method: method.rpartition(":")[2])
 
 
-@pytest.fixture(scope="module", params=["none", "mixup", "cutmix", "ricap"])
-def smoke(request, shapes):
-    """The parts of a run of configs/smoke.yaml on little data, with each mixer."""
-    changes = {"data": shapes, "batch_size": 20, "budget": 0.1, "epochs": 3, "eval_every": 0, "mixer": request.param}
-    arguments = [f"--{name}={value}" for name, value in {**changes, "backend": "fused", "width": 0.125}.items()]
-    settings, _ = parse_args(["--config", str(ROOT / "configs/smoke.yaml"), *arguments])
-    return assemble(settings)
+def begin(method: str, **settings) -> Run:
+    """A run of three epochs of 40 % of the images, mixed."""
+    run = make_run(method, lr=0.1, mix=True, fraction=0.4, epochs=3, **{**OPTIONS.get(method, {}), **settings})
+    chooser = run.method
+    run.budget = make_budget(run.config, NUM, run.flops, chooser.makes_passes, chooser.even_epochs)
+    return run
 
 
-@pytest.mark.parametrize("method", [*METHODS, OWN], ids=lambda method: method.rpartition(":")[2])
-def test_every_method_runs_with_every_mixer(smoke, tmp_path, method):
-    job, first = smoke
-    settings = dataclasses.replace(job.config, method=method, design="auto")
-    job = job._replace(config=settings, scheduler=make_scheduler(settings, 600))
-    model = copy.deepcopy(first.model)
-    state = State(model, build_optimizers(model, settings), ImportanceTable(600), Ledger(600))
-    train(job, state, tmp_path, Console(quiet=True), StopRequest())
-    assert (state.ledger.samples, state.ledger.steps) == (180, 9)
-    rows = record.read_rows(tmp_path)
-    assert np.isfinite([row["train_loss"] for row in rows]).all()
-    assert len(rows) == (1 if method == "infobatch" else 3)
-    assert not all(torch.equal(a, b) for a, b in zip(model.parameters(), first.model.parameters(), strict=True))
+@every_method
+def test_a_run_spends_its_budget_and_counts_what_it_does(tmp_path, method):
+    run, report = begin(method), Silence(tmp_path)
+    fit(run, report)
+    assert run.is_over
+    assert run.ledger.steps == 3 * (NUM * 4 // 10 // BATCH_SIZE)
+    per_step = BATCH_SIZE // 2 if method == "ordered-sgd" else BATCH_SIZE
+    assert run.ledger.samples == per_step * run.ledger.steps
+    assert run.model.passes[True] == BATCH_SIZE * run.ledger.steps
+    assert run.ledger.backward_samples == run.model.passes[True]
+    scored = run.ledger.forward_samples - run.ledger.backward_samples
+    assert (scored > 0) == run.method.makes_passes
+    assert visits(run).sum() == pytest.approx(run.ledger.samples, rel=1e-4)
+    assert np.isfinite([loss for loss in report.losses if loss is not None]).all()
+    assert not torch.equal(run.model.linear.weight, Linear().linear.weight)
 
 
-@pytest.mark.parametrize(
-    ("method", "changes"),
-    [
-        ("scan", {"budget": 0.4}),
-        ("infobatch", {"budget": 0.5, "epochs": 6}),
-        ("active-bias", {"budget": 0.4, "warmup_epochs": 1}),
-        ("p-sgd", {"budget": 0.4, "score": "average", "score_decay": 0.5}),
-        ("rank", {"budget": 0.4, "final_pressure": 2}),
-    ],
-)
-def test_a_stopped_run_goes_on_to_the_same_bits(quick_args, tmp_path, method, changes):
-    changes = {"model": "resnet8", "width": 0.125, "eval_every": 0, **changes}
-    settings, _ = parse_args(quick_args(method=method, size_schedule="[8]", precision="fp32", **changes))
-
-    def go(folder: Path, looks: int) -> State:
-        folder.mkdir(exist_ok=True)
-        job, state = assemble(settings)
-        if (folder / "checkpoint.pt").exists():
-            checkpoint.restore(checkpoint.load(folder / "checkpoint.pt"), state, job.config, data_digest(job.manifest))
-        train(job, state, folder, Console(quiet=True), StopAfter(looks))
-        return state
-
-    whole = go(tmp_path / "whole", 10**9)
-    steps = whole.ledger.steps
-    for looks in (steps // 3 + 3, steps // 3 + 6):
-        with pytest.raises(Stopped):
-            go(tmp_path / "parts", looks)
-    assert checkpoint.load(tmp_path / "parts" / "checkpoint.pt")["plan"] is not None, "stopped inside an epoch"
-    parts = go(tmp_path / "parts", 10**9)
-    assert parts.ledger.visits.tolist() == whole.ledger.visits.tolist()
-    assert parts.ledger.covered_samples == whole.ledger.covered_samples
-    for a, b in ((whole.model, parts.model), (whole.table, parts.table)):
-        pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-        assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
+@every_method
+def test_a_run_stopped_again_and_again_ends_in_the_same_bits(tmp_path, method):
+    whole = begin(method, ema=0.9)
+    fit(whole, Silence(tmp_path))
+    path = tmp_path / checkpoint.FILE
+    path.unlink()
+    stops = inside = 0
+    while True:
+        parts = begin(method, ema=0.9)
+        if path.exists():
+            content = checkpoint.load(path)
+            inside += content["plan"] is not None and content["batch"] > 0
+            checkpoint.restore(content, parts)
+        parts.stop = StopAfter(19)
+        try:
+            fit(parts, Silence(tmp_path))
+            break
+        except Stopped:
+            stops += 1
+    assert stops >= inside > 2
+    a, b = (flat(checkpoint.state_dict(run)) for run in (whole, parts))
+    assert a.keys() == b.keys()
+    assert not [key for key in a if not torch.equal(torch.as_tensor(a[key]), torch.as_tensor(b[key]))]
 
 
-def test_a_method_of_ones_own_runs_and_is_found_again(quick_args, tmp_path, capsys):
-    file = shutil.copy(ROOT / "docs/examples/capped_loss.py", tmp_path / "mine.py")
-    method = f"{file}:capped_loss"
-    assert main(quick_args(out=tmp_path / "run", method=method, epochs=2, eval_every=0)) == 0
-    assert record.read_summary(tmp_path / "run")["method"] == method
-    (tmp_path / "run" / "summary.json").unlink()
-    assert main(["--resume", str(tmp_path / "run")]) == 0
-    assert record.read_summary(tmp_path / "run")["samples"] == 600
-    Path(file).unlink()
-    assert main(["--resume", str(tmp_path / "run")]) == 2
-    assert f"there is no file {file}" in capsys.readouterr().err
-    assert run_name(Config(data="data/shapes", method=method)) == "shapes-capped_loss-b1-s0"
+def flat(content: dict | list, name: str = "") -> dict:
+    """The numbers and tensors of a checkpoint but its clock, by their path."""
+    found = {}
+    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+        if isinstance(value, dict | list | tuple):
+            found |= flat(value, f"{name}/{key}")
+        elif isinstance(value, torch.Tensor | int | float) and not str(key).endswith("_seconds"):
+            found[f"{name}/{key}"] = value
+    return found
 
 
-def test_a_method_of_ones_own_decides():
-    scheduler, known = made(OWN), snapshot(200)
-    cap = np.quantile(known.loss, 0.95)
-    weights = np.minimum(known.loss, cap)
-    assert scheduler.weights(1, known) == pytest.approx(weights + weights.mean())
-    sharp = made(OWN, smoothing=0.25).weights(1, known)
-    assert sharp / sharp.mean() == pytest.approx(0.25 + 0.75 * (weights + weights.mean()) / (2 * weights.mean()))
+@pytest.mark.parametrize("method", ["uniform", *WITHIN_BATCH])
+def test_a_budget_in_flops_is_never_exceeded_and_spent_to_the_last_step(method):
+    scoring = METHODS[method].makes_passes
+    total, cost = 20_000.0, BATCH_SIZE * (FLOPS.step + scoring * FLOPS.forward)
+    options = {"tau_threshold": 0.5} if method == "grad-norm" else {} if method == "uniform" else {"keep": 0.25}
+    run = make_run(method, budget=Budget("flops", total, None, cost), **options)
+    while not run.is_over:
+        train(run)
+    assert total - cost < run.ledger.flops <= total
+    if method != "ordered-sgd":
+        check_counts(run)
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "sentence"),
-    [
-        (None, "f", "there is no file"),
-        ("def f(:", "f", "line 1: invalid syntax"),
-        ("g = 3", "f", "has no function 'f'"),
-        ("def f(s): return s.loss[1:]", "f", "expected one weight for each of 200 samples"),
-        ("def f(s): return s.loss - 2", "f", "weights are negative"),
-    ],
-)
-def test_a_bad_file_is_one_sentence(tmp_path, text, name, sentence):
-    if text is not None:
-        (tmp_path / "a.py").write_text(text)
-    with pytest.raises(ValueError, match=sentence):
-        made(f"{tmp_path / 'a.py'}:{name}")
+@pytest.mark.parametrize("method", ["uniform", "selective-backprop"])
+def test_a_run_ends_behind_its_last_step_in_the_middle_of_an_epoch(method):
+    run = make_run(method, budget=Budget("steps", 70, None), **({"keep": 0.25} if method != "uniform" else {}))
+    while not run.is_over:
+        train(run)
+    assert (run.ledger.steps, run.ledger.samples) == (70, 70 * BATCH_SIZE)
 
 
-def test_fixed_is_one_uniform_subset_in_a_new_order_each_epoch():
-    plans = [made("fixed").plan(epoch, snapshot(200)) for epoch in range(3)]
-    assert len({frozenset(plan.ids.tolist()) for plan in plans}) == 1
-    assert not np.array_equal(plans[0].ids, plans[1].ids)
-    counts = np.zeros(200)
-    for seed in range(2000):
-        counts[made("fixed", seed=seed).scheduler.subset] += 1
-    z = (counts - 600) / np.sqrt(2000 * 0.3 * 0.7)
-    assert counts.mean() == 600
-    assert np.abs(z).max() < 4.5, "each sample is in with chance 0.3"
-    assert z.std() == pytest.approx(1, abs=0.2)
+def test_a_run_stopped_behind_its_last_step_takes_no_further_one(tmp_path):
+    """A signal that comes there leaves a checkpoint in the middle of the last epoch."""
+    for looks in range(68, 76):
+        run = make_run("uniform", budget=Budget("steps", 70, None))
+        run.stop = StopAfter(looks)
+        try:
+            fit(run, Silence(tmp_path))
+        except Stopped:
+            content = checkpoint.load(tmp_path / checkpoint.FILE)
+            run = make_run("uniform", budget=Budget("steps", 70, None))
+            checkpoint.restore(content, run)
+            fit(run, Silence(tmp_path))
+        assert run.ledger.steps == 70, f"stopped at look {looks}"
 
 
-def test_warm_up_draws_uniformly():
-    uniform, known = IndexScheduler(200, budget=0.3, batch_size=10), snapshot(200)
-    for method, changes, epochs in (
-        ("p-sgd", {}, 0),
-        ("p-sgd", {"warmup_epochs": 2}, 2),
-        ("p-sgd", {"warmup_epochs": 2, "compat": "arazo"}, 1),
-        ("c-sgd", {"warmup_epochs": 1, "compat": "arazo"}, 0),
-        ("active-bias", {"epochs": 30}, 3),
-        ("active-bias", {"warmup_epochs": 0}, 0),
-        (OWN, {"warmup_epochs": 2}, 2),
-    ):
-        scheduler = made(method, **changes)
-        for epoch in range(5):
-            same = np.array_equal(scheduler.plan(epoch, known).ids, uniform.plan(epoch).ids)
-            assert same == (epoch < epochs), (method, changes, epoch)
+@every_method
+def test_a_plan_is_a_pure_function_of_epoch_scores_and_seed(method):
+    options, known = OPTIONS.get(method, {}), snapshot(200)
+    first, again, other = (made(method, seed=seed, **options) for seed in (0, 0, 1))
+    first.plan(0)
+    for progress in (0.2, 0.6):
+        a, b = first.plan(3, known, progress), again.plan(3, known, progress)
+        assert np.array_equal(a.ids, b.ids)
+        assert a.key == b.key
+        assert not np.array_equal(a.ids, other.plan(3, known, progress).ids)
+        assert not np.array_equal(a.ids, first.plan(4, known, progress).ids)
 
 
-def test_the_pressure_falls_geometrically():
-    scheduler, known = made("rank", pressure=64, final_pressure=4), snapshot(200)
-    for progress, pressure in ((0, 64), (0.5, 16), (1, 4)):
-        weights = scheduler.weights(1, known, progress)
-        assert weights.max() / weights.min() == pytest.approx(pressure ** (199 / 200))
-    constant = made("rank", pressure=64)
-    assert np.array_equal(constant.weights(1, known, 0.9), constant.weights(1, known, 0.1))
+@every_method
+def test_an_epoch_is_of_the_budgets_size(method):
+    size = 200 if method in (*GATHERING, "infobatch") else 60
+    plan = made(method, **OPTIONS.get(method, {})).plan(0)
+    assert len(plan) == size
+    assert len(np.unique(plan.ids)) == size
+    assert 0 <= plan.ids.min() <= plan.ids.max() < 200
+
+
+@every_method
+def test_the_first_epoch_is_uniform(method):
+    counts = np.zeros(40)
+    for seed in range(200):
+        counts[made(method, 40, seed=seed, batch_size=1, **OPTIONS.get(method, {})).plan(0).ids] += 1
+    size = 40 if method in (*GATHERING, "infobatch") else 12
+    assert counts.sum() == 200 * size
+    assert chi_square(counts) > 1e-3
+
+
+@pytest.mark.parametrize("method", [name for name in ALL if name != "fixed"], ids=lambda name: name.rpartition(":")[2])
+def test_every_epoch_is_within_a_core_set(method):
+    ids = np.arange(0, 200, 4)
+    chooser = made(method, subset=ids, **OPTIONS.get(method, {}))
+    for scores in (None, snapshot(200)):
+        plan = chooser.plan(2, scores)
+        assert np.isin(plan.ids, ids).all()
+        assert len(plan) == 60 or not chooser.even_epochs, "more than one pass over it"
+
+
+@every_method
+def test_options_are_a_frozen_value_of_names_that_no_other_setting_has(method):
+    kind = type(made(method, **OPTIONS.get(method, {})))
+    assert kind.Options.__dataclass_params__.frozen
+    assert not {*option_names(kind.Options)} & {*FIELDS}
+    assert kind.__doc__
+    assert kind.Options.__doc__
 
 
 def test_each_method_knows_its_design():
     designs = {method: made(method).scheduler.design for method in METHODS}
     assert designs == {**dict.fromkeys(METHODS, "race"), "scan": "scan", "infobatch": "systematic", "orderdp": "pool"}
     assert made("p-sgd", design="credit").scheduler.design == "credit"
-    assert made("orderdp").scheduler.pool == pytest.approx(0.5)
-    assert made("orderdp", budget=0.9).scheduler.pool == 1
-    assert made("infobatch", design="systematic").scheduler.design == "systematic", "as a resumed run names it"
 
 
 @pytest.mark.parametrize(
     ("method", "changes", "sentence"),
     [
         ("psgd", {}, "unknown method 'psgd': allowed are uniform, scan, fixed, p-sgd"),
-        ("uniform", {"smoothing": 0.1}, "smoothing is for p-sgd, .* and uniform does not read it"),
-        ("loss", {"score": "latest"}, "score is for p-sgd, c-sgd, and loss does not read it"),
-        ("scan", {"design": "race"}, "method scan cannot draw by design 'race'"),
-        ("p-sgd", {"design": "pool"}, "method p-sgd cannot draw by design 'pool'"),
-        ("infobatch", {"design": "race"}, "method infobatch cannot draw by design 'race'"),
-        ("infobatch", {"prune_until": 1.5}, r"prune_until is at least 0 and at most 1, got 1\.5"),
-        ("infobatch", {"prune_ratio": 1.0}, "0 <= ratio < 1"),
-        ("infobatch", {"budget_unit": "epochs", "epoch_fraction": 0.5}, "leave epoch_fraction out"),
-        ("orderdp", {"pool_fraction": 0.2}, r"pool_fraction is at least 0\.3 and at most 1, got 0\.2"),
-        ("rank", {"pressure": 0.5}, "pressures are at least 1"),
-        ("p-sgd", {"smoothing": 1.0}, "at least 0 and below 1"),
-        ("p-sgd", {"warmup_epochs": -1}, "warmup_epochs is at least 0"),
+        ("uniform", {"smoothing": 0.1}, "smoothing is an option of p-sgd, .*, and method uniform does not have it"),
+        ("scan", {"smoothing": 0.1}, "and method scan does not have it: leave it out"),
+        ("loss", {"score": "latest"}, "score is an option of p-sgd, c-sgd, and method loss does not have it"),
+        ("scan", {"design": "race"}, "design is an option of uniform, .*, and method scan does not have it"),
+        ("infobatch", {"design": "race"}, "and method infobatch does not have it"),
+        ("orderdp", {"design": "pool"}, "and method orderdp does not have it"),
+        (
+            "p-sgd",
+            {"keep": 0.3},
+            "keep is an option of selective-backprop, ordered-sgd, random-batch, and method p-sgd",
+        ),
+        ("p-sgd", {"smothing": 0.3}, "unknown setting 'smothing': did you mean 'smoothing'"),
     ],
 )
-def test_options_that_cannot_work(method, changes, sentence):
+def test_an_option_of_another_method_is_one_sentence(method, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         made(method, **changes)
 
 
-def test_a_fixed_subset_is_not_a_core_set():
-    with pytest.raises(ValueError, match="take uniform with a core-set"):
-        make_scheduler(config("fixed"), 200, subset=np.arange(50))
+def test_a_method_that_sets_its_own_number_of_samples_is_refused(monkeypatch):
+    class Short(Method):
+        def __init__(self, options, context: Context):
+            super().__init__(context.scheduler())
+            self.scheduler = dataclasses.replace(self.scheduler, design="systematic", policy="infobatch")
+
+    monkeypatch.setitem(METHODS, "short", Short)
+    with pytest.raises(ValueError, match="method short sets its own number of samples"):
+        made("short", budget=1.0)
+
+
+def test_help_shows_the_options_of_the_method_and_of_no_other(capsys):
+    shown = {}
+    for method in ("p-sgd", "rank", "scan"):
+        with pytest.raises(SystemExit):
+            parse_args(["--method", method, "--help"])
+        shown[method] = capsys.readouterr().out
+    assert [("--smoothing" in text, "--pressure" in text) for text in shown.values()] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
+    assert "--design" not in shown["scan"]
+
+
+def test_a_design_is_one_that_the_method_can_draw_by(capsys):
+    assert main(["--method=p-sgd", "--design=pool"]) == 2
+    assert "race" in capsys.readouterr().err
+    config, _ = parse_args(["--method=p-sgd", "--design=credit"])
+    assert config.options.design == "credit"
+
+
+def test_a_method_within_batches_that_keeps_all_is_one_sentence_on_the_command_line(quick_args, tmp_path, capsys):
+    assert main(quick_args(method="selective-backprop", budget=1, out=tmp_path / "run")) == 2
+    assert "give --keep or a --budget below 1" in capsys.readouterr().err
+
+
+def test_epochs_without_a_step(quick_args, tmp_path, capsys):
+    """Two batches of 50 an epoch, of which a tenth stays: five epochs are one step."""
+    changes = {"budget": 0.3, "budget_unit": "flops", "epoch_fraction": 0.17, "epochs": 1, "keep": 0.1}
+    assert main(quick_args(out=tmp_path / "run", method="random-batch", eval_every=0, **changes)) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert "no step" in lines[0]
+    assert "left" not in lines[0]
+    assert [row["step"] for row in read_rows(tmp_path / "run")][:6] == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("method", ["selective-backprop", "grad-norm"])
+def test_a_method_within_batches_tells_what_it_paid_and_what_decides(quick_args, tmp_path, method):
+    changes = {"mixer": "cutmix", "clean_fraction": 0.3, "budget": 0.4, "epochs": 3, "backend": "fused"}
+    options = {"tau_threshold": 0.1} if method == "grad-norm" else {"keep": 0.4}
+    arguments = quick_args(out=tmp_path / "run", method=method, eval_every=0, width=0.25, **changes, **options)
+    assert main(arguments) == 0
+    summary, last = read_summary(tmp_path / "run"), read_rows(tmp_path / "run")[-1]
+    assert summary["steps"] == 3 * (240 // 50)
+    assert summary["options"].items() >= options.items()
+    content = checkpoint.load(tmp_path / "run" / "checkpoint.pt")
+    total = content["table"]["total"][:, 0].sum()
+    assert total == pytest.approx(summary["samples"], rel=1e-4)
+    assert summary["forward_samples"] > summary["backward_samples"] == summary["samples"]
+    assert set(last["choice"]) == ({"tau", "is_drawing"} if method == "grad-norm" else {"remembered"})
+
+
+def test_images_that_wait_are_kept_when_a_run_is_stopped(quick_args, tmp_path):
+    """Of real loaders, mixed: the same bits as without the stops."""
+    changes = {"mixer": "cutmix", "budget": 0.4, "epochs": 3, "batch_size": 30, "keep": 0.4, "ema": 0.9, "width": 0.125}
+    changes["compat"] = "arazo"  # it chooses from the second epoch on, behind 22 looks
+    arguments = quick_args(method="selective-backprop", backend="fused", eval_every=0, **changes)
+    path, ends, waiting = tmp_path / checkpoint.FILE, [], 0
+    for looks in ((10**9,), (26, 3, 10**9)):
+        path.unlink(missing_ok=True)
+        for number in looks:
+            run = set_up(parse_args(arguments)[0], stop=StopAfter(number))
+            if path.exists():
+                content = checkpoint.load(path)
+                waiting += content["method"]["held"] is not None
+                checkpoint.restore(content, run)
+            with nullcontext() if number > 1000 else pytest.raises(Stopped):
+                fit(run, Silence(tmp_path))
+        ends.append(flat(checkpoint.state_dict(run)))
+    assert waiting == 2
+    assert ends[0].keys() == ends[1].keys()
+    assert not [key for key in ends[0] if not torch.equal(*(torch.as_tensor(end[key]) for end in ends))]
+
+
+@dataclass(frozen=True)
+class MyOptions(DesignOption):
+    """which samples are drawn
+
+    Args:
+        design: sampling design (docs/methods.md)
+        my_option: draw only every n-th sample
+    """
+
+    my_option: int = 2
+
+
+class Mine(Method):
+    """Every n-th sample only."""
+
+    Options = MyOptions
+
+    def __init__(self, options: MyOptions, context: Context):
+        every = options.my_option
+        super().__init__(
+            context.scheduler(lambda known: np.arange(len(known.visits)) % every == 0.0, design=options.design)
+        )
+
+
+def test_a_new_method_is_one_class_and_one_line(quick_args, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(METHODS, "mine", Mine)
+    with pytest.raises(SystemExit):
+        parse_args(["--method", "mine", "--help"])
+    assert "draw only every n-th sample (type: int, default: 2)" in " ".join(capsys.readouterr().out.split())
+    arguments = quick_args(out=tmp_path / "run", method="mine", budget=0.3, epochs=2, eval_every=0)
+    config, _ = parse_args([*arguments, "--my-option", "3"])
+    assert config.options == MyOptions("race", 3)
+    assert main([*arguments, "--my_option", "3"]) == 0
+    assert read_summary(tmp_path / "run")["options"] == {"design": "race", "my_option": 3}
+    seen = checkpoint.load(tmp_path / "run" / "checkpoint.pt")["table"]["total"][:, 0].numpy()
+    assert not (np.flatnonzero(seen) % 3).any(), "only every third sample is drawn"
+    assert seen.sum() == 2 * 150
+    assert main(["--resume", str(tmp_path / "run")]) == 0, "its options are found in the run's settings"
+    with pytest.raises(ValueError, match="my_option is an option of mine, and method scan does not have it"):
+        make_config({"method": "scan", "my_option": 3})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", ["uniform", "ordered-sgd", "grad-norm", "random-batch"])
+def test_only_selective_backprop_waits_for_the_device(method):
+    options = {"grad-norm": {"tau_threshold": 0.5}, "uniform": {}}.get(method, {"keep": 0.25})
+    run = make_run(method, lr=0.2, device="cuda", **options)
+    if method == "grad-norm":
+        run.method.is_drawing, run.method.steps = True, 1  # nine steps to the next look at tau
+    run.plan = EpochPlan(np.arange(NUM), key=1)
+    batches = [
+        batch._replace(images=batch.images.cuda(), labels=batch.labels.cuda(), ids=batch.ids.cuda())
+        for batch in run.data.train_loader.epoch(run.plan)
+    ]
+
+    class Ready:
+        def epoch(self, plan, start_batch=0):
+            return iter(batches[start_batch:])
+
+    run.data.train_loader = run.data.clean_loader = Ready()
+    steps = train_epoch(run)
+    for _ in range(6):
+        next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(9):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert run.ledger.steps >= 3

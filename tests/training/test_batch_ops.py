@@ -7,8 +7,8 @@ import torch
 from loaders.augment.mixers import RICAP, CutMix, Mixup, draw_mix
 from loaders.importance import ImportanceTable
 from loaders.types import Batch, Mix
+from training import batch_ops
 from training.losses import batch_scores, sample_losses
-from training.methods import batch_ops
 
 MIXERS = {"mixup": Mixup(), "cutmix": CutMix(), "ricap": RICAP()}
 NUM, CLASSES = 12, 5
@@ -109,13 +109,13 @@ def test_copies_lie_in_channels_last_memory_and_are_copies():
     assert taken.images[2, 0, 0, 0] == 2
 
 
-def test_main_samples_fill_most_of_the_image():
+def test_the_main_label_is_that_of_the_sample_that_fills_most_of_the_image():
     batch = make_batch(Mixup(), 3)
-    ids, labels = batch_ops.main_samples(batch)
+    labels = batch_ops.main_labels(batch)
     which = int(batch.mix.shares.argmax())
-    assert torch.equal(ids, batch.ids[batch.mix.partners[:, which]])
     assert torch.equal(labels, batch.labels[batch.mix.partners[:, which]])
-    assert torch.equal(batch_ops.main_samples(make_batch())[0], make_batch().ids)
+    assert torch.equal(batch_ops.main_labels(batch_ops.take(batch, torch.tensor([5, 2]))), labels[[5, 2]])
+    assert torch.equal(batch_ops.main_labels(make_batch()), make_batch().labels)
 
 
 @pytest.mark.parametrize("mixer", [None, RICAP()])

@@ -1,0 +1,61 @@
+"""A policy of your own, FILE.py:FUNCTION: it decides, and what is wrong with the file is one sentence."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.methods.toy import made, snapshot
+from training.arguments import make_config
+from training.report.folder import read_summary
+from training.run import main
+
+FILE = Path(__file__).parents[3] / "examples/capped_loss.py"
+OWN = f"{FILE}:capped_loss"
+
+
+def test_it_decides():
+    method, known = made(OWN), snapshot(200)
+    cap = np.quantile(known.loss, 0.95)
+    weights = np.minimum(known.loss, cap)
+    assert method.weights(1, known) == pytest.approx(weights + weights.mean())
+    sharp = made(OWN, smoothing=0.25).weights(1, known)
+    assert sharp / sharp.mean() == pytest.approx(0.25 + 0.75 * (weights + weights.mean()) / (2 * weights.mean()))
+
+
+def test_it_warms_up_uniformly():
+    method, uniform = made(OWN, warmup_epochs=2), made("uniform")
+    same = [np.array_equal(method.plan(epoch, snapshot(200)).ids, uniform.plan(epoch).ids) for epoch in range(4)]
+    assert same == [True, True, False, False]
+
+
+def test_a_run_finds_it_again(quick_args, tmp_path, capsys):
+    file = shutil.copy(FILE, tmp_path / "mine.py")
+    method = f"{file}:capped_loss"
+    assert main(quick_args(out=tmp_path / "run", method=method, epochs=2, eval_every=0)) == 0
+    assert read_summary(tmp_path / "run")["method"] == method
+    (tmp_path / "run" / "summary.json").unlink()
+    assert main(["--resume", str(tmp_path / "run")]) == 0
+    assert read_summary(tmp_path / "run")["samples"] == 600
+    Path(file).unlink()
+    assert main(["--resume", str(tmp_path / "run")]) == 2
+    assert f"there is no file {file}" in capsys.readouterr().err
+    assert make_config({"data": "data/shapes", "method": method}).run_name == "shapes-capped_loss-b1-s0"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "sentence"),
+    [
+        (None, "f", "there is no file"),
+        ("def f(:", "f", "line 1: invalid syntax"),
+        ("g = 3", "f", "has no function 'f'"),
+        ("def f(s): return s.loss[1:]", "f", "expected one weight for each of 200 samples"),
+        ("def f(s): return s.loss - 2", "f", "weights are negative"),
+    ],
+)
+def test_a_bad_file_is_one_sentence(tmp_path, text, name, sentence):
+    if text is not None:
+        (tmp_path / "a.py").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        made(f"{tmp_path / 'a.py'}:{name}")
