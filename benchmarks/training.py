@@ -34,14 +34,14 @@ def run(folder: Path, data: str, budget: float, seed: int, options: list[str]) -
     """Train, continue, or only read the results of one run.
 
     Returns:
-        numbers of the run's summary, with the machine's speed before and after the run (of its last start, where it
-        was continued) and the number of starts.
+        numbers of the run's summary, the number of starts, and of the last start the threads of torch and the machine's
+        speed before and after.
     """
     summary, note = folder / "summary.json", folder / "benchmark.json"
     if not summary.exists():
         folder.mkdir(parents=True, exist_ok=True)
         starts = json.loads(note.read_text())["starts"] if note.exists() else 0
-        values = {"starts": starts + 1, "calibration_before": calibrate()}
+        values = {"starts": starts + 1, "threads": torch.get_num_threads(), "calibration_before": calibrate()}
         note.write_text(json.dumps(values))
         command = [sys.executable, "-m", "training.run", f"--data={data}", f"--budget={budget}", f"--seed={seed}"]
         subprocess.run([*command, *options, "--eval_every=0", "--tta=true", f"--out={folder}", "--resume"], check=True)
