@@ -1,14 +1,16 @@
-"""Random-resized-crop of JPEG images: our `ffcv` and `dali` backends beside FFCV's Loader and a pipeline of DALI.
+"""Random-resized-crop of JPEG images, our `ffcv` and `dali` backends beside FFCV's Loader and a pipeline of DALI.
 
     python -m benchmarks.jpeg --json benchmarks/results/jpeg.json
 
-Work of one repetition: equally many images of 400 to 500 pixels, each once, in random order, boxes of 8 to 100 % of
-the area, resized to 224 x 224, uint8 batches in host memory, all cores. The peers draw their own boxes, from the same
-distribution. The set is made on the first call and kept in build/.
+One repetition takes equally many images of 400 to 500 pixels, each once, in random order; cuts boxes of 8 to 100 % of
+the area; resizes them to 224 x 224; and gives uint8 batches in host memory, on all cores. The peers draw their own
+boxes from the same distribution. The images are made on the first call and kept in build/.
 """
 
 import argparse
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,29 +19,28 @@ import torch
 from PIL import Image
 
 from benchmarks import measure
-from convert.folder import convert_folder
-from loaders import Augment, IndexScheduler, make_loader
-from loaders.threads import available_cores
+from benchmarks.measure import available_cores
+from loaders import Augment, IndexScheduler, make_loader, open_dataset
 
 FOLDER = Path("build/jpeg")
-AHEAD = 2  # batches that DALI holds ready, its default
+AHEAD = 2  # batches that DALI prefetches, its default
 AUGMENT = Augment(resize=224, random_resized_crop=(0.08, 1.0))
 
 
-def canvas(rng: np.random.Generator, side: int = 1600) -> np.ndarray:
-    """Octaves of smooth noise, the finer the weaker, float32 [side, side, 3]: to a JPEG encoder like photographs."""
-    out = np.zeros((side, side, 3), np.float32)
+def canvas(rng: np.random.Generator, size: int = 1600) -> np.ndarray:
+    """Octaves of smooth noise, the finer the weaker, which compress like photographs; float32 [size, size, 3]."""
+    out = np.zeros((size, size, 3), np.float32)
     for octave in range(2, 11):
-        cells = min(2**octave, side)
+        cells = min(2**octave, size)
         noise = (rng.normal(size=(cells, cells, 3)) * 300 / 2 ** (octave * 0.62)).astype(np.float32)
         noise = noise * 0.3 + noise.mean(axis=2, keepdims=True)  # colour varies less than brightness
         for c in range(3):
-            out[..., c] += np.asarray(Image.fromarray(noise[..., c]).resize((side, side), Image.Resampling.BICUBIC))
+            out[..., c] += np.asarray(Image.fromarray(noise[..., c]).resize((size, size), Image.Resampling.BICUBIC))
     return out
 
 
 def make_set(folder: Path, num_samples: int) -> None:
-    """`folder`/jpeg with train.beton and train.tar, and `folder`/source with the files."""
+    """Write the images to `folder`/source and convert them to `folder`/jpeg, unless that was done before."""
     if (folder / "jpeg" / "manifest.json").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -54,22 +55,24 @@ def make_set(folder: Path, num_samples: int) -> None:
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
             folder / "source" / f"{i % 10}" / f"{i:05d}.jpg", quality=90
         )
-    convert_folder(folder / "source", folder / "jpeg", format="both")
+    convert = [sys.executable, "-m", "convert.folder", str(folder / "source"), "--root", str(folder / "jpeg")]
+    subprocess.run([*convert, "--format", "both"], check=True)
 
 
 def ours(backend: str, path: Path, num_samples: int, batch_size: int) -> Callable[[], int]:
+    """A call that takes all batches of one epoch of our loader; returns the number of images."""
     scheduler = IndexScheduler(num_samples_of(path), budget=num_samples / num_samples_of(path))
     loader = make_loader(path, batch_size, backend=backend, dtype=torch.uint8, augment=AUGMENT, scheduler=scheduler)
     return lambda: sum(len(batch.ids) for batch in loader)
 
 
 def num_samples_of(path: Path) -> int:
-    from loaders import open_dataset
-
+    """Number of samples in a converted data set."""
     return open_dataset(path).num_samples
 
 
 def stock_ffcv(path: Path, num_samples: int, batch_size: int) -> Callable[[], int]:
+    """The same by FFCV's own Loader."""
     from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
 
@@ -87,6 +90,7 @@ def stock_ffcv(path: Path, num_samples: int, batch_size: int) -> Callable[[], in
 
 
 def stock_dali(folder: Path, num_samples: int, batch_size: int) -> Callable[[], int]:
+    """The same by a pipeline of DALI, from the JPEG files."""
     from nvidia.dali import fn, pipeline_def, types
 
     files = sorted(map(str, folder.glob("*/*.jpg")))
@@ -109,7 +113,7 @@ def stock_dali(folder: Path, num_samples: int, batch_size: int) -> Callable[[], 
         return count
 
     def epoch() -> int:
-        # Nothing is left in the making at the end: it would be made in a peer's time.
+        # No batch is left in the making at the end: it would be made while a peer is timed.
         for _ in range(AHEAD):
             pipe.schedule_run()
         count = 0
@@ -119,7 +123,7 @@ def stock_dali(folder: Path, num_samples: int, batch_size: int) -> Callable[[], 
                 pipe.schedule_run()
         return count
 
-    pipe.schedule_run()  # the first call alone schedules AHEAD batches
+    pipe.schedule_run()  # only the very first call schedules AHEAD batches by itself
     for _ in range(AHEAD):
         take()
     return epoch

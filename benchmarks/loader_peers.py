@@ -1,7 +1,7 @@
-"""The peers of `benchmarks.loaders`, each at its best: one function per peer that returns `one epoch` as a call.
+"""The peers of `benchmarks.loaders`, each at its best: a function per peer that returns a call which makes one epoch.
 
-All deliver the same work: random order, random crop after padding by 4 zeros, random flip, and for float32 the
-normalisation. Nobody touches the batches; what a consumer does with them is the same for all.
+All do the same work: a random order, a random crop after padding by 4 zeros, a random flip, and in float32 the
+normalisation. The batches are taken and dropped, since what a consumer does with them is the same for all.
 """
 
 import itertools
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
+from benchmarks.measure import available_cores
 from loaders import Augment, make_loader, open_dataset
-from loaders.threads import available_cores
 
 BATCH = 512
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
@@ -21,22 +21,24 @@ Epoch = Callable[[], object]
 
 
 def drain(batches: Iterable, most: int | None = None) -> None:
-    """Take all batches, or the first few."""
+    """Take all batches, or the first `most`."""
     for _ in itertools.islice(batches, most):
         pass
 
 
 def rebar_loader(path: str, dtype: torch.dtype, backend: str = "fused", augment: Augment = AUGMENT) -> Iterable:
+    """Our loader; each iteration is an epoch."""
     return make_loader(path, BATCH, backend=backend, dtype=dtype, augment=augment, drop_last=True)
 
 
 def rebar(path: str, dtype: torch.dtype, backend: str = "fused", augment: Augment = AUGMENT) -> Epoch:
+    """Our loader, one epoch a call."""
     loader = rebar_loader(path, dtype, backend, augment)
     return lambda: drain(loader)
 
 
 def ffcv_loader(path: str, dtype: torch.dtype, more: str | None = None) -> Iterable:
-    """Stock FFCV 1.0.2, random order, as many workers as cores; `more`: None, "cutout" or "mixup" (in bytes)."""
+    """FFCV's Loader in random order, as many workers as cores; `more` adds "cutout" or "mixup", made in uint8."""
     from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
     from ffcv.transforms import (
@@ -62,12 +64,13 @@ def ffcv_loader(path: str, dtype: torch.dtype, more: str | None = None) -> Itera
 
 
 def ffcv(path: str, dtype: torch.dtype, more: str | None = None) -> Epoch:
+    """FFCV's Loader, one epoch a call."""
     loader = ffcv_loader(path, dtype, more)
     return lambda: drain(loader)
 
 
 class Images(torch.utils.data.Dataset):
-    """CIFAR in memory with the usual augmentation, one image at a time, in plain torch (no torchvision needed)."""
+    """CIFAR-10 in memory with the usual augmentation, one image at a time, in torch without torchvision."""
 
     def __init__(self, path: str, dtype: torch.dtype, num: int):
         dataset = open_dataset(path)
@@ -90,9 +93,9 @@ class Images(torch.utils.data.Dataset):
 
 
 def torch_dataloader(path: str, dtype: torch.dtype, num: int) -> Epoch:
-    """torch's DataLoader with as many (persistent) workers as cores, over the first `num` images.
+    """torch's DataLoader over the first `num` images, with as many persistent workers as cores.
 
-    Its workers come from a fork server, since this process may have threads of other loaders.
+    Workers come from a fork server, since this process may hold threads of other loaders.
     """
     images = Images(path, dtype, num)
     options = {"num_workers": available_cores(), "persistent_workers": True, "shuffle": True, "drop_last": True}
@@ -101,7 +104,7 @@ def torch_dataloader(path: str, dtype: torch.dtype, num: int) -> Epoch:
 
 
 def index_select(path: str, dtype: torch.dtype) -> Epoch:
-    """A ceiling: torch gathers the same rows, already of the output's type, into one buffer; nothing is augmented."""
+    """A ceiling: torch gathers rows that have the output's type already into one buffer, without augmentation."""
     dataset = open_dataset(path)
     values = int(np.prod(dataset.image_shape))
     source = torch.zeros(dataset.num_samples, values, dtype=dtype)
@@ -116,7 +119,7 @@ def index_select(path: str, dtype: torch.dtype) -> Epoch:
 
 
 def plain_copy(path: str, dtype: torch.dtype) -> Epoch:
-    """A ceiling: batches of the output's type copied in file order from one buffer in the cache to another."""
+    """A ceiling: one buffer in the processor's cache is copied to another, as often as an epoch has batches."""
     dataset = open_dataset(path)
     source = torch.ones(BATCH, int(np.prod(dataset.image_shape)), dtype=dtype)
     out = torch.empty_like(source)

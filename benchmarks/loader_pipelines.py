@@ -1,6 +1,6 @@
-"""Two more peers of `benchmarks.loaders`, DALI and SPDL, each as its users write it for padded held in memory.
+"""Two more peers of `benchmarks.loaders`, DALI and SPDL, each as its users write it for images held in memory.
 
-The padded are padded once, before the clock starts; each batch gathers its rows, then crops, flips and normalises.
+The images are padded once, before the clock starts; each batch gathers its rows, then crops, flips and normalises.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,28 +9,28 @@ import numpy as np
 import torch
 
 from benchmarks.loader_peers import BATCH, MEAN, STD
+from benchmarks.measure import available_cores
 from loaders import open_dataset
-from loaders.threads import available_cores
 
 PAD = 4
 
 
 def padded_images(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """All padded with zeros around them, uint8 [n, H + 8, W + 8, 3], and their labels."""
+    """All images with zeros around them, uint8 [N, H + 8, W + 8, 3], and their labels [N]."""
     dataset = open_dataset(path)
     stored = np.stack([dataset.bytes(i) for i in range(dataset.num_samples)]).reshape(-1, *dataset.image_shape)
     return np.pad(stored, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0))), np.asarray(dataset.labels)
 
 
 def index_batches(num_samples: int) -> Iterator[np.ndarray]:
-    """One epoch: full batches of a random order."""
+    """The ids of one epoch: whole batches of a random order."""
     order = np.random.default_rng().permutation(num_samples)
     for first in range(0, num_samples - BATCH + 1, BATCH):
         yield order[first : first + BATCH]
 
 
 def dali(path: str, dtype: torch.dtype) -> Callable[[], object]:
-    """Stock DALI on the CPU: batches enter by `external_source`, one operator does the rest."""
+    """DALI on the CPU: batches enter by `external_source`, one operator does the rest."""
     from nvidia.dali import fn, pipeline_def, types
 
     padded, labels = padded_images(path)
@@ -69,14 +69,14 @@ def dali(path: str, dtype: torch.dtype) -> Callable[[], object]:
 
 
 def spdl(path: str, dtype: torch.dtype) -> Callable[[], object]:
-    """SPDL: index batches, gathered and augmented by vectorised NumPy in as many threads as cores, into a sink."""
+    """SPDL: NumPy gathers and augments whole batches of ids, in as many threads as cores."""
     from spdl.pipeline import PipelineBuilder
 
     padded, labels = padded_images(path)
     rows, columns = padded.shape[1] - 2 * PAD, 3 * (padded.shape[2] - 2 * PAD)
-    flat = padded.reshape(*padded.shape[:2], -1)  # a row's pixels side by side, so that windows copy in runs
+    flat = padded.reshape(*padded.shape[:2], -1)  # a row's pixels side by side, so that a window is copied row by row
     windows = np.lib.stride_tricks.sliding_window_view(flat, (rows, columns), axis=(1, 2))[:, :, ::3]
-    scale = np.tile(1 / (255 * np.array(STD)), columns // 3).astype(np.float32)  # a whole row, for long inner loops
+    scale = np.tile(1 / (255 * np.array(STD)), columns // 3).astype(np.float32)  # of a whole row, for long inner loops
     shift = np.tile(np.array(MEAN) / STD, columns // 3).astype(np.float32)
 
     def load(ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,9 +1,10 @@
-"""What a loader costs beside its rate: the start, the step from one epoch to the next, and memory.
+"""What a loader costs beside its rate: the time to its first batch, the time between two epochs, and memory.
 
-Each start and each memory figure is a new process, in turn; imports are excluded. Kernels compiled before are on disk
-where a library keeps them, but for the cold start, which finds none.
+Each first batch and each memory figure is measured in a new process, in turn, after the imports. Compiled kernels are
+on disk already where a library keeps them there; only the cold start finds none.
 """
 
+import importlib
 import os
 import subprocess
 import sys
@@ -19,18 +20,18 @@ from benchmarks.measure import peak_rss, summarise
 
 OURS = "rebar fused"
 COLD = f"{OURS}, no kernels on disk"
-RATIOS = ("first_batch", "between_epochs")  # of these, FFCV's time over ours
+RATIOS = ("first_batch", "between_epochs")  # for which FFCV's time over ours is reported
 
 
 def imports(name: str) -> None:
+    """Import what a loader needs, ahead of the clock."""
     if name == "FFCV":
-        import ffcv.loader
-        import ffcv.transforms  # noqa: F401
-    else:
-        pass
+        importlib.import_module("ffcv.loader")
+        importlib.import_module("ffcv.transforms")
 
 
 def build(path: str, name: str) -> Iterable:
+    """A loader by name, of float32 batches."""
     return (peers.ffcv_loader if name == "FFCV" else peers.rebar_loader)(path, torch.float32)
 
 
@@ -43,7 +44,7 @@ def first_batch(path: str, name: str) -> float:
 
 
 def memory(path: str, name: str) -> int:
-    """Bytes by which this process's largest resident set grows from the imports over two epochs."""
+    """Bytes by which the largest resident set of this process grows over two epochs, imports excluded."""
     imports(name)
     before = peak_rss()
     loader = build(path, name)
@@ -53,7 +54,7 @@ def memory(path: str, name: str) -> int:
 
 
 def between_epochs(loader: Iterable, epochs: int = 9) -> dict[str, float]:
-    """Seconds from the last batch of an epoch to the first of the next, the plan included."""
+    """Seconds from the last batch of an epoch to the first of the next, drawing the order included."""
     gaps, last = [], None
     for _ in range(epochs):
         for i, _batch in enumerate(loader):
@@ -64,12 +65,13 @@ def between_epochs(loader: Iterable, epochs: int = 9) -> dict[str, float]:
 
 
 def in_new_process(what: str, path: str, name: str, **environment: str) -> float:
+    """The number that `what`, "first_batch" or "memory", gives in a process of its own."""
     run = [sys.executable, "-m", "benchmarks.loader_starts", what, path, name]
     return float(subprocess.check_output(run, env={**os.environ, **environment}).split()[-1])
 
 
 def all_of(path: str, repeats: int, names: list[str]) -> dict[str, dict]:
-    """All figures, printed too: float32, crop + flip + normalise."""
+    """All figures, for float32 with crop, flip and normalisation; they are printed too."""
     starts = {name: [] for name in names}
     for _ in range(repeats):
         for name, values in starts.items():

@@ -1,9 +1,8 @@
 """Loader speed beside its peers: `python -m benchmarks.loaders --json PATH`.
 
-CIFAR-10, batch 512, all cores, crop + flip (uint8) and crop + flip + normalise (float32), and the latter with cutout,
-mixing and RandAugment beside FFCV, which has the first two. Repetitions take turns, so a drift of the machine's speed
-meets all. Then the start, the time between epochs and the memory, see `benchmarks.loader_starts`. A peer that is not
-installed is left out.
+CIFAR-10, batch 512, all cores: crop + flip in uint8, crop + flip + normalise in float32, and the latter with cutout,
+mixing and RandAugment, of which FFCV has cutout and mixup. Then the time to the first batch, the time between epochs
+and memory, see `benchmarks.loader_starts`. A peer that is not installed is left out.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from benchmarks import loader_starts as starts
 from benchmarks.measure import environment, interleave, write
 from loaders import RICAP, CutMix, Mixup, RandAugment, open_dataset
 
-DATALOADER_SAMPLES = 10_240  # it is slow: a part of an epoch tells its rate
+DATALOADER_SAMPLES = 10_240  # torch's DataLoader is slow: a part of an epoch tells its rate
 WORK = {"uint8 crop+flip": torch.uint8, "float32 crop+flip+normalise": torch.float32}
 OURS = starts.OURS
 NEEDS = {"ffcv": ("rebar ffcv", "FFCV"), "nvidia.dali": ("DALI",), "spdl.pipeline": ("SPDL",)}
@@ -36,7 +35,7 @@ MORE = {  # beside crop + flip + normalise to float32
 
 
 def missing() -> set[str]:
-    """The peers that cannot run here, each said in one line."""
+    """The peers that are not installed here; prints them."""
     names = set()
     for module, needed_by in NEEDS.items():
         try:
@@ -48,7 +47,7 @@ def missing() -> set[str]:
 
 
 def measure(path: str, contenders: dict[str, Callable[[], peers.Epoch]], repeats: int) -> dict[str, dict[str, float]]:
-    """Images per second of each contender: median and quartiles over interleaved epochs."""
+    """Images per second of each contender: median and quartiles of epochs that take turns."""
     calls = {name: build() for name, build in contenders.items()}
     whole = open_dataset(path).num_samples
     result = {}
@@ -60,6 +59,7 @@ def measure(path: str, contenders: dict[str, Callable[[], peers.Epoch]], repeats
 
 
 def rates(path: str, dtype: torch.dtype, repeats: int, absent: set[str]) -> dict[str, dict[str, float]]:
+    """`measure` of our loader, its peers and two ceilings."""
     contenders = {
         OURS: lambda: peers.rebar(path, dtype),
         "rebar ffcv": lambda: peers.rebar(path, dtype, "ffcv"),
@@ -74,7 +74,7 @@ def rates(path: str, dtype: torch.dtype, repeats: int, absent: set[str]) -> dict
 
 
 def augmented_rates(path: str, repeats: int, absent: set[str]) -> dict[str, dict[str, float]]:
-    """In float32 with more augmentation, and FFCV's with and without."""
+    """`measure` of our loader in float32 with each further augmentation, and of FFCV with the two that it has."""
     contenders = {OURS: lambda: peers.rebar(path, torch.float32)}
     for name, options in MORE.items():
         augment = dataclasses.replace(peers.AUGMENT, **options)
@@ -86,8 +86,8 @@ def augmented_rates(path: str, repeats: int, absent: set[str]) -> dict[str, dict
     return measure(path, contenders, repeats)
 
 
-def apart(table: Callable, *args):
-    """A table in a process of its own: what Numba compiles after FFCV's first epoch may fail (docs/formats.md)."""
+def apart(table: Callable[..., dict], *args: object) -> dict:
+    """The table, made in a process of its own: after FFCV's first epoch Numba may fail to compile (docs/formats.md)."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(table, *args).result()
 

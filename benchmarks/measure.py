@@ -1,6 +1,7 @@
-"""What all benchmarks share: interleaved repetitions, medians with their intervals, and where it was measured.
+"""What all benchmarks share: interleaved repetitions, their medians and quartiles, and a description of the machine.
 
-A claim is a ratio between peers in one run; repetitions take turns, so that a drift of the machine's speed meets all.
+A claim is a ratio between peers measured in one run. Their repetitions take turns, so that all of them meet the same
+drift of the machine's speed.
 """
 
 import json
@@ -16,10 +17,17 @@ VERSIONS = ("torch", "numpy", "numba", "triton", "ffcv", "nvidia-dali-cuda120", 
 
 
 def interleave(calls: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, dict[str, float]]:
-    """Time the calls in turn, A B C A B C ...; a call of less than 5 ms is repeated in its turn and the mean counts.
+    """Time the calls in turn: A B C A B C ...
+
+    A call that takes less than 5 ms is repeated within its turn, and the mean counts as one repetition.
+
+    Args:
+        calls: what to time, by name.
+        repeats: timed turns.
+        warm_up: turns ahead of them that are not counted.
 
     Returns:
-        for each name the median, the smallest and the largest time in seconds, the interquartile range, and n.
+        `summarise` of each call's times, by name.
     """
     times = {name: [] for name in calls}
     for turn in range(warm_up + repeats):
@@ -34,6 +42,7 @@ def interleave(calls: dict[str, Callable[[], object]], repeats: int, warm_up: in
 
 
 def summarise(seconds: list[float]) -> dict[str, float]:
+    """Median, minimum, maximum and quartiles of times in seconds, and their number."""
     quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
     return {
         "median_s": statistics.median(seconds),
@@ -46,7 +55,7 @@ def summarise(seconds: list[float]) -> dict[str, float]:
 
 
 def environment() -> dict[str, object]:
-    """Processor, cores, load at the start, and the versions of what was measured."""
+    """Processor, number of cores, load at the start, and the versions of all that was measured."""
     versions = {}
     for name in VERSIONS:
         try:
@@ -60,12 +69,17 @@ def environment() -> dict[str, object]:
         "instruction_sets": sorted(
             {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(cpuinfo.read_text().replace("\n", " ").split())
         ),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "load_at_start": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "versions": versions,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def reset_peak() -> None:
@@ -74,11 +88,12 @@ def reset_peak() -> None:
 
 
 def peak_rss() -> int:
-    """Bytes of the largest resident size since the start or `reset_peak`; unlike `ru_maxrss` without the parent's."""
+    """Bytes of the largest resident set since the start or `reset_peak`; unlike `ru_maxrss`, not the parent's."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def write(path: str, result: dict) -> None:
+    """Write a result as JSON."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(result, indent=1) + "\n")

@@ -1,8 +1,8 @@
-"""Plan time of the scheduler beside its peers: `python -m benchmarks.scheduler --json PATH`.
+"""The time to draw an epoch's order, beside its peers: `python -m benchmarks.scheduler --json PATH`.
 
 Draws 30 % of N ids in random order, by weight and uniformly, with each design, for N from 50,000 to 10^8. The peers
-draw as many without replacement; argpartition leaves them in no random order, torch.multinomial stops at 2^24 weights.
-Peak memory is measured in a process of its own, beside the weights.
+draw as many without replacement; argpartition leaves them in no random order, and torch.multinomial stops at 2^24
+weights. Peak memory is measured in a process of its own and does not count the weights.
 """
 
 import argparse
@@ -14,28 +14,29 @@ import time
 import numpy as np
 
 from benchmarks.measure import environment, interleave, peak_rss, reset_peak, write
-from loaders.order.designs import DESIGNS
-from loaders.order.scheduler import IndexScheduler
+from loaders import IndexScheduler
 
 BUDGET = 0.3
+DESIGNS = ("race", "systematic", "replacement", "credit", "paged")
 SIZES = (50_000, 1_281_167, 10_000_000, 100_000_000)
-SLOW = {"np.random.choice", "numpy.Generator.choice"}  # once at 10M, and minutes at 100M: left out there
+SLOW = {"np.random.choice", "numpy.Generator.choice"}  # timed once at 10^7; minutes at 10^8, so left out there
 MEMORY = {"race, weighted", "race, uniform", "systematic, weighted", "torch.multinomial", "np.random.choice"}
 
 
 def weights_for(n: int) -> np.ndarray:
-    """Scores as p-SGD has them in the middle of training: many near 0, few near 1, plus their mean. float32 [N]."""
+    """Weights like those of p-SGD in the middle of training: many near 0, few near 1, plus their mean; float32 [N]."""
     scores = np.random.default_rng(0).beta(0.3, 1.2, n).astype(np.float32)
     return scores + scores.mean()
 
 
 def numpy_race(weights: np.ndarray, k: int) -> np.ndarray:
+    """A weighted draw of k ids without replacement: the k smallest of exponential times divided by the weights."""
     keys = np.random.default_rng(0).standard_exponential(len(weights)) / weights
     return np.argpartition(keys, k)[:k]
 
 
 def contenders(n: int, weights: np.ndarray, peers: bool) -> dict:
-    """Name -> call, all drawing floor(0.3 N) ids."""
+    """Calls by name, each of which draws floor(0.3 N) ids."""
     import torch
 
     k = int(n * BUDGET)
@@ -65,6 +66,7 @@ def contenders(n: int, weights: np.ndarray, peers: bool) -> dict:
 
 
 def time_all(n: int) -> dict[str, dict[str, float]]:
+    """Times of all contenders for n samples, and peak memory of some; prints the medians."""
     weights = weights_for(n)
     calls = contenders(n, weights, peers=True)
     slow = {name: calls.pop(name) for name in SLOW & set(calls)} if n >= 10_000_000 else {}
@@ -81,11 +83,12 @@ def time_all(n: int) -> dict[str, dict[str, float]]:
 
 
 def in_child(*args: str) -> float:
+    """The last number that this module prints when it is called with these options."""
     return float(subprocess.check_output([sys.executable, "-m", "benchmarks.scheduler", *args]).split()[-1])
 
 
 def peak(name: str, n: int) -> int:
-    """Growth of the process's largest resident size by one call (the first, after compiled kernels are loaded)."""
+    """Bytes by which one call lets the largest resident set grow, once the compiled kernels are loaded."""
     contenders(50_000, weights_for(50_000), peers=True).get(name, lambda: None)()
     call = contenders(n, weights_for(n), peers=True)[name]
     reset_peak()
@@ -95,6 +98,7 @@ def peak(name: str, n: int) -> int:
 
 
 def current_rss() -> int:
+    """Bytes of the resident set now."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
@@ -103,7 +107,7 @@ FIRST = "from benchmarks.scheduler import first_call; print(first_call())"
 
 
 def first_call() -> float:
-    """Seconds of the first weighted plan in a new process whose kernels are cached on disk, imports excluded."""
+    """Seconds of the first weighted draw in a new process, imports excluded; the kernels are compiled on disk."""
     scheduler = IndexScheduler(50_000, lambda _: np.linspace(1, 2, 50_000, dtype=np.float32), budget=BUDGET)
     start = time.perf_counter()
     scheduler.plan(0)
@@ -111,7 +115,7 @@ def first_call() -> float:
 
 
 def billion() -> tuple[float, int]:
-    """Seconds and bytes beside the weights to draw 10^7 of 10^9 by float32 weights."""
+    """Seconds to draw 10^7 of 10^9 ids by float32 weights, and bytes that it takes beside the weights."""
     n = 1_000_000_000
     weights = np.empty(n, np.float32)
     for start in range(0, n, 10_000_000):
@@ -125,7 +129,7 @@ def billion() -> tuple[float, int]:
 
 
 def ratios(times: dict[int, dict]) -> dict[str, float]:
-    """The claims, peer's median over ours."""
+    """A peer's median time over ours, by what is compared."""
     result = {}
     for n, rows in times.items():
         ours, uniform = rows["race, weighted"]["median_s"], rows["race, uniform"]["median_s"]

@@ -1,4 +1,4 @@
-"""README's tables, from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them as Markdown."""
+"""README's tables, made from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them as Markdown."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def scheduler() -> str:
-    """Plan time in milliseconds by number of samples."""
+    """Milliseconds to draw an epoch's order, by number of samples."""
     result = json.loads((RESULTS / "scheduler.json").read_text())
     sizes = list(result["times"])
     names = list(dict.fromkeys(name for rows in result["times"].values() for name in rows))
@@ -26,7 +27,7 @@ def scheduler() -> str:
 
 
 def loaders() -> str:
-    """Images per second."""
+    """Images per second of the loaders on a CPU."""
     result = json.loads((RESULTS / "loaders.json").read_text())["images_per_s"]
     names = list(dict.fromkeys(name for rows in result.values() for name in rows))
 
@@ -37,8 +38,8 @@ def loaders() -> str:
     return table(["CIFAR-10, batch 512, images/s", *result], [[n, *(cell(work, n) for work in result)] for n in names])
 
 
-def training(name: str = "training.json") -> str:
-    """Accuracy against budget: means over the seeds, and the half width of the 95 % interval."""
+def training() -> str:
+    """Accuracy against budget: means over the seeds, with the half width of the 95 % interval."""
 
     def accuracy(line: dict) -> str:
         half = line["half_width_95"]
@@ -55,14 +56,14 @@ def training(name: str = "training.json") -> str:
             f"{line['images_per_second']:,.0f}",
             f"{line['data_fraction']:.2%}",
         ]
-        for line in json.loads((RESULTS / name).read_text())["budgets"]
+        for line in json.loads((RESULTS / "training.json").read_text())["budgets"]
     ]
     header = ["budget", "seeds", "one view", "with TTA", "training", "compute", "images/s", "waiting for data"]
     return table(header, rows)
 
 
 def gpu() -> str:
-    """Images per second on the card that the result names."""
+    """Images per second of the loader on the GPU that the result names."""
     result = json.loads((RESULTS / "gpu.json").read_text())
     name = f"CIFAR-10, batch {result['batch']}, {result['environment']['gpu']}"
     return table([name, "images/s"], [[n, f"{row['images_per_s']:,.0f}"] for n, row in result["images_per_s"].items()])

@@ -1,4 +1,4 @@
-"""The image of accuracy against budget, from the JSON of `benchmarks.training`. Measures nothing."""
+"""Draws accuracy against budget from the results of `benchmarks.training`."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,12 @@ import matplotlib
 
 
 def draw_budget_curve(result: dict, path: str | os.PathLike) -> None:
-    """Every run as a point, the means as a line, with and without test-time augmentation."""
+    """Write a PNG with each run as a point and the means as a line, with and without test-time augmentation.
+
+    Args:
+        result: as in the JSON of `benchmarks.training`.
+        path: the file to write; its folder is made when absent.
+    """
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -22,9 +27,9 @@ def draw_budget_curve(result: dict, path: str | os.PathLike) -> None:
             for budget, mean in zip(budgets, means, strict=True):
                 axes.annotate(f"{mean:.2f}", (budget, mean), (6, -14), textcoords="offset points", color=colour)
     axes.set(
-        xlabel="budget: share of the training set drawn in each epoch",
+        xlabel="budget: fraction of the training set drawn in each epoch",
         ylabel="test accuracy at the last epoch (%)",
-        title=f"CIFAR-10, default configuration; {len(result['runs'])} runs, a point each",
+        title=f"CIFAR-10, default configuration, {len(result['runs'])} runs",
         xlim=(0, 1.1),
     )
     axes.margins(y=0.1)

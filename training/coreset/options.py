@@ -57,7 +57,7 @@ class Options:
     seeds: int | None = None
     epochs: int | None = None
     model: str = "rebarnet"
-    width: float = 0.25
+    width: float = 0.5
     image_size: int | None = None
     batch_size: int = 250
     seed: int = 0
