@@ -32,15 +32,19 @@ def parse_args(argv: list[str] | None = None) -> tuple[Config, Path | None]:
         ValueError: one sentence for an unknown option or key, or for a value out of bounds.
     """
     argv = sys.argv[1:] if argv is None else argv
-    config, resume = _parse(argv, None)
+    resume, out = _value(argv, "resume"), _value(argv, "out")
     if resume is None:
-        return config, None
-    path = _newest(config) if resume == "auto" else _find_checkpoint(resume)
-    if config.out is not None and Path(config.out).resolve() != path.parent.resolve():
-        raise ValueError(f"--resume continues {path.parent} in place, but --out is {config.out}: leave --out out")
+        return _parse(argv, None), None
+    if resume:
+        path = _find_checkpoint(resume)
+    elif out:
+        path = Path(out) / checkpoint.FILE
+    else:
+        path = _newest(_parse(argv, None))
+    if out and Path(out).resolve() != path.parent.resolve():
+        raise ValueError(f"--resume continues {path.parent} in place, but --out is {out}: leave --out out")
     settings = path.with_name("config.yaml")
-    if settings.exists():
-        config, _ = _parse(argv, settings)
+    config = _parse(argv, settings if settings.exists() else None)
     return dataclasses.replace(config, out=str(path.parent)), path
 
 
@@ -85,8 +89,18 @@ def underscored(argv: list[str]) -> list[str]:
     return [re.sub(r"^--[\w-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), item) for item in argv]
 
 
-def _parse(argv: list[str], settings: Path | None) -> tuple[Config, str | None]:
-    """The configuration, and the value of --resume."""
+def _value(argv: list[str], name: str) -> str | None:
+    """What a command line gives for an option; "" where it stands without a value, None where it is not there."""
+    found = None
+    for item, following in zip(argv, [*argv, "--"][1:], strict=True):
+        flag, equals, value = item.partition("=")
+        if flag == f"--{name}":
+            found = value if equals else "" if following.startswith("--") else following
+    return found
+
+
+def _parse(argv: list[str], settings: Path | None) -> Config:
+    """The configuration; `settings` are those of the run that is resumed."""
     files, others = _files_first(argv)
     values = [_read_yaml(file) for file in ([settings] if settings else []) + files]
     method = _method(others, values)
@@ -109,7 +123,7 @@ def _parse(argv: list[str], settings: Path | None) -> tuple[Config, str | None]:
         if name not in (*FIELDS, *mine, "resume", "help", "print_config"):
             raise ValueError(_unknown(name, method))
     parsed = parse(parser, [*(f"--config={file}" for file in files), *others])
-    return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)}), parsed.resume
+    return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)})
 
 
 def _files_first(argv: list[str]) -> tuple[list[Path], list[str]]:
@@ -126,12 +140,8 @@ def _files_first(argv: list[str]) -> tuple[list[Path], list[str]]:
 
 def _method(argv: list[str], files: list[dict[str, Any]]) -> str:
     """The method that a command line names, whose options it may have; the last mention wins."""
-    method = next((file["method"] for file in reversed(files) if "method" in file), Config.method)
-    for item, following in zip(argv, [*argv, ""][1:], strict=True):
-        flag, equals, value = item.partition("=")
-        if flag == "--method":
-            method = value if equals else following
-    return str(method)
+    in_files = next((file["method"] for file in reversed(files) if "method" in file), Config.method)
+    return str(_value(argv, "method") or in_files)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -166,8 +176,7 @@ def _find_checkpoint(resume: str) -> Path:
 
 
 def _newest(config: Config) -> Path:
-    """The checkpoint of the run in --out; without --out, of the newest unfinished runs/<name> of this data, method,
-    budget and seed."""
+    """The checkpoint of the newest unfinished runs/<name> of this data, method, budget and seed; or that in `out`."""
     if config.out:
         return Path(config.out) / checkpoint.FILE
     name = config.run_name

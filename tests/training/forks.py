@@ -6,7 +6,7 @@ compute with torch: threads do not survive a fork.
 
 import json
 import os
-import random
+import random  # noqa: TID251 (instants of kills)
 import signal
 import sys
 import time
