@@ -36,15 +36,16 @@ def run_command(function: Callable[..., None], *, as_positional: bool = False) -
     except ConnectionError as error:
         sys.exit(_say(error, NOWHERE))
     except (ValueError, OSError, ImportError) as error:
-        # An OSError of ours carries its sentence in `strerror`; one of the system's needs its file name too.
-        ours = isinstance(error, OSError) and error.strerror and error.filename is None
-        sys.exit(_say(error.strerror if ours else error, 1))
+        message = str(error)
+        if isinstance(error, OSError) and error.strerror and error.filename is None:
+            message = error.strerror  # our own sentence; an error of the system also needs its number and file name
+        sys.exit(_say(message, 1))
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, but no "default: None"."""
 
-    def _get_help_string(self, action: argparse.Action) -> str:
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
 
 

@@ -76,9 +76,9 @@ def contents(path: Path, num_classes: int) -> tuple[int, str, str]:
     for sample in range(dataset.num_samples):
         content = dataset.bytes(sample)
         if dataset.kind == "png" and not dataset.is_jpeg[sample]:
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            with Image.open(io.BytesIO(content.tobytes()), formats=["PNG"]) as image:
                 content = np.asarray(image.convert("RGB"))
-        pixels.update(np.ascontiguousarray(content))
+        pixels.update(np.ascontiguousarray(content).data)
     return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, num_classes)
 
 

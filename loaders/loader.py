@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
@@ -17,9 +16,9 @@ from loaders.formats.dataset import DatasetFile
 from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable, place_among_ranks
 from loaders.order.scheduler import IndexScheduler
-from loaders.types import Batch, EpochPlan
+from loaders.types import Backend, Batch, EpochPlan
 
-# Name -> module, imported when asked for; `open_backend(dataset, settings)` gives what has `epoch(plan, start_batch)`.
+# Name -> module, imported when asked for; its `open_backend(dataset, settings)` returns a `Backend`.
 BACKENDS = {
     "fused": "loaders.backends.fused",
     "ffcv": "loaders.backends.ffcv",
@@ -45,7 +44,7 @@ class Loader:
         self,
         dataset: DatasetFile,
         settings: Settings,
-        backend: Any,
+        backend: Backend,
         scheduler: IndexScheduler,
         table: ImportanceTable | None,
         name: str,
@@ -92,7 +91,7 @@ class Loader:
 
 
 def make_loader(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     batch_size: int,
     *,
     backend: str = "auto",
@@ -140,7 +139,7 @@ def make_loader(
     return Loader(dataset, settings, engine, scheduler, table, backend, residence)
 
 
-def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Any, str]:
+def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:
     """Open the backend on a device; returns it, and where it makes batches (see `Loader.residence`)."""
     module = importlib.import_module(BACKENDS[backend])
     reason = f"backend {backend!r} works there"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -105,6 +106,18 @@ class Batch(NamedTuple):
     ids: Tensor
     weights: Tensor | None = None
     mix: Mix | None = None
+
+
+class Backend(Protocol):
+    """Delivers the batches of one data set in the order of any plan."""
+
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
+        """The batches of a plan, from `start_batch` on. Closing the generator frees its threads and buffers.
+
+        Raises:
+            ValueError: at once, when the plan does not fit the data set.
+        """
+        ...
 
 
 class Snapshot(NamedTuple):

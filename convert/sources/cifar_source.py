@@ -77,12 +77,14 @@ def _check_archive(path: Path, published: Published) -> None:
 
 def _read_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
     """Return the contents of the wanted members of a verified tar archive, by base name."""
+    contents: dict[str, bytes] = {}
     with tarfile.open(path) as archive:
-        return {
-            Path(member.name).name: archive.extractfile(member).read()
-            for member in archive
-            if member.isreg() and Path(member.name).name in wanted
-        }
+        for member in archive:
+            name = Path(member.name).name
+            file = archive.extractfile(member) if member.isreg() and name in wanted else None
+            if file is not None:
+                contents[name] = file.read()
+    return contents
 
 
 def _read_folder(path: Path, wanted: set[str]) -> dict[str, bytes]:

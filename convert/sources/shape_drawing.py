@@ -13,7 +13,7 @@ SIZE = 32
 NUM_DRAWS = 63  # columns of `uniform_NK` that `draw` may use
 
 
-def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _length(x: np.ndarray | float, y: np.ndarray) -> np.ndarray:
     return np.sqrt(x * x + y * y)
 
 

@@ -12,13 +12,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convert.writers.arrays import check_arrays
 from convert.writers.streams import Streams
 from loaders.formats.atomic import atomic_path
+
+# Number of bytes -> their place in the file and the memory to write them to.
+_Allocate = Callable[[int], tuple[int, np.ndarray]]
 
 JPEG = 0  # the mode of an image in FFCV's metadata
 MIN_PAGE_BYTES = 1 << 21  # FFCV allows no smaller page
@@ -61,7 +64,7 @@ def write_jpeg_beton(path: str | Path, streams: Streams, on_samples: Callable[[i
     _write(path, images, streams.labels, _keep, int(np.diff(streams.offsets).max()), on_samples)
 
 
-def _keep(destination: np.ndarray, image: tuple[np.ndarray, int, int], malloc: Callable) -> None:
+def _keep(destination: np.ndarray, image: tuple[np.ndarray, int, int], malloc: _Allocate) -> None:
     """Store a JPEG stream as it is: what FFCV's image field does, without its encoder."""
     stream, height, width = image
     destination["mode"], destination["height"], destination["width"] = JPEG, height, width
@@ -72,26 +75,31 @@ def _keep(destination: np.ndarray, image: tuple[np.ndarray, int, int], malloc: C
 class _Column(NamedTuple):
     """The one attribute of a field that FFCV's writer uses once the header is written."""
 
-    encode: Callable
+    encode: Callable[..., None]
 
 
-def _ffcv() -> ModuleType:
-    """Import the modules of FFCV that are needed here, and return the package."""
+class _Ffcv(NamedTuple):
+    """The modules of FFCV that are needed here."""
+
+    fields: ModuleType
+    memory_allocator: ModuleType
+    types: ModuleType
+    writer: ModuleType
+
+
+def _ffcv() -> _Ffcv:
     try:
-        import ffcv.fields
-        import ffcv.memory_allocator
-        import ffcv.types
-        import ffcv.writer
+        from ffcv import fields, memory_allocator, types, writer
     except ImportError as error:
         raise ImportError(_MISSING.format(reason=error)) from error
-    return ffcv
+    return _Ffcv(fields, memory_allocator, types, writer)
 
 
 def _write(
     path: str | Path,
-    images: Sequence,
+    images: Sequence[Any] | np.ndarray,
     labels_N: np.ndarray,
-    encode: Callable,
+    encode: Callable[..., None],
     image_bytes: int,
     on_samples: Callable[[int], None] | None,
 ) -> None:

@@ -1,6 +1,6 @@
 """Writes a whole data set into a folder: the files of every split and, last of all, the manifest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def write_dataset(
 
 def write_jpeg_dataset(
     folder: Path,
-    splits: dict[str, tuple[Iterable[Stream], list[int]]],
+    splits: Mapping[str, tuple[Iterable[Stream], list[int]]],
     classes: tuple[str, ...],
     *,
     format: str,
@@ -87,13 +87,14 @@ def write_jpeg_dataset(
 
     Args:
         folder: where the files go; its name is the name of the data set.
-        splits: the images, which may be made while they are asked for, and their labels, by split name.
+        splits: the images, which may be made while they are asked for, and their labels, by split name; must hold
+            "train", whose statistics the manifest states.
         classes, format, source, note, console: as in `write_dataset`.
 
     Raises:
         ValueError, ImportError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
     """
-    earlier, written, histogram, sizes = whole_manifest(folder), {}, None, set()
+    earlier, written, histograms, sizes = whole_manifest(folder), {}, {}, set()
     # Each image is counted once when it is encoded and once for each format.
     num_steps = sum(len(labels) for _, labels in splits.values()) * (1 + _num_formats(format))
     with progress_bar(console) as progress:
@@ -116,9 +117,9 @@ def write_jpeg_dataset(
                     on_samples=lambda count: progress.advance(task, count),
                     console=console,
                 )
-                histogram = streams.histogram if split == "train" else histogram
+                histograms[split] = streams.histogram
                 sizes |= set(zip(streams.heights.tolist(), streams.widths.tolist(), strict=True))
-    mean, std = histogram_statistics(histogram)
+    mean, std = histogram_statistics(histograms["train"])
     height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
     manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
     write_manifest(folder, manifest)

@@ -82,9 +82,10 @@ def write_split(
 
 def _files_of_same_content(earlier: Manifest | None, split: str, digests: tuple[str, str]) -> dict[str, FileEntry]:
     """Return the earlier files of a split that hold the same samples."""
-    known = earlier.splits.get(split) if earlier is not None else None
-    same = known is not None and (known.pixels_sha256, known.labels_sha256) == digests
-    return known.files if same else {}
+    known = None if earlier is None else earlier.splits.get(split)
+    if known is None or (known.pixels_sha256, known.labels_sha256) != digests:
+        return {}
+    return known.files
 
 
 def _remove_other_content(folder: Path, earlier: Manifest | None, split: str, console: Console | None) -> None:

@@ -50,7 +50,7 @@ class Streams:
     @property
     def digest(self) -> str:
         """The SHA-256 of all streams one after the other, as hex."""
-        return hashlib.sha256(self.data).hexdigest()
+        return hashlib.sha256(self.data.data).hexdigest()
 
 
 @contextmanager

@@ -11,5 +11,5 @@ def normalisation_table(augment: Augment) -> np.ndarray:
     Reading a table instead of computing makes every backend and every output type exact.
     """
     pixel = np.arange(256, dtype=np.float64) / 255
-    mean, std = np.float64(augment.mean)[:, None], np.float64(augment.std)[:, None]
-    return ((pixel - mean) / std).astype(np.float32)
+    mean, std = np.array(augment.mean, np.float64), np.array(augment.std, np.float64)
+    return ((pixel - mean[:, None]) / std[:, None]).astype(np.float32)

@@ -14,7 +14,10 @@ from loaders.threads import for_blocks
 from loaders.types import EpochPlan, Mix
 
 # Blends are computed in float32 and then rounded.
-_ROUND: dict[torch.dtype, Callable] = {torch.bfloat16: mix_cpu.to_bfloat16, torch.float16: mix_cpu.to_float16}
+_ROUND: dict[torch.dtype, Callable[..., None]] = {
+    torch.bfloat16: mix_cpu.to_bfloat16,
+    torch.float16: mix_cpu.to_float16,
+}
 
 
 class Augmenter:
@@ -58,7 +61,7 @@ class Augmenter:
         Returns:
             How the images were mixed; None without a mixer.
         """
-        augment = self.augment
+        augment, threads = self.augment, self.num_threads
         recipe = augment_cpu.Recipe(
             np.uint64(plan.key),
             plan.rank + plan.world_size * span.first,
@@ -70,18 +73,18 @@ class Augmenter:
         )
         plain, boxed, blended = self._kernels
         if augment.mixer is None:
-            for_blocks(plain, len(ids), data, offsets, ids, out, recipe, *self._table, threads=self.num_threads)
+            for_blocks(plain, len(ids), data, offsets, ids, out, recipe, *self._table, threads=threads)
             return None
         mixed = draw_mix(augment.mixer, plan.key, recipe.position, len(ids), *out.shape[1:3])
         target = out if self._round is None else np.empty(out.shape, np.float32)
-        args, options = (data, offsets, ids, target, recipe, *self._table), {"threads": self.num_threads}
+        args = (data, offsets, ids, target, recipe, *self._table)
         if mixed.blend < 0:
-            for_blocks(boxed, len(ids), *args, mixed.partners, mixed.boxes, **options)
+            for_blocks(boxed, len(ids), *args, mixed.partners, mixed.boxes, threads=threads)
         else:
             order = mix_cpu.cycles(mixed.partners)
-            for_blocks(blended, len(ids), *args, mixed.partners, mixed.blend, order, **options)
+            for_blocks(blended, len(ids), *args, mixed.partners, mixed.blend, order, threads=threads)
         if self._round is not None:
-            for_blocks(self._round, len(ids), target, out, **options)
+            for_blocks(self._round, len(ids), target, out, threads=threads)
         return Mix(torch.from_numpy(mixed.partners), torch.from_numpy(mixed.shares))
 
 

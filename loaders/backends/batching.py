@@ -1,5 +1,8 @@
 """From a plan to its batches: their spans, labels and ids, which every backend needs before it makes a pixel."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -60,10 +63,16 @@ class Columns(NamedTuple):
     ids: torch.Tensor  # int64 [K]
     weights: torch.Tensor | None  # float32 [K]
 
-    def slice(self, span: Span) -> dict[str, torch.Tensor | None]:
-        return {
-            name: None if column is None else column[span.first : span.last] for name, column in self._asdict().items()
-        }
+    def slice(self, span: Span) -> Columns:
+        first, last = span
+        weights = None if self.weights is None else self.weights[first:last]
+        return Columns(self.labels[first:last], self.ids[first:last], weights)
+
+
+# The images of a batch on the CPU: data uint8, offsets int64, rows int64 [B]. Image i begins at data[offsets[rows[i]]].
+HostImages = tuple[np.ndarray, np.ndarray, np.ndarray]
+# (plan, spans) -> the images of each span; what it yields stays valid until it is asked for the next.
+HostFetch = Callable[[EpochPlan, list[Span]], Generator[HostImages]]
 
 
 def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch: int) -> list[Span]:

@@ -9,16 +9,17 @@ kernel reads them from the map; beside JPEG ones in the same file they are hande
 
 import ctypes
 import functools
+import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
 
-from loaders.backends.batching import Settings, Span, delivered_shape
-from loaders.backends.dali_decoder import Decoder, dali_process
+from loaders.backends.batching import HostImages, Settings, Span, delivered_shape
+from loaders.backends.dali_decoder import Decoder, Source, dali_process
 from loaders.backends.device import DeviceFeed
-from loaders.backends.host import Feed, Images
+from loaders.backends.host import Feed
 from loaders.formats.dataset import DatasetFile
 from loaders.threads import available_cores
 from loaders.types import EpochPlan
@@ -38,7 +39,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
     shape = delivered_shape(dataset, settings.augment, "dali")
     if not _decodes(dataset, settings):
 
-        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Images]:
+        def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
             for span in todo:
                 yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
 
@@ -75,12 +76,12 @@ def _decodes(dataset: DatasetFile, settings: Settings) -> bool:
 
 def _check_installed() -> None:
     try:
-        import nvidia.dali  # noqa: F401
+        importlib.import_module("nvidia.dali")
     except ImportError as error:
         raise ImportError(_MISSING.format(reason=error)) from error
 
 
-def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_id: int | None) -> Any:
+def pipeline(source: Source, dataset: DatasetFile, settings: Settings, device_id: int | None) -> Any:
     """Build a pipeline of `graph`, ready to run; `device_id` None is the CPU."""
     made = _pipeline_type()(
         batch_size=settings.batch_size,
@@ -95,8 +96,8 @@ def pipeline(source: Callable, dataset: DatasetFile, settings: Settings, device_
 
 
 @functools.cache
-def _pipeline_type() -> type:
-    from nvidia.dali import Pipeline
+def _pipeline_type() -> type[Any]:
+    from nvidia.dali.pipeline import Pipeline
 
     class OwnPipeline(Pipeline):
         """A pipeline that only the process that built it shuts down.
@@ -115,7 +116,7 @@ def _pipeline_type() -> type:
     return OwnPipeline
 
 
-def graph(source: Callable, raw: bool, size: int, on_gpu: bool) -> Any:
+def graph(source: Source, raw: bool, size: int, on_gpu: bool) -> Any:
     """Describe what DALI does: decode or cut out a box, resize, and put out uint8 [B, H, W, 3].
 
     Args:
@@ -124,7 +125,8 @@ def graph(source: Callable, raw: bool, size: int, on_gpu: bool) -> Any:
         size: of the result, in pixels; 0 keeps the size.
         on_gpu: decode and resize on the GPU. What cannot be decoded there (PNG, PPM) is decoded on the CPU and copied.
     """
-    from nvidia.dali import fn, types
+    from nvidia.dali import fn
+    from nvidia.dali.types import DALIDataType, DALIImageType, DALIInterpType
 
     inputs = fn.external_source(
         source,
@@ -132,13 +134,13 @@ def graph(source: Callable, raw: bool, size: int, on_gpu: bool) -> Any:
         batch=True,
         batch_info=True,
         no_copy=True,
-        dtype=[types.UINT8, *([types.INT32] * 2 if size else [])],
+        dtype=[DALIDataType.UINT8, *([DALIDataType.INT32] * 2 if size else [])],
         ndim=[3 if raw else 1, *([1] * 2 if size else [])],
         layout=["HWC" if raw else "", *([""] * 2 if size else [])],
     )
     options = {
         "device": "mixed" if on_gpu else "cpu",
-        "output_type": types.RGB,
+        "output_type": DALIImageType.RGB,
         "jpeg_fancy_upsampling": True,
         "adjust_orientation": False,  # no other backend looks at EXIF
     }
@@ -149,4 +151,4 @@ def graph(source: Callable, raw: bool, size: int, on_gpu: bool) -> Any:
         images = images.gpu() if on_gpu else images
     else:
         images = fn.decoders.image_slice(*inputs, axis_names="HW", **options)
-    return fn.resize(images, size=[size, size], interp_type=types.INTERP_LINEAR, antialias=True)
+    return fn.resize(images, size=[size, size], interp_type=DALIInterpType.INTERP_LINEAR, antialias=True)

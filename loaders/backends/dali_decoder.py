@@ -11,19 +11,23 @@ import contextlib
 import functools
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
 import torch
 
 from loaders.augment.crop import boxes
-from loaders.backends import device as device_feed
-from loaders.backends import host as host_feed
-from loaders.backends.batching import Settings, Span
+from loaders.backends.batching import HostImages, Settings, Span
+from loaders.backends.device import DeviceFetch, DeviceImages
 from loaders.backends.reference import decode
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import find_other_sizes
 from loaders.types import EpochPlan
+
+# A callback of a pipeline: gives the inputs of batch number `info.iteration`. DALI's own objects are Any.
+Source = Callable[[Any], tuple[Any, ...]]
+_NO_PLAN = EpochPlan(np.empty(0, np.int64))  # between epochs
 
 
 @functools.cache
@@ -43,17 +47,18 @@ class Decoder:
     """
 
     def __init__(
-        self, dataset: DatasetFile, settings: Settings, shape: tuple[int, int, int], build: Callable[[Callable], object]
+        self, dataset: DatasetFile, settings: Settings, shape: tuple[int, int, int], build: Callable[[Source], Any]
     ):
         self.dataset, self.settings, self._build = dataset, settings, build
-        self._pipeline = None
-        self._plan, self._todo = None, []
+        self._pipeline: Any = None
+        self._plan = _NO_PLAN
+        self._todo: list[Span] = []
         self._offsets = np.arange(settings.batch_size) * (shape[0] * shape[1] * shape[2])
         self._rows = np.arange(settings.batch_size)
         self._other_size = np.empty(settings.batch_size, np.bool_)
         self._offsets.flags.writeable = self._rows.flags.writeable = False
 
-    def fetch(self, plan: EpochPlan, todo: list[Span]) -> Iterator[host_feed.Images]:
+    def fetch(self, plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
         """Decode the images of each span, on the host; see `loaders.backends.host`."""
         with contextlib.closing(self._outputs(plan, todo, lambda: None)) as outputs:
             for span, decoded in zip(todo, outputs, strict=True):
@@ -62,14 +67,14 @@ class Decoder:
                 yield pixels, self._offsets, self._rows[: span.last - span.first]
                 del decoded, pixels
 
-    def fetch_on(self, device: torch.device) -> device_feed.Fetch:
-        """Make a `Fetch` of `loaders.backends.device` that leaves the images where DALI decoded them, on the device."""
+    def fetch_on(self, device: torch.device) -> DeviceFetch:
+        """Make a `DeviceFetch` that leaves the images where DALI decoded them, on the device."""
         starts = torch.from_numpy(self._offsets.copy()).to(device)
 
-        def stream():
+        def stream() -> torch.cuda.Stream | None:
             return torch.cuda.current_stream(device) if device.type == "cuda" else None
 
-        def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[device_feed.Images]:
+        def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[DeviceImages]:
             with contextlib.closing(self._outputs(plan, todo, stream)) as outputs:
                 for span, decoded in zip(todo, outputs, strict=True):
                     yield torch.from_dlpack(decoded.as_tensor()).view(-1), starts[: span.last - span.first]
@@ -77,7 +82,9 @@ class Decoder:
 
         return fetch
 
-    def _outputs(self, plan: EpochPlan, todo: list[Span], stream: Callable) -> Iterator:
+    def _outputs(
+        self, plan: EpochPlan, todo: list[Span], stream: Callable[[], torch.cuda.Stream | None]
+    ) -> Generator[Any]:
         """The pipeline's output for each span, ordered before what comes next on `stream()`, or finished when None."""
         pipeline = self._ready()
         self._plan, self._todo = plan, todo
@@ -94,14 +101,14 @@ class Decoder:
             self._name_culprit()
             raise RuntimeError(f"DALI could not decode images of {self.dataset.path}: {error}") from error
         finally:
-            self._plan, self._todo = None, []  # what is in the making goes on; the next epoch waits for it
+            self._plan, self._todo = _NO_PLAN, []  # what is in the making goes on; the next epoch waits for it
 
-    def _source(self, batch) -> tuple:
-        """The input of batch number `batch.iteration`: streams or raw images, and the boxes where there are any."""
-        if batch.iteration >= len(self._todo):
+    def _source(self, info: Any) -> tuple[Any, ...]:
+        """The input of batch number `info.iteration`: streams or raw images, and the boxes where there are any."""
+        if info.iteration >= len(self._todo):
             raise StopIteration
         dataset, augment = self.dataset, self.settings.augment
-        span = self._todo[batch.iteration]
+        span = self._todo[info.iteration]
         ids = self._plan.ids[span.first : span.last]
         heights, widths = dataset.heights[ids], dataset.widths[ids]
         images = [dataset.bytes(sample) for sample in ids]
@@ -116,7 +123,7 @@ class Decoder:
         box = box.astype(np.int32)
         return images, box[:, :2].copy(), box[:, 2:].copy()
 
-    def _ready(self):
+    def _ready(self) -> Any:
         """The pipeline of this process, before its first batch.
 
         Raises:
@@ -131,8 +138,8 @@ class Decoder:
             self._rewind()
         if self._pipeline is None:
             # A weak reference makes no circle: the pipeline's threads end with the loader.
-            source = weakref.WeakMethod(self._source)
-            self._pipeline = self._build(lambda batch: source()(batch))
+            decoder = weakref.proxy(self)
+            self._pipeline = self._build(lambda info: decoder._source(info))
         return self._pipeline
 
     def _rewind(self) -> None:

@@ -6,7 +6,8 @@ kernels and waits for nothing. The backends on a GPU differ in how images get th
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +19,14 @@ from loaders.augment.mixers import Mixup, draw_mix
 from loaders.augment.normalisation import normalisation_table
 from loaders.backends.augmenter import check_padding
 from loaders.backends.batching import Columns, Settings, Span, columns, nchw, spans
-from loaders.backends.transfer import sent
+from loaders.backends.transfer import sent, sent_if_any
 from loaders.formats.dataset import DatasetFile
 from loaders.order.rng import hash_array
 from loaders.types import Batch, EpochPlan, Mix
 
 # (plan, spans) -> for each span data uint8, starts int64 [B], on the device: image i begins at data[starts[i]].
-Images = tuple[Tensor, Tensor]
-Fetch = Callable[[EpochPlan, list[Span]], Iterator[Images]]
+DeviceImages = tuple[Tensor, Tensor]
+DeviceFetch = Callable[[EpochPlan, list[Span]], Generator[DeviceImages]]
 
 _NAMES = {
     torch.uint8: "uint8",
@@ -36,11 +37,11 @@ _NAMES = {
 
 
 class _Mixing(NamedTuple):
-    """The mixing of an epoch's batches, on the device."""
+    """How one batch is mixed, on the device; see `loaders.augment.mixers.MixGeometry`."""
 
-    partners: Tensor  # int64 [samples of the epoch, P], places in the batch
-    shares: Tensor  # float32 [batches, P]
-    boxes: Tensor  # int32 [batches, P, 6]
+    partners: Tensor  # int64 [B, P], places in the batch
+    shares: Tensor  # float32 [P]
+    boxes: Tensor  # int32 [P, 6]
 
 
 class DeviceFeed:
@@ -66,7 +67,7 @@ class DeviceFeed:
         shape: tuple[int, int, int],
         settings: Settings,
         device: torch.device,
-        new_fetch: Callable[[], Fetch],
+        new_fetch: Callable[[], DeviceFetch],
         residence: str,
     ):
         augment = settings.augment
@@ -74,7 +75,7 @@ class DeviceFeed:
         self._kernels = _kernels()
         self.dataset, self.shape, self.settings, self.device = dataset, shape, settings, device
         self.new_fetch, self.residence = new_fetch, residence
-        self._idle: list[Fetch] = []  # of epochs that ended, for the next one
+        self._idle: list[DeviceFetch] = []  # of epochs that ended, for the next one
         self._table = _table(augment, settings.dtype, device)
         height, width, _ = shape
         self._options = {
@@ -87,7 +88,7 @@ class DeviceFeed:
             "DTYPE": _NAMES[settings.dtype],
         }
 
-    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
         """The batches of a plan, from `start_batch` on, made when they are asked for, on the current stream.
 
         Raises:
@@ -95,56 +96,58 @@ class DeviceFeed:
         """
         return self._batches(plan, spans(plan, self.dataset, self.settings, start_batch))
 
-    def _batches(self, plan: EpochPlan, todo: list[Span]) -> Iterator[Batch]:
+    def _batches(self, plan: EpochPlan, todo: list[Span]) -> Generator[Batch]:
         fetch = self._idle.pop() if self._idle else self.new_fetch()
-        beside = Columns(*(sent(column, self.device) for column in columns(plan, self.dataset)))
-        bits = sent(torch.from_numpy(hash_array(plan.key, plan.positions).view(np.int64)), self.device)
-        mixing = self._mixing(plan, todo)
-        begin = todo[0].first if todo else 0
+        labels, ids, weights = columns(plan, self.dataset)
+        beside = Columns(sent(labels, self.device), sent(ids, self.device), sent_if_any(weights, self.device))
+        bits = self._sent(hash_array(plan.key, plan.positions).view(np.int64))
+        mixings = self._mixings(plan, todo)
         fetched = fetch(plan, todo)
         try:
-            for n, (span, (data, starts)) in enumerate(zip(todo, fetched, strict=True)):
-                mix, boxes = None, None
-                if mixing is not None:
-                    mix = Mix(mixing.partners[span.first - begin : span.last - begin], mixing.shares[n])
-                    boxes = mixing.boxes[n]
-                images = self._augmented(data, starts, bits[span.first : span.last], mix, boxes)
+            for span, mixing, (data, starts) in zip(todo, mixings, fetched, strict=True):
+                images = self._augmented(data, starts, bits[span.first : span.last], mixing)
                 del data, starts
-                yield Batch(images, **beside.slice(span), mix=mix)
+                mix = None if mixing is None else Mix(mixing.partners, mixing.shares)
+                yield Batch(images, *beside.slice(span), mix)
                 del images, mix
         finally:
             fetched.close()
             self._idle.append(fetch)
 
-    def _augmented(self, data: Tensor, starts: Tensor, bits: Tensor, mix: Mix | None, boxes: Tensor | None) -> Tensor:
+    def _augmented(self, data: Tensor, starts: Tensor, bits: Tensor, mixing: _Mixing | None) -> Tensor:
         images = torch.empty((len(starts), *self.shape), dtype=self.settings.dtype, device=self.device)
         out = images.view(torch.int16) if images.dtype in (torch.bfloat16, torch.float16) else images
-        partners = shares = None
-        if mix is not None:
-            partners, shares = mix
-            boxes, shares = (None, shares) if self._blends else (boxes, None)
-        arrays = (out, data, starts, bits, self._table, partners, boxes, shares)
+        partners, num_partners, boxes, fractions = None, 0, None, None
+        if mixing is not None:
+            partners, num_partners = mixing.partners, mixing.partners.shape[1]
+            boxes, fractions = (None, mixing.shares) if self._blends else (mixing.boxes, None)
+        arrays = (out, data, starts, bits, self._table, partners, boxes, fractions)
         with torch.cuda.device(self.device) if images.is_cuda else contextlib.nullcontext():
-            self._kernels.launch(*arrays, PARTNERS=0 if mix is None else partners.shape[1], **self._options)
+            self._kernels.launch(*arrays, PARTNERS=num_partners, **self._options)
         return nchw(images)
 
     @property
     def _blends(self) -> bool:
         return isinstance(self.settings.augment.mixer, Mixup)
 
-    def _mixing(self, plan: EpochPlan, todo: list[Span]) -> _Mixing | None:
+    def _mixings(self, plan: EpochPlan, todo: list[Span]) -> list[_Mixing] | list[None]:
+        """Draw how each batch is mixed, and send the draws of the whole epoch in three copies."""
         mixer = self.settings.augment.mixer
         if mixer is None or not todo:
-            return None
+            return [None] * len(todo)
         height, width, _ = self.shape
         drawn = [
             draw_mix(mixer, plan.key, plan.rank + plan.world_size * first, last - first, height, width)
             for first, last in todo
         ]
-        partners = np.concatenate([mixed.partners for mixed in drawn])
-        shares = np.stack([mixed.shares for mixed in drawn])
-        boxes = np.stack([mixed.boxes for mixed in drawn]).astype(np.int32)
-        return _Mixing(*(sent(torch.from_numpy(array), self.device) for array in (partners, shares, boxes)))
+        partners = self._sent(np.concatenate([mixed.partners for mixed in drawn]))
+        shares = self._sent(np.stack([mixed.shares for mixed in drawn]))
+        boxes = self._sent(np.stack([mixed.boxes for mixed in drawn]).astype(np.int32))
+        sizes = [last - first for first, last in todo]
+        return [_Mixing(*parts) for parts in zip(partners.split(sizes), shares, boxes, strict=True)]
+
+    def _sent(self, array: np.ndarray) -> Tensor:
+        return sent(torch.from_numpy(array), self.device)
 
 
 def _table(augment: Augment, dtype: torch.dtype, device: torch.device) -> Tensor | None:
@@ -157,7 +160,7 @@ def _table(augment: Augment, dtype: torch.dtype, device: torch.device) -> Tensor
     return table.to(device)
 
 
-def _kernels():
+def _kernels() -> ModuleType:
     try:
         return importlib.import_module("loaders.kernels.augment_gpu")
     except ModuleNotFoundError as error:

@@ -12,15 +12,15 @@ import functools
 import glob
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import llvmlite.binding
 import numpy as np
 from numba import njit, types
 
 from loaders.augment.crop import boxes
-from loaders.backends.batching import Settings, Span, delivered_shape
-from loaders.backends.host import Feed, Fetch, Images
+from loaders.backends.batching import HostFetch, HostImages, Settings, Span, delivered_shape
+from loaders.backends.host import Feed
 from loaders.backends.reference import decode
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import jpeg_size
@@ -59,7 +59,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
 @functools.cache
 def _load_library() -> ctypes.CDLL:
     found = importlib.util.find_spec("ffcv")  # does not import it
-    folders = found.submodule_search_locations if found else []
+    folders = (found and found.submodule_search_locations) or []
     libraries = [path for folder in folders for path in glob.glob(os.path.join(folder, "_libffcv*"))]
     if not libraries:
         raise ImportError(_MISSING.format(reason="it is not installed"))
@@ -71,7 +71,7 @@ def _load_library() -> ctypes.CDLL:
     return library
 
 
-def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Settings) -> Fetch:
+def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Settings) -> HostFetch:
     decoded = np.empty((settings.batch_size, *shape), np.uint8)
     readable = decoded.reshape(-1).view()
     offsets, failed = np.arange(settings.batch_size) * decoded[0].size, np.zeros(settings.batch_size, np.bool_)
@@ -81,17 +81,17 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
     stored = (dataset.data, dataset.offsets, dataset.sizes, dataset.is_jpeg)
     augment = settings.augment
     # FFCV's decoder keeps memory for each thread that ever called it, and an epoch's own thread ends with the epoch.
-    options = {"threads": settings.num_threads, "caller_helps": dataset.kind == "raw"}
+    decode_blocks = functools.partial(for_blocks, threads=settings.num_threads, caller_helps=dataset.kind == "raw")
 
-    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[Images]:
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
         for span in todo:
             ids, box = plan.ids[span.first : span.last], None
             if augment.resize:
                 heights, widths = dataset.heights[ids], dataset.widths[ids]
                 box = boxes(augment, plan.key, plan.positions[span.first : span.last], heights, widths)
-                for_blocks(_decode_box, len(ids), *stored, heights, widths, ids, box, decoded, failed, **options)
+                decode_blocks(_decode_box, len(ids), *stored, heights, widths, ids, box, decoded, failed)
             else:
-                for_blocks(_decode, len(ids), *stored, ids, decoded, failed, **options)
+                decode_blocks(_decode, len(ids), *stored, ids, decoded, failed)
             for i in np.flatnonzero(failed[: len(ids)]):
                 # A warning (extra bytes) or an error (bytes lost): the strict decoder tells, and names the sample.
                 image = decode(dataset, ids[i])

@@ -3,20 +3,20 @@
 On the CPU it reads the file's memory map; no byte is copied before that. On a GPU the images lie in its memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 
-from loaders.backends import device as device_feed
-from loaders.backends import host as host_feed
-from loaders.backends.batching import Settings, Span, one_size
+from loaders.backends.batching import HostImages, Settings, Span, one_size
+from loaders.backends.device import DeviceFeed, DeviceImages
+from loaders.backends.host import Feed
 from loaders.backends.residence import num_bytes, resident, too_large
 from loaders.backends.transfer import sent
 from loaders.formats.dataset import DatasetFile
 from loaders.types import EpochPlan
 
 
-def open_backend(dataset: DatasetFile, settings: Settings) -> host_feed.Feed:
+def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
     """Deliver a raw data set whose images have one size.
 
     Raises:
@@ -24,14 +24,14 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> host_feed.Feed:
     """
     shape = raw_shape(dataset, settings)
 
-    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[host_feed.Images]:
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
         for span in todo:
             yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
 
-    return host_feed.Feed(dataset, shape, settings, lambda: fetch, batch_per_thread=True)
+    return Feed(dataset, shape, settings, lambda: fetch, batch_per_thread=True)
 
 
-def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> device_feed.DeviceFeed:
+def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> DeviceFeed:
     """Deliver a raw data set whose images have one size, from the device's memory.
 
     Raises:
@@ -39,14 +39,14 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
         ImportError: Triton is not installed.
     """
 
-    def fetch(plan: EpochPlan, todo: list[Span]) -> Iterator[device_feed.Images]:
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[DeviceImages]:
         starts = sent(torch.from_numpy(images.offsets[plan.ids]), device)
         for span in todo:
             yield images.data, starts[span.first : span.last]
 
     size = num_bytes(dataset) / 1e6
     residence = f"batches made on {device}, whose memory holds the images ({size:,.1f} MB)"
-    feed = device_feed.DeviceFeed(dataset, raw_shape(dataset, settings), settings, device, lambda: fetch, residence)
+    feed = DeviceFeed(dataset, raw_shape(dataset, settings), settings, device, lambda: fetch, residence)
     images = resident(dataset, device)  # after the checks: it takes time and memory
     return feed
 

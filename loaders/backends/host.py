@@ -7,13 +7,12 @@ a sleeping thread costs about as much as augmenting it. The backends on the CPU 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
-import numpy as np
 import torch
 
 from loaders.backends.augmenter import Augmenter
-from loaders.backends.batching import Columns, Settings, Span, columns, nchw, patterns, spans
+from loaders.backends.batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans
 from loaders.backends.prefetch import prefetch
 from loaders.backends.randaugment import randaugmenting
 from loaders.formats.dataset import DatasetFile
@@ -21,10 +20,6 @@ from loaders.threads import available_cores
 from loaders.types import Batch, EpochPlan
 
 AHEAD = 2  # batches ready or in the making, per thread
-
-# (plan, spans) -> for each span data uint8, offsets int64, rows int64 [B]: image i begins at data[offsets[rows[i]]].
-Images = tuple[np.ndarray, np.ndarray, np.ndarray]
-Fetch = Callable[[EpochPlan, list[Span]], Iterator[Images]]
 
 
 class Feed:
@@ -46,7 +41,7 @@ class Feed:
         dataset: DatasetFile,
         shape: tuple[int, int, int],
         settings: Settings,
-        new_fetch: Callable[[], Fetch],
+        new_fetch: Callable[[], HostFetch],
         batch_per_thread: bool = False,
     ):
         self.fillers = 1
@@ -55,12 +50,12 @@ class Feed:
             settings = dataclasses.replace(settings, num_threads=1)
         self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
         if settings.augment.randaugment is not None:
-            self.new_fetch = randaugmenting(new_fetch, shape, settings)
+            self.new_fetch = randaugmenting(new_fetch, settings.augment.randaugment, shape, settings)
         self.augmenter = Augmenter(shape, settings.dtype, settings.augment, settings.num_threads)
-        self._idle: list[Fetch] = []  # of epochs that ended, for the next one
+        self._idle: list[HostFetch] = []  # of epochs that ended, for the next one
 
-    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
-        """The batches of a plan, from `start_batch` on. Dropping the iterator stops its threads.
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
+        """The batches of a plan, from `start_batch` on. Dropping the generator stops its threads.
 
         Raises:
             ValueError: at once, when the plan does not fit the data set.
@@ -72,21 +67,21 @@ class Feed:
         ]
         return parts[0] if fillers == 1 else _in_turn(parts)
 
-    def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Iterator[Batch]:
+    def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Generator[Batch]:
         fetch = self._idle.pop() if self._idle else self.new_fetch()
         settings, fetched = self.settings, fetch(plan, todo)
         try:
             for span, (data, offsets, rows) in zip(todo, fetched, strict=True):
                 images = torch.empty((len(rows), *self.shape), dtype=settings.dtype, pin_memory=settings.pinned)
                 mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(images))
-                yield Batch(nchw(images), **beside.slice(span), mix=mix)
+                yield Batch(nchw(images), *beside.slice(span), mix)
                 del images, mix
         finally:
             fetched.close()
             self._idle.append(fetch)
 
 
-def _in_turn(parts: list[Iterator[Batch]]) -> Iterator[Batch]:
+def _in_turn(parts: list[Generator[Batch]]) -> Generator[Batch]:
     """One item of each part in turn, until the first of them ends; closes all."""
     try:
         for part in itertools.cycle(parts):

@@ -6,12 +6,12 @@ which it is augmented further.
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import numpy as np
 
 from loaders.augment.randaugment import GREY, Operation, RandAugment, operations
-from loaders.backends.batching import Settings, Span
+from loaders.backends.batching import HostFetch, HostImages, Settings, Span
 from loaders.kernels import randaugment_cpu as pixel_ops
 from loaders.kernels.randaugment_cpu import Prepared, randaugment_block
 from loaders.threads import for_blocks
@@ -54,7 +54,7 @@ def _table(name: str, value: float) -> np.ndarray:
     if name == "Invert":
         return 255 - pixel
     if name == "Posterize":
-        return pixel & ~(2 ** (8 - value) - 1)
+        return pixel & ~(2 ** (8 - int(value)) - 1)
     if name == "Brightness":
         return np.array([pixel_ops.blend(np.int32(0), np.int32(i), np.float32(value)) for i in pixel])
     if name == "SolarizeAdd":
@@ -79,18 +79,20 @@ def _fixed_point(a: float, b: float, c: float, d: float, e: float, f: float) -> 
     return [math.floor(v * 65536.0 + 0.5) for v in at]
 
 
-def randaugmenting(new_fetch: Callable[[], Callable], shape: tuple[int, int, int], settings: Settings) -> Callable:
+def randaugmenting(
+    new_fetch: Callable[[], HostFetch], randaugment: RandAugment, shape: tuple[int, int, int], settings: Settings
+) -> Callable[[], HostFetch]:
     """Wrap the `new_fetch` of a `host.Feed`: its images go through RandAugment before anything else."""
     height, width, _ = shape
-    ops = prepare(settings.augment.randaugment, height, width)
+    ops = prepare(randaugment, height, width)
 
-    def new_augmented_fetch():
+    def new_augmented_fetch() -> HostFetch:
         fetch, out = new_fetch(), np.empty((settings.batch_size, height * width * 3), np.uint8)
         offsets, rows, readable = np.arange(len(out)) * out.shape[1], np.arange(len(out)), out.reshape(-1).view()
         for array in (offsets, rows, readable):
             array.flags.writeable = False  # one type for the kernels, whether they read this or the file
 
-        def augmented_fetch(plan: EpochPlan, todo: list[Span]):
+        def augmented_fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
             with contextlib.closing(fetch(plan, todo)) as fetched:
                 for span, images in zip(todo, fetched, strict=True):
                     where = np.uint64(plan.key), plan.rank + plan.world_size * span.first, plan.world_size

@@ -4,7 +4,8 @@ Slow on purpose. It shares the draws and the normalisation table with the other 
 """
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from loaders.augment.crop import boxes
 from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, RANDAUGMENT, draw
 from loaders.augment.mixers import ONE, MixGeometry, draw_mix
 from loaders.augment.normalisation import normalisation_table
-from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, operations
+from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
 from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans
 from loaders.formats.dataset import DatasetFile
 from loaders.order.rng import hash_array
@@ -31,12 +32,12 @@ class Reference:
         delivered_shape(dataset, settings.augment, "reference")
         self.dataset, self.settings = dataset, settings
 
-    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
         """The batches of a plan, from `start_batch` on."""
         todo = spans(plan, self.dataset, self.settings, start_batch)
         return self._batches(plan, todo)
 
-    def _batches(self, plan: EpochPlan, todo: list[Span]) -> Iterator[Batch]:
+    def _batches(self, plan: EpochPlan, todo: list[Span]) -> Generator[Batch]:
         augment, dtype = self.settings.augment, self.settings.dtype
         beside = columns(plan, self.dataset)
         for span in todo:
@@ -47,7 +48,7 @@ class Reference:
                 first = plan.rank + plan.world_size * span.first
                 geometry = draw_mix(augment.mixer, plan.key, first, *images.shape[:3])
                 images, mix = mixed(images, geometry), Mix(*map(torch.from_numpy, geometry[:2]))
-            yield Batch(nchw(torch.from_numpy(images)).to(dtype), **beside.slice(span), mix=mix)
+            yield Batch(nchw(torch.from_numpy(images)).to(dtype), *beside.slice(span), mix)
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
@@ -80,7 +81,7 @@ def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) 
     if augment.resize:
         image_HWC = resized(image_HWC, augment, key, position)
     if augment.randaugment is not None:
-        image_HWC = randaugmented(image_HWC, augment, key, position)
+        image_HWC = randaugmented(image_HWC, augment.randaugment, key, position)
 
     def drawn(index: int, n: int) -> int:
         return int(draw(key, np.array([position]), index, n)[0])
@@ -114,12 +115,12 @@ def resized(image_HWC: np.ndarray, augment: Augment, key: int, position: int) ->
     return np.asarray(box.resize((augment.resize, augment.resize), Image.Resampling.BILINEAR))
 
 
-def randaugmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
+def randaugmented(image_HWC: np.ndarray, randaugment: RandAugment, key: int, position: int) -> np.ndarray:
     """Apply RandAugment through Pillow: uint8 [H, W, 3] from the draws of one global position."""
     height, width, _ = image_HWC.shape
-    choices, where = operations(augment.randaugment, height, width), np.array([position])
+    choices, where = operations(randaugment, height, width), np.array([position])
     image = Image.fromarray(image_HWC)
-    for r in range(augment.randaugment.n):
+    for r in range(randaugment.n):
         first = RANDAUGMENT + 4 * r
         name, plus, minus = choices[int(draw(key, where, first + OPERATION, len(choices))[0])]
         value = minus if draw(key, where, first + SIGN, 2)[0] else plus
@@ -141,9 +142,9 @@ def apply_operation(image: Image.Image, name: str, value: float, x: float = 0.0,
         case "Invert":
             return ImageOps.invert(image)
         case "Posterize":
-            return ImageOps.posterize(image, value)
+            return ImageOps.posterize(image, int(value))
         case "Solarize":
-            return ImageOps.solarize(image, value)
+            return ImageOps.solarize(image, math.ceil(value))  # inverts from the threshold on
         case "SolarizeAdd":  # to all pixels; Cubuk et al. add below the threshold only
             brighter = np.clip(np.asarray(image).astype(int) + value, 0, 255).astype(np.uint8)
             return ImageOps.solarize(Image.fromarray(brighter), 128)
@@ -159,12 +160,14 @@ def apply_operation(image: Image.Image, name: str, value: float, x: float = 0.0,
             return image.transform(image.size, _AFFINE, (1, 0, value, 0, 1, 0))
         case "TranslateY":
             return image.transform(image.size, _AFFINE, (1, 0, 0, 0, 1, value))
-    assert name == "CutoutAbs", name
-    left, top = int(max(0, x - value / 2)), int(max(0, y - value / 2))
-    image = image.copy()
-    right, bottom = min(image.width, left + value), min(image.height, top + value)
-    ImageDraw.Draw(image).rectangle((left, top, right, bottom), GREY)
-    return image
+        case "CutoutAbs":
+            left, top = int(max(0, x - value / 2)), int(max(0, y - value / 2))
+            right, bottom = min(image.width, left + value), min(image.height, top + value)
+            image = image.copy()
+            ImageDraw.Draw(image).rectangle((left, top, right, bottom), GREY)
+            return image
+        case _:
+            raise ValueError(f"{name!r} is no operation of RandAugment: use one that `operations` lists")
 
 
 def normalised(image_HWC: np.ndarray, augment: Augment) -> np.ndarray:

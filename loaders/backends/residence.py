@@ -11,9 +11,9 @@ from loaders.formats.dataset import DatasetFile
 
 _CHUNK = 1 << 26  # bytes on their way at once
 
-# (path, time and size of the file, device) -> bytes that some loader holds; training, its last epochs without mixing
-# and its statistics read one file.
-_held: WeakValueDictionary[tuple, torch.Tensor] = WeakValueDictionary()
+_Identity = tuple[str, int, int, torch.device]  # path, time in ns and size in bytes of a file, and where its images are
+# Images that some loader holds; training, its last epochs without mixing and its statistics read one file.
+_held: WeakValueDictionary[_Identity, torch.Tensor] = WeakValueDictionary()
 
 
 class Resident(NamedTuple):
@@ -58,7 +58,7 @@ def _range(dataset: DatasetFile) -> tuple[int, int]:
     return int(dataset.offsets.min()), int((dataset.offsets + dataset.sizes).max())
 
 
-def _identity(dataset: DatasetFile, device: torch.device) -> tuple:
+def _identity(dataset: DatasetFile, device: torch.device) -> _Identity:
     status = os.stat(dataset.path)
     return os.path.realpath(dataset.path), status.st_mtime_ns, status.st_size, device
 

@@ -4,12 +4,12 @@ It wraps any backend whose `epoch` yields host batches; page-locked ones are cop
 """
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
 
 import torch
+from torch import Tensor
 
-from loaders.types import Batch, EpochPlan, Mix
+from loaders.types import Backend, Batch, EpochPlan, Mix
 
 IN_FLIGHT = 2  # host batches that a copy may still be reading
 
@@ -20,31 +20,32 @@ class OnDevice:
     The copies come before the consumer's work on its current stream; the host never waits for the consumer's work.
     """
 
-    def __init__(self, host: Any, device: torch.device):
+    def __init__(self, host: Backend, device: torch.device):
         self.host, self.device = host, device
 
-    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
         """Deliver a plan as the host's backend does, on the device."""
         return self._upload(self.host.epoch(plan, start_batch))
 
-    def _upload(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _upload(self, batches: Generator[Batch]) -> Generator[Batch]:
         stream = torch.cuda.Stream(self.device)
-        copying: deque = deque()  # (event, host batch): a buffer is not filled again while it is read
-        sent: deque = deque()  # (event, device batch), at most one ahead
+        copying: deque[tuple[torch.cuda.Event, Batch]] = deque()  # host batches: a buffer is kept while it is read
+        arriving: deque[tuple[torch.cuda.Event, Batch]] = deque()  # device batches, at most one ahead
         try:
             for batch in batches:
                 with torch.cuda.stream(stream):
                     moved = _moved(batch, self.device)
-                    event = stream.record_event()
+                    event = torch.cuda.Event()
+                    event.record(stream)
                 copying.append((event, batch))
-                sent.append((event, moved))
+                arriving.append((event, moved))
                 del batch, moved
                 while len(copying) > IN_FLIGHT:
                     copying.popleft()[0].synchronize()
-                if len(sent) > 1:
-                    yield self._received(*sent.popleft())
-            while sent:
-                yield self._received(*sent.popleft())
+                if len(arriving) > 1:
+                    yield self._received(*arriving.popleft())
+            while arriving:
+                yield self._received(*arriving.popleft())
         finally:
             batches.close()
             stream.record_event().synchronize()
@@ -59,15 +60,22 @@ class OnDevice:
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
-    mix = None if batch.mix is None else Mix(*(sent(x, device) for x in batch.mix))
-    return Batch(*(sent(x, device) for x in batch[:-1]), mix)
+    images, labels, ids, weights, mix = batch
+    if mix is not None:
+        mix = Mix(sent_if_any(mix.partners, device), sent(mix.shares, device))
+    return Batch(sent(images, device), sent(labels, device), sent(ids, device), sent_if_any(weights, device), mix)
 
 
-def sent(host: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
+def sent(host: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor to the device on the current stream, without waiting; for a CPU return the tensor itself.
 
     What is not page-locked goes through page-locked memory, which torch keeps until the copy is made.
     """
-    if host is None or device.type == "cpu":
+    if device.type == "cpu":
         return host
     return host.pin_memory().to(device, non_blocking=True)
+
+
+def sent_if_any(host: Tensor | None, device: torch.device) -> Tensor | None:
+    """Copy a tensor as `sent` does; None stays None."""
+    return None if host is None else sent(host, device)

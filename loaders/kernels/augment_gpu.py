@@ -126,7 +126,7 @@ def augment_batch(
     y, x = pixel // WIDTH, pixel % WIDTH
     if boxes is not None:
         byte = tl.full([BLOCK], 0, tl.uint8)
-        for k in tl.static_range(PARTNERS):
+        for k in tl.static_range(PARTNERS):  # pyright: ignore[reportGeneralTypeIssues] (Triton unrolls it)
             box = boxes + 6 * k
             down, right = y - tl.load(box), x - tl.load(box + 1)
             here = inside & (down >= 0) & (down < tl.load(box + 2)) & (right >= 0) & (right < tl.load(box + 3))
@@ -158,4 +158,5 @@ def augment_batch(
 def launch(out, *arrays, height: int, width: int, **options) -> None:
     """Queue `augment_batch` for a whole batch on the current stream."""
     grid = (len(out), triton.cdiv(height * width * 3, BLOCK))
-    augment_batch[grid](out, *arrays, HEIGHT=height, WIDTH=width, BLOCK=BLOCK, **EXACT, **options)
+    constants = {"HEIGHT": height, "WIDTH": width, "BLOCK": BLOCK, **EXACT, **options}
+    augment_batch[grid](out, *arrays, **constants)
