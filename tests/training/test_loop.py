@@ -205,8 +205,8 @@ def test_the_end_of_an_epoch_reads_its_mean_loss():
     end_epoch(run)
     assert run.train_loss == pytest.approx(run.loss_sum.item() / 12)
     assert run.train_loss == pytest.approx(run.scores.loss.mean(), rel=1e-5)
-    assert run.ledger.covered_samples == 12
     run.next_epoch()
+    assert run.ledger.covered_samples == 12
     assert (run.epoch, run.batch, run.plan, run.trained, run.loss_sum.item()) == (1, 0, None, 0, 0.0)
 
 

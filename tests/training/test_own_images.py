@@ -12,7 +12,7 @@ from training.run import main
 pytestmark = pytest.mark.ffcv
 
 
-@pytest.fixture(scope="module", params=["colour", "grey"])
+@pytest.fixture(scope="module", params=["colour", pytest.param("grey", marks=pytest.mark.slow)])
 def images(request, tmp_path_factory):
     """A converted folder of noisy stripes, upright in one class and level in the other, 120 and 40 of them."""
     pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")

@@ -45,5 +45,5 @@ def test_options_that_cannot_work():
         made("p-sgd", smoothing=1.0)
     with pytest.raises(ValueError, match="warmup_epochs must not be negative, got -1"):
         made("p-sgd", warmup_epochs=-1)
-    with pytest.raises(ValueError, match="decay of an average is at least 0 and below 1"):
+    with pytest.raises(ValueError, match="decay is at least 0 and below 1"):
         make_run("p-sgd", score_decay=1.0)
