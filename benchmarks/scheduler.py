@@ -17,7 +17,7 @@ from benchmarks.measure import environment, interleave, peak_rss, reset_peak, wr
 from loaders import IndexScheduler
 
 BUDGET = 0.3
-DESIGNS = ("race", "systematic", "replacement", "credit", "paged")
+DESIGNS = ("race", "systematic", "replacement", "paged")
 SIZES = (50_000, 1_281_167, 10_000_000, 100_000_000)
 SLOW = {"np.random.choice", "numpy.Generator.choice"}  # timed once at 10^7; minutes at 10^8, so left out there
 MEMORY = {"race, weighted", "race, uniform", "systematic, weighted", "torch.multinomial", "np.random.choice"}

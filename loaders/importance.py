@@ -6,7 +6,9 @@ import torch.distributed as dist
 
 from loaders.types import Mix, Scores, Snapshot
 
-_COLUMNS = ("visits", *Scores._fields, "squared_error")  # of the sums
+# Sums of the running epoch: visits, the error's deviation from the mean of the epochs before, loss, el2n, and the
+# squared deviation. Deviations, since a variance as E[x^2] - E[x]^2 in float32 is noise where errors hardly vary.
+_EPOCH_COLUMNS = 5
 
 
 class ImportanceTable:
@@ -31,8 +33,9 @@ class ImportanceTable:
         if not 0 <= decay < 1:
             raise ValueError(f"decay is at least 0 and below 1, got {decay}")
         self.num_samples, self.decay = num_samples, decay
-        self._total = torch.zeros(num_samples, len(_COLUMNS), device=device)  # up to the last snapshot
-        self._epoch = torch.zeros(num_samples, len(_COLUMNS), device=device)  # since then
+        # Up to the last snapshot: visits, mean error, sum of squared deviations from that mean.
+        self._total = torch.zeros(num_samples, 3, device=device)
+        self._epoch = torch.zeros(num_samples, _EPOCH_COLUMNS, device=device)  # since then
         self._latest = torch.zeros(num_samples, len(Scores._fields), device=device)
         self._average = torch.zeros(num_samples, device=device)
 
@@ -45,7 +48,10 @@ class ImportanceTable:
             scores: float [B] each.
             shares: float [B], the fraction of the image that shows this sample (mixed batches); None is all of it.
         """
-        values = torch.stack([torch.ones_like(scores.error), *scores, scores.error.square()], dim=1).float()
+        deviation = scores.error - self._total[ids, 1]
+        values = torch.stack(
+            [torch.ones_like(deviation), deviation, scores.loss, scores.el2n, deviation.square()], dim=1
+        ).float()
         if shares is not None:
             values = values * shares.unsqueeze(1)
         self._epoch.index_add_(0, ids, values)
@@ -74,16 +80,25 @@ class ImportanceTable:
         """
         if place_among_ranks()[1] > 1:
             dist.all_reduce(self._epoch)
-        visits = self._epoch[:, :1]
-        self._latest = torch.where(visits > 0, self._epoch[:, 1:-1] / visits, self._latest)
+        visits, deviation, loss, el2n, squares = self._epoch.unbind(1)
+        seen, count = visits > 0, visits.clamp_min(1e-30)
+        before, mean, spread = self._total.unbind(1)
+        shift = deviation / count  # of this epoch's mean against that of the epochs before
+        latest = torch.stack([mean + shift, loss / count, el2n / count], dim=1)
+        self._latest = torch.where(seen[:, None], latest, self._latest)
         error = self._latest[:, 0]
-        moved = torch.where(self._total[:, 0] > 0, torch.lerp(error, self._average, self.decay), error)
-        self._average = torch.where(visits[:, 0] > 0, moved, self._average)
-        self._total += self._epoch
+        moved = torch.where(before > 0, torch.lerp(error, self._average, self.decay), error)
+        self._average = torch.where(seen, moved, self._average)
+        # Means and squared deviations of two groups become those of both (Chan, Golub and LeVeque 1979).
+        together = before + visits
+        spread = (
+            spread + (squares - deviation * shift).clamp_min(0) + shift.square() * before * visits / (before + count)
+        )
+        merged = torch.stack([together, mean + shift * visits / (before + count), spread], dim=1)
+        self._total = torch.where(seen[:, None], merged, self._total)
         self._epoch.zero_()
-        visits, sums, squares = self._total[:, 0], self._total[:, 1], self._total[:, -1]
-        mean = torch.where(visits > 0, sums / visits, 0.0)
-        variance = torch.where(visits > 0, squares / visits - mean.square(), 0.0).clamp_min(0)
+        visits, mean, spread = self._total.unbind(1)
+        variance = spread / visits.clamp_min(1e-30)
         columns = [visits, mean, *self._latest.unbind(1), variance, self._average]
         host = torch.stack(columns).cpu().numpy()
         bad = np.flatnonzero(~np.isfinite(host).all(axis=0))

@@ -25,7 +25,7 @@ class EpochPlan:
         rank, world_size: this plan holds the positions rank, rank + world_size, ... of the global plan.
 
     Raises:
-        ValueError: `ids` or `weights` have more than one axis, or unequal lengths.
+        ValueError: `ids` are no integers, or `ids` or `weights` have more than one axis or unequal lengths.
     """
 
     ids: np.ndarray
@@ -40,7 +40,10 @@ class EpochPlan:
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.array(value, dtype=dtype, order="C", copy=None)
+            array = np.array(value, order="C", copy=None)
+            if name == "ids" and array.size and array.dtype.kind not in "iu":
+                raise ValueError(f"ids of a plan are integers, got {array.dtype}: convert them with .astype(np.int64)")
+            array = array.astype(dtype, copy=False)
             if array.ndim != 1:
                 raise ValueError(f"{name} of a plan must have one axis, got shape {array.shape}")
             array = array.view()

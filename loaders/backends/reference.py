@@ -126,7 +126,8 @@ def randaugmented(image_HWC: np.ndarray, randaugment: RandAugment, key: int, pos
         value = minus if draw(key, where, first + SIGN, 2)[0] else plus
         bits = hash_array(hash_array(key, where), np.array([first + TOP, first + LEFT]))
         v, u = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        image = apply_operation(image, name, value, u * width, v * height)
+        # In (1, width] and (1, height], as theirs draws them: numpy.random.uniform(width).
+        image = apply_operation(image, name, value, width + (1 - width) * u, height + (1 - height) * v)
     return np.asarray(image)
 
 

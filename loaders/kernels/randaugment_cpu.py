@@ -198,8 +198,8 @@ def randaugment_block(first, last, data, offsets, rows, out, height, width, key,
                 affine(other, now, height, width, ops.matrices[k, sign])
                 now, other = other, now
             elif kind == RECTANGLE:
-                y = (hash64(bits, np.uint64(index + TOP)) >> np.uint64(11)) * 2.0**-53 * height
-                x = (hash64(bits, np.uint64(index + LEFT)) >> np.uint64(11)) * 2.0**-53 * width
+                y = height + (1 - height) * ((hash64(bits, np.uint64(index + TOP)) >> np.uint64(11)) * 2.0**-53)
+                x = width + (1 - width) * ((hash64(bits, np.uint64(index + LEFT)) >> np.uint64(11)) * 2.0**-53)
                 rectangle(now, height, width, value, x, y, ops.grey)
         if now.ctypes.data != out[i].ctypes.data:
             out[i] = now

@@ -5,7 +5,6 @@
 | `race`        | no      | successive sampling, as NumPy's `choice(p=...)`      | from the threshold (bottom-k)     |
 | `systematic`  | no      | exactly min(1, c w)                                  | 1 / (N pi), exact                 |
 | `replacement` | yes     | K draws of w / sum(w)                                | 1 / (N K p)                       |
-| `credit`      | no      | the K that are furthest behind their fraction        | none                              |
 | `paged`       | no      | as `race`                                            | as `race`                         |
 | `scan`        | yes     | all equally, one pass after another                  | equal                             |
 | `pool`        | no      | the K largest weights of a uniform pool              | none                              |
@@ -70,40 +69,6 @@ def replacement(weights: np.ndarray | None, n: int, k: int, context: Context) ->
     return Draw(shuffle(ids, fold_in(key, SHUFFLE), threads), k / total(weights, threads))
 
 
-def credit(weights: np.ndarray | None, n: int, k: int, context: Context) -> Draw:
-    """Draw the K items that are furthest behind the fraction of the draws that their weight asks for.
-
-    An item is behind by (epoch + 1) pi_i + u_i - visits_i, where pi_i = min(1, c w_i) and the phase u_i in (0, 1) stays
-    the same in the whole run: error diffusion over epochs. With constant weights, visits stay within about one of
-    (epoch + 1) pi_i. With equal weights `visits` is not read: epoch e takes positions e K to (e + 1) K - 1 of one
-    permutation, read round and round, so visits differ by at most one.
-
-    Raises:
-        ValueError: unequal weights after the first epoch, and no visits.
-    """
-    key, threads, epoch = context.key, context.threads, context.epoch
-    if weights is None:
-        start = epoch * k % n
-        ids = permutation(context.run_key, n, start, min(start + k, n), threads)
-        if start + k > n:
-            ids = np.concatenate((ids, permutation(context.run_key, n, 0, start + k - n, threads)))
-        return Draw(shuffle(ids, fold_in(key, SHUFFLE), threads))
-    visits = context.visits
-    if epoch and (visits is None or not visits.any()):
-        raise ValueError(
-            f"design 'credit' needs to know how often each sample was drawn, and no visit is recorded before epoch "
-            f"{epoch}: record each batch in an ImportanceTable and pass its snapshot"
-        )
-    behind = np.multiply(weights, clipped_scale(weights, k, threads), dtype=np.float32, casting="same_kind")
-    np.minimum(behind, 1, out=behind)
-    behind *= epoch + 1
-    if visits is not None:
-        behind -= visits - np.float32(context.passes * epoch)
-    behind[weights == 0] = -1e30  # never drawn
-    chosen = k_smallest(behind, n, k, context.run_key, race=False, threads=threads)
-    return Draw(shuffle(ids_of_bits(chosen.bits, threads), fold_in(key, SHUFFLE), threads))
-
-
 def paged(weights: np.ndarray | None, n: int, k: int, context: Context) -> Draw:
     """Draw as `race` does, in an order for a file that does not fit in memory: each page is read in one window only.
 
@@ -132,7 +97,6 @@ DESIGNS = {
     "race": Design(race, inclusion.bottom_k),
     "systematic": Design(systematic, inclusion.clipped),
     "replacement": Design(replacement, inclusion.proportional, repeats=True),
-    "credit": Design(credit),
     "paged": Design(paged, inclusion.bottom_k),
 }
 # For one training method each.

@@ -20,8 +20,6 @@ class Context:
         key: 64-bit key of this epoch's draw.
         run_key: 64-bit key of the whole run, the same in every epoch.
         epoch: 0, 1, ...
-        passes: whole passes over all items that precede the draw in every epoch; `visits` counts them too.
-        visits: float32 [N], how often each item was drawn in the epochs before this one; None is never.
         page: samples per page of the file; page p holds the ids p * page to (p + 1) * page - 1.
         window: number of pages held in memory together.
         pool_size: number of items from which the design `pool` takes the K largest.
@@ -31,8 +29,6 @@ class Context:
     key: int
     run_key: int = 0
     epoch: int = 0
-    passes: int = 0
-    visits: np.ndarray | None = None
     page: int = 2048
     window: int = 32
     pool_size: int = 0
@@ -108,4 +104,14 @@ def check_weights(weights: np.ndarray | None, n: int, needed: int, threads: int 
             f"{needed} different samples are to be drawn but only {found.positive} of {n} weights are positive; "
             "lower the budget, smooth the weights with mixture(policy, lam), or use design='replacement'"
         )
-    return weights
+    return _in_range(weights)
+
+
+def _in_range(weights: np.ndarray) -> np.ndarray:
+    """The weights times a power of two that brings the largest near one, where they are far from it.
+
+    Designs divide by weights and by their sums, which leaves the range of floating point where weights are near its
+    ends. A power of two changes no bit of a draw.
+    """
+    exponent = int(np.frexp(weights.max())[1])
+    return weights if abs(exponent) <= 32 else np.ldexp(weights.astype(np.float64), -exponent)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from loaders.order.policy_parts import Policy, Preference, fill_unseen, mixture, smooth
+from loaders.order.policy_parts import Policy, Preference, fill_unseen, mixture, positive, smooth
 from loaders.types import Snapshot
 
 __all__ = ["BY_NAME", "Policy", "Preference", "mixture", "resolve"]
@@ -92,7 +92,7 @@ def active_bias(
 
 def loss(snapshot: Snapshot) -> np.ndarray:
     """The latest loss; a sample that was never visited gets the largest."""
-    return fill_unseen(snapshot.loss, snapshot.visits > 0)
+    return positive(fill_unseen(snapshot.loss, snapshot.visits > 0))
 
 
 def el2n(snapshot: Snapshot) -> np.ndarray:
@@ -102,7 +102,7 @@ def el2n(snapshot: Snapshot) -> np.ndarray:
     For softmax with cross-entropy it is the norm of the gradient of the loss at the logits: the upper bound, up to a
     constant, of Katharopoulos and Fleuret (ICML 2018).
     """
-    return fill_unseen(snapshot.el2n, snapshot.visits > 0)
+    return positive(fill_unseen(snapshot.el2n, snapshot.visits > 0))
 
 
 def rank(snapshot: Snapshot, pressure: float = 100.0) -> np.ndarray:

@@ -40,6 +40,15 @@ def fill_unseen(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.where(seen, values, values[seen].max())
 
 
+LEAST = 1e-10
+"""Weight of a sample whose score is zero, as in Arazo et al.'s code: it can be drawn where nothing else is left."""
+
+
+def positive(scores: np.ndarray) -> np.ndarray:
+    """The scores, those of zero raised to `LEAST`: an error can round to zero, and a method must not end for that."""
+    return np.maximum(scores, scores.dtype.type(LEAST))
+
+
 def smooth(scores: np.ndarray, uniform_fraction: float) -> np.ndarray:
     """Mix scores with a constant: a fraction of the resulting weights is uniform, the rest follows the scores.
 
@@ -51,7 +60,7 @@ def smooth(scores: np.ndarray, uniform_fraction: float) -> np.ndarray:
         uniform_fraction: f, in [0, 1).
 
     Returns:
-        float [N]; ones if all scores are zero.
+        float [N], > 0; ones if all scores are zero.
 
     Raises:
         ValueError: the fraction is not in [0, 1).
@@ -59,7 +68,9 @@ def smooth(scores: np.ndarray, uniform_fraction: float) -> np.ndarray:
     if not 0 <= uniform_fraction < 1:
         raise ValueError(f"smoothing is the fraction of uniform draws, at least 0 and below 1, got {uniform_fraction}")
     mean = scores.mean(dtype=np.float64)
-    return np.ones_like(scores) if mean == 0 else scores + mean * (uniform_fraction / (1 - uniform_fraction))
+    if mean == 0:
+        return np.ones_like(scores)
+    return positive(scores + mean * (uniform_fraction / (1 - uniform_fraction)))
 
 
 def mixture(policy: Policy, lam: float) -> Policy:

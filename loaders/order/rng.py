@@ -5,6 +5,8 @@ state. The hash is SplitMix64, read at any position (Steele, Lea and Flood, "Fas
 generators", OOPSLA 2014), with the finaliser constants of Stafford's variant 13.
 """
 
+import operator
+
 import numba
 import numpy as np
 
@@ -16,7 +18,7 @@ _S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 _ONE = np.uint64(1)
 
 # One word of a key for each use of a seed, so that no two uses share random numbers.
-DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE = 1, 2, 3, 4, 5, 6, 7
+DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE, VALIDATION = 1, 2, 3, 4, 5, 6, 7, 8
 
 
 @numba.njit(cache=True, inline="always")
@@ -47,7 +49,7 @@ def fold_in(*words: int) -> int:
     """
     key = 0
     for word in words:
-        z = ((key ^ (word & MASK)) + int(GOLDEN)) & MASK
+        z = ((key ^ (operator.index(word) & MASK)) + int(GOLDEN)) & MASK
         z = ((z ^ (z >> 30)) * int(M1)) & MASK
         z = ((z ^ (z >> 27)) * int(M2)) & MASK
         key = z ^ (z >> 31)

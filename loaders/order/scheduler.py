@@ -25,7 +25,7 @@ class IndexScheduler:
         num_samples: N.
         policy: a name of `loaders.order.policies.BY_NAME`, or a function `Snapshot -> weights`.
         budget: fraction of N drawn each epoch, in (0, 1]; K = floor(N * budget).
-        design: "race", "systematic", "replacement", "credit", "paged", "scan" or "pool" (see `loaders.order.designs`).
+        design: "race", "systematic", "replacement", "paged", "scan" or "pool" (see `loaders.order.designs`).
         seed: of the run; epochs and neighbouring seeds share no draws.
         batch_size: K is cut to whole batches, so that all epochs have the same number of steps; None does not cut.
         unbiased: whether plans carry weights K / (N pi), with pi the expected number of draws of a sample. They make
@@ -70,7 +70,7 @@ class IndexScheduler:
             raise ValueError(f"design {self.design!r} has no unbiased weights: use 'systematic' or 'race'")
         if not self._design.weighted and self.policy != "uniform":
             raise ValueError(
-                f"design {self.design!r} visits all samples equally: use policy 'uniform', or design 'credit'"
+                f"design {self.design!r} visits all samples equally: use policy 'uniform', or another design"
             )
         if self.design == "pool" and not self.budget <= self.pool <= 1:
             raise ValueError(
@@ -79,7 +79,10 @@ class IndexScheduler:
         resolve(self.policy, self.compat)
         for name, dtype in (("subset", np.int64), ("subset_weights", np.float32)):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+                array = np.asarray(getattr(self, name))
+                if name == "subset" and array.size and array.dtype.kind not in "iu":
+                    raise ValueError(f"a subset is ids, integers, got {array.dtype}: of a mask take np.flatnonzero")
+                object.__setattr__(self, name, array.astype(dtype, copy=False))
         _check_subset(self.subset, self.subset_weights, self.num_samples)
         self._cut(self.num_draws)
 
@@ -157,8 +160,6 @@ class IndexScheduler:
             key=fold_in(self.seed, DRAW, epoch),
             run_key=fold_in(self.seed, DRAW),
             epoch=epoch,
-            passes=passes,
-            visits=known.visits,
             page=self.page,
             window=self.window,
             pool_size=min(n, max(k, ceil_fraction(self.num_samples, self.pool))),

@@ -63,7 +63,7 @@ def test_state_continues_in_the_middle_of_an_epoch():
     for each in (table, other):
         each.record(torch.tensor([1, 2]), scores(0.5, 0.75))
     assert all(np.array_equal(a, b) for a, b in zip(table.snapshot(), other.snapshot(), strict=True))
-    with pytest.raises(ValueError, match=r"needs 'total' of shape \(4, 5\), got \(5, 5\)"):
+    with pytest.raises(ValueError, match=r"needs 'total' of shape \(4, 3\), got \(5, 3\)"):
         ImportanceTable(4).load_state_dict(table.state_dict())
 
 
@@ -129,3 +129,22 @@ def test_ranks_merge_by_one_all_reduce_and_make_the_same_plan(tmp_path):
             results[world_size] = [shared[rank] for rank in range(world_size)]
     assert results[2][0] == results[2][1] == results[1][0]
     assert sum(results[1][0][1]) == 120
+
+
+@pytest.mark.parametrize("level", [1e-6, 0.5, 1 - 1e-6])
+def test_a_small_variance_is_no_noise(level):
+    """p(true class) near 0: a variance as E[x^2] - E[x]^2 would be rounding errors."""
+    rng = np.random.default_rng(1)
+    table, history = ImportanceTable(20), []
+    for _ in range(12):
+        error = (level + rng.random(20) * 1e-4 * min(level, 1 - level)).astype(np.float32)
+        for part in (slice(0, 10), slice(10, 20), slice(5, 15)):  # some twice in an epoch
+            table.record(torch.arange(20)[part], scores(*error[part].tolist()))
+        history += [np.where((np.arange(20) >= 5) & (np.arange(20) < 15), 2, 1), error]
+        state = table.snapshot()
+    errors, counts = np.float64(history[1::2]), np.array(history[::2])
+    mean = (errors * counts).sum(0) / counts.sum(0)
+    expected = ((errors - mean) ** 2 * counts).sum(0) / counts.sum(0)
+    quantum = float(np.spacing(np.float32(level))) ** 2
+    assert state.error_variance == pytest.approx(expected, rel=0.02, abs=4 * quantum)
+    assert state.mean_error == pytest.approx(mean, rel=1e-6)

@@ -55,9 +55,17 @@ def test_operations_are_pillows_to_the_bit(name, size):
                 seen.add(value)
                 got = compiled(images, (Operation(name, value, value),))
                 for i, image in enumerate(images):
-                    wanted = apply_operation(Image.fromarray(image), name, value, x[i] * width, y[i] * height)
+                    place = width + (1 - width) * x[i], height + (1 - height) * y[i]  # in (1, width], (1, height]
+                    wanted = apply_operation(Image.fromarray(image), name, value, *place)
                     assert np.array_equal(got[i], np.asarray(wanted)), (name, value, i)
     assert seen
+
+
+def test_translations_are_whole_pixels_where_the_fraction_is_exact():
+    """150 / 331 of 331 pixels at magnitude 11 of 30 is 55, and 54.999 in floating point."""
+    for scale in (1, 2, 3):
+        table = {name: plus for name, plus, _ in operations(RandAugment(2, 11), 331 * scale, 331 * scale)}
+        assert table["TranslateX"] == table["TranslateY"] == 55 * scale
 
 
 def values(version: str, m: int) -> dict[str, tuple[float, float]]:

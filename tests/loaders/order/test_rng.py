@@ -32,6 +32,13 @@ def test_every_word_and_its_place_matter():
     assert fold_in(-1) == fold_in(2**64 - 1)
 
 
+def test_numpys_integers_are_integers():
+    assert fold_in(np.int64(42), np.uint8(1), np.int32(0)) == fold_in(42, 1, 0)
+    assert fold_in(np.int64(-1)) == fold_in(-1)
+    with pytest.raises(TypeError, match="float"):
+        fold_in(1.5)
+
+
 def test_seed_plus_epoch_is_not_the_key():
     assert len({fold_in(seed, 1, epoch) for seed in range(100) for epoch in range(100)}) == 10_000
 

@@ -4,7 +4,7 @@ import pytest
 from loaders.order.designs import DESIGNS
 from loaders.order.policies import mixture
 from loaders.order.scheduler import IndexScheduler
-from loaders.types import Snapshot
+from loaders.types import EpochPlan, Snapshot
 
 WEIGHTS = np.arange(1.0, 11)
 
@@ -21,8 +21,6 @@ GOLDEN = {
     ("systematic", "weighted"): [[8, 9, 4, 2, 7], [4, 8, 5, 9, 7]],
     ("replacement", "uniform"): [[0, 1, 3, 2, 5], [6, 2, 5, 8, 9]],
     ("replacement", "weighted"): [[6, 8, 2, 0, 5], [3, 7, 3, 9, 5]],
-    ("credit", "uniform"): [[9, 3, 0, 5, 1], [6, 8, 7, 2, 4]],
-    ("credit", "weighted"): [[8, 9, 6, 1, 7], [2, 5, 3, 9, 4]],
     ("paged", "uniform"): [[9, 6, 3, 0, 1], [9, 7, 1, 2, 6]],
     ("paged", "weighted"): [[9, 6, 3, 5, 0], [9, 5, 7, 8, 6]],
 }
@@ -36,13 +34,6 @@ def test_golden_orders(design, kind):
     visits = np.bincount(first, minlength=10).astype(np.float32)
     scores = Snapshot(visits, *[np.zeros(10, np.float32)] * (len(Snapshot._fields) - 1))
     assert [first.tolist(), scheduler.plan(1, scores).ids.tolist()] == GOLDEN[design, kind]
-
-
-def test_credit_asks_for_visits():
-    scheduler = IndexScheduler(10, weighted, budget=0.5, design="credit")
-    with pytest.raises(ValueError, match="no visit is recorded before epoch 1: record each batch in an Imp"):
-        scheduler.plan(1)
-    assert len(IndexScheduler(10, budget=0.5, design="credit").plan(1)) == 5  # equal shares are kept without
 
 
 def random_snapshot(n, seed=0):
@@ -134,7 +125,7 @@ def test_infobatch_sets_its_own_length_and_weights():
         ({"policy": "p"}, "unknown policy 'p'"),
         ({"batch_size": 11}, "less than one batch of 11"),
         ({"num_samples": 0}, "num_samples must be at least 1, got 0"),
-        ({"design": "credit", "unbiased": True}, "no unbiased weights"),
+        ({"design": "pool", "policy": "orderdp", "unbiased": True}, "no unbiased weights"),
     ],
 )
 def test_bad_arguments_are_one_sentence(kwargs, message):
@@ -166,3 +157,11 @@ def test_a_policy_that_knows_nothing_draws_what_uniform_draws(design, policy):
 
 def weighted_by_id(snapshot):
     return np.arange(1.0, 501)
+
+
+def test_ids_are_integers():
+    with pytest.raises(ValueError, match="ids of a plan are integers, got float64"):
+        EpochPlan([0.5, 1.0])
+    with pytest.raises(ValueError, match=r"a subset is ids, integers, got bool: of a mask take np\.flatnonzero"):
+        IndexScheduler(4, subset=np.array([True, False, True, False]))
+    assert len(EpochPlan([])) == 0

@@ -57,15 +57,6 @@ def test_a_subset_of_all_is_no_subset():
         assert np.array_equal(a.plan(1, snapshot(20)).ids, b.plan(1, snapshot(20)).ids)
 
 
-def test_credit_evens_out_what_the_passes_leave():
-    scheduler = IndexScheduler(20, lambda s: np.arange(1.0, 8), 0.5, "credit", subset=SUBSET)
-    visits = np.zeros(20, np.float32)
-    for epoch in range(28):
-        plan = scheduler.plan(epoch, snapshot(20)._replace(visits=visits))
-        np.add.at(visits, plan.ids, 1)
-    assert visits[SUBSET] == pytest.approx(28 + 3 * np.arange(1, 8), abs=1.01)
-
-
 def test_weights_of_the_subset_travel_with_the_plan():
     weights = np.array([0.5, 1, 1.5, 1, 2, 0.5, 0.5], np.float32)
     plan = IndexScheduler(20, budget=0.8, subset=SUBSET, subset_weights=weights).plan(0)
