@@ -56,6 +56,28 @@ class Budget:
         return math.ceil(self.total / self.steps_per_epoch) if self.unit == "steps" and self.steps_per_epoch else None
 
 
+DRAWN_IN_SECONDS = 0.3
+"""Fraction of the training set that an epoch of a choosing method draws where the budget, in seconds, says none."""
+
+
+def draw_fraction(config: BudgetOptions, chooses: bool) -> float:
+    """Fraction of the training set that one epoch draws.
+
+    In every unit an epoch of a method that chooses draws the budget's own fraction, so that the same budget counted in
+    another unit is the same experiment. Where the budget is in seconds that is `DRAWN_IN_SECONDS`.
+
+    Args:
+        chooses: whether the method chooses once an epoch (`Method.chooses`).
+    """
+    if config.budget_unit == "samples":
+        return config.budget
+    if config.epoch_fraction is not None:
+        return config.epoch_fraction
+    if not chooses:
+        return 1.0
+    return DRAWN_IN_SECONDS if config.budget_unit == "seconds" else config.budget
+
+
 def make_budget(
     config: BudgetOptions,
     num_samples: int,
@@ -63,29 +85,33 @@ def make_budget(
     makes_passes: bool = False,
     even_epochs: bool = True,
     charged: Ledger | None = None,
+    fraction: float | None = None,
 ) -> Budget:
     """The budget that the settings describe (docs/methods.md, "Budgets").
 
     Args:
-        num_samples: N. An epoch of the budget is the whole batches in floor(N * config.draw_fraction) samples, whatever
-            number of samples the method's own epochs have.
+        num_samples: N.
         flops: per sample, by the images' size; None is their own.
         makes_passes: whether the method makes forward passes for scores alone.
         even_epochs: whether the method's epochs have just those samples.
         charged: what the run has spent before its first step.
+        fraction: of the samples that one epoch draws (`draw_fraction`; None is that of a method that does not choose).
+            An epoch of the budget is the whole batches in floor(N * fraction) samples, whatever number of samples the
+            method's own epochs have.
 
     Raises:
         ValueError: the budget does not pay for one step.
     """
     batch_size = config.batch_size
-    steps = floor_fraction(num_samples, config.draw_fraction) // batch_size
+    fraction = draw_fraction(config, chooses=False) if fraction is None else fraction
+    steps, whole = floor_fraction(num_samples, fraction) // batch_size, num_samples // batch_size
     per_epoch = steps if even_epochs else None
     if config.budget_unit == "samples":
         budget = Budget("steps", config.epochs * steps, per_epoch)
     elif config.budget_unit == "epochs":
-        budget = Budget("steps", floor_fraction(config.epochs * steps, config.budget), per_epoch)
+        budget = Budget("steps", floor_fraction(config.epochs * whole, config.budget), per_epoch)
     elif config.budget_unit == "flops":
-        full = config.epochs * (num_samples // batch_size * batch_size) * flops[None].step
+        full = config.epochs * whole * batch_size * flops[None].step
         step_cost = max(cost.step + makes_passes * cost.forward for cost in flops.values()) * batch_size
         budget = Budget("flops", config.budget * full, per_epoch, step_cost)
     else:

@@ -21,11 +21,14 @@ class DataOptions:
             choosing them
         image_size: height and width that images are brought to, needed where they vary in size: in training a random
             box of the image (instead of crop_padding), in tests the centred square
+        validation: fraction of the training set that is held out, equally of each class, and tested in place of the
+            test set, which stays untouched; 0 trains on all and tests on the test set
     """
 
     data: str = "data/cifar10"
     coreset: str | None = None
     image_size: int | None = None
+    validation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,18 @@ class BudgetOptions:
         budget_unit: samples is that fraction; epochs trains for that fraction of the epochs; flops allows that fraction
             of the FLOPs of all epochs, scoring passes included; seconds is training time, for which budget is a number
             of seconds, epochs means nothing, and a resumed run is not equal to the bit
-        epoch_fraction: fraction of the training set that one epoch draws when budget_unit is not samples
+        epoch_fraction: fraction of the training set that one epoch draws when budget_unit is not samples; when not
+            given, a method that chooses once an epoch draws the budget's own fraction (0.3 where the budget is in
+            seconds), and any other method all of it
         epochs: number of epochs of the full budget
         batch_size: samples per step, over all ranks
     """
 
     budget: float = 1.0
     budget_unit: Literal["samples", "epochs", "flops", "seconds"] = "samples"
-    epoch_fraction: float = 1.0
+    epoch_fraction: float | None = None
     epochs: int = 11
     batch_size: int = 250
-
-    @property
-    def draw_fraction(self) -> float:
-        """Fraction of the training set that one epoch draws."""
-        return self.budget if self.budget_unit == "samples" else self.epoch_fraction
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,14 @@ class OptimiserOptions:
 
     Args:
         optimizer: muon for the convolution filters and sgd for the rest, or sgd for all
-        muon_lr: learning rate of Muon at the first step; all rates fall linearly over the run
+        lr_schedule: how all rates fall over the run: linear, cosine, or step, which multiplies them by lr_gamma at each
+            of lr_milestones
+        lr_milestones: fractions of the budget at which step lowers the rates
+        lr_gamma: what step multiplies the rates by
+        muon_lr: learning rate of Muon at the first step
         lr: learning rate of SGD at the first step
         head_lr: learning rate of SGD beside Muon for the last layer's matrix
-        final_lr: learning rate behind the last step
+        final_lr: learning rate behind the last step; for linear and cosine
         momentum: momentum of SGD
         nesterov: use Nesterov's form of the momentum
         weight_decay: L2 term on all parameters of SGD
@@ -108,6 +112,9 @@ class OptimiserOptions:
     """
 
     optimizer: Literal["muon", "sgd"] = "muon"
+    lr_schedule: Literal["linear", "cosine", "step"] = "linear"
+    lr_milestones: tuple[float, ...] = (0.5, 0.75)
+    lr_gamma: float = 0.1
     muon_lr: float = 0.14
     lr: float = 1.25
     head_lr: float = 1.0
@@ -233,9 +240,16 @@ class Config(
         for name in ("final_lr", "weight_decay", "eval_every", "mixer_visits"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing", "clean_fraction", "ema"):
+        for name in ("momentum", "label_smoothing", "clean_fraction", "ema", "validation"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name):g}")
+        if not 0 < self.lr_gamma <= 1 or not all(0 < at < 1 for at in self.lr_milestones):
+            raise ValueError(
+                "lr_gamma must be above 0 and at most 1, and lr_milestones between 0 and 1, got "
+                f"{self.lr_gamma:g} and {[*self.lr_milestones]}"
+            )
+        if self.std and not all(0 < value < float("inf") for value in self.std):
+            raise ValueError(f"std must be above 0 in every channel, got {[*self.std]}")
         if not 0 < self.smallest_box <= 1:
             raise ValueError(f"smallest_box must be above 0 and at most 1, got {self.smallest_box:g}")
         if self.size_schedule and min(self.size_schedule) < 8:
@@ -265,7 +279,9 @@ def _check_budget(config: BudgetOptions) -> None:
     if unit != "seconds" and not 0 < budget <= 1:
         hint = {"samples": "0.3 trains on 30 % per epoch"}.get(unit, "it is a fraction of the full run")
         raise ValueError(f"budget must be above 0 and at most 1, got {budget:g}: {hint}")
+    if config.epoch_fraction is None:
+        return
     if not 0 < config.epoch_fraction <= 1:
         raise ValueError(f"epoch_fraction must be above 0 and at most 1, got {config.epoch_fraction:g}")
-    if unit == "samples" and config.epoch_fraction != 1:
+    if unit == "samples":
         raise ValueError("epoch_fraction is for the other budget units: with samples the budget is that fraction")

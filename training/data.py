@@ -31,6 +31,7 @@ class Data:
         test_loader: only normalised.
         image_shape: H, W, C of what the loaders deliver.
         coreset: the part of the training set that is trained on, or None.
+        held_out: ids of the training set that are held out for validation, or None.
     """
 
     manifest: Manifest
@@ -39,11 +40,23 @@ class Data:
     test_loader: Loader
     image_shape: tuple[int, int, int]
     coreset: Coreset | None = None
+    held_out: np.ndarray | None = None
 
     @property
     def num_samples(self) -> int:
         """Samples of the training set."""
         return self.manifest.splits["train"].num_samples
+
+    @property
+    def tested_split(self) -> str:
+        """What the run is tested on: "test", or "validation" where part of the training set is held out for it."""
+        return "test" if self.held_out is None else "validation"
+
+    def tested_plan(self, ranks: Ranks) -> EpochPlan:
+        """Every tested sample once; this rank's part of them."""
+        if self.held_out is None:
+            return whole_split(self.manifest.splits["test"].num_samples, ranks)
+        return EpochPlan(self.held_out[ranks.shard(len(self.held_out))])
 
     @property
     def digest(self) -> str:
@@ -171,8 +184,25 @@ def clean_fraction(config: Config, passes: float = 1.0) -> float:
         raise ValueError(
             "mixer_visits needs a budget that tells the visits; with seconds choose clean_fraction yourself"
         )
-    visits = passes * config.budget * config.epochs * (config.epoch_fraction if config.budget_unit == "epochs" else 1)
+    visits = passes * config.budget * config.epochs
     return max(config.clean_fraction, 1 - visits / config.mixer_visits)
+
+
+def check_labels(loader: Loader, manifest: Manifest, split: str) -> None:
+    """Refuse a file that does not hold what its manifest says.
+
+    Raises:
+        ValueError: another number of samples, or a label that is not one of the manifest's classes.
+    """
+    labels, expected = loader.dataset.labels, manifest.splits[split].num_samples
+    if len(labels) != expected:
+        raise ValueError(f"{split}.beton holds {len(labels):,} samples, its manifest says {expected:,}: convert again")
+    if labels.min() < 0 or labels.max() >= len(manifest.classes):
+        bad = int(labels.min() if labels.min() < 0 else labels.max())
+        raise ValueError(
+            f"{split}.beton has the label {bad}, and its manifest names {len(manifest.classes)} classes (0 to "
+            f"{len(manifest.classes) - 1}): convert again"
+        )
 
 
 def warm_up(loader: Loader, batch_size: int) -> None:

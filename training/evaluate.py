@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loaders.types import Batch
-from training.data import whole_split
 from training.machine.distributed import Ranks
 from training.machine.precision import Precision
 
@@ -45,15 +44,14 @@ def evaluate_run(run: Run) -> Result | None:
 
 
 def test(run: Run, tta: bool) -> Result:
-    """Test the run's evaluated weights on the test split, each rank a part of it.
+    """Test the run's evaluated weights on the test set, or on what is held out, each rank on a part of it.
 
     Raises:
         Stopped: a signal came (in a run of one process).
     """
     model = run.evaluated_model
     run.ranks.broadcast_buffers(model)
-    plan = whole_split(run.data.manifest.splits["test"].num_samples, run.ranks)
-    batches: Iterable[Batch] = run.data.test_loader.epoch(plan)
+    batches: Iterable[Batch] = run.data.test_loader.epoch(run.data.tested_plan(run.ranks))
     if run.ranks.is_alone:
         batches = run.stop.guard(batches)
     return evaluate(model, batches, run.precision, run.device, tta, run.ranks)

@@ -25,6 +25,7 @@ from training.machine.distributed import OtherRankFailed, Ranks, join
 from training.machine.memory import keep_freed_memory
 from training.machine.signals import Stopped, StopRequest, stop_requests
 from training.report import folder as files
+from training.report.choice import cannot_choose
 from training.report.report import finish, reporting
 from training.report.terminal import coreset_text, print_summary
 from training.setup import set_up
@@ -123,6 +124,9 @@ def _about(run: Run) -> list[str]:
     lines = [run.precision.reason, f"{config.model} at width {config.width:g}{length}"]
     if run.device.type == "cuda":
         lines.append(run.data.train_loader.residence)
+    reason = cannot_choose(run)
+    if reason:
+        lines.append(f"warning: {reason}")
     if coreset:
         lines.append(f"core-set: {coreset_text(coreset.summary(str(config.coreset)))}, {who_pays(config)}")
     return lines

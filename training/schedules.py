@@ -1,5 +1,6 @@
 """What changes as the budget is spent: rates, image sizes, averaging, mixing. Pure functions of progress."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -22,6 +23,16 @@ def linear(progress: float, start: float, end: float, until: float = 1.0) -> flo
     return end if progress >= until else start + (end - start) * (progress / until)
 
 
+def cosine(progress: float, start: float, end: float) -> float:
+    """Half a cosine wave from `start` at progress 0 to `end` at progress 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def step(progress: float, start: float, milestones: tuple[float, ...], gamma: float) -> float:
+    """`start`, times `gamma` for each milestone that is reached."""
+    return start * gamma ** sum(progress >= at - 1e-9 for at in milestones)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """What a step does, as a pure function of progress: the fraction of the budget that is spent before it.
@@ -32,6 +43,8 @@ class Schedule:
         sizes: height and width of the images in equal parts of the budget; empty is their own size throughout.
         clean_fraction: last fraction of the budget, in which images are not mixed.
         ema: decay per step of the averaged weights, once many steps are made; 0 is no average.
+        kind: "linear", "cosine" or "step": how the learning rates fall.
+        milestones, gamma: see `step`.
     """
 
     final_lr: float = 0.0
@@ -39,9 +52,16 @@ class Schedule:
     sizes: tuple[int, ...] = ()
     clean_fraction: float = 0.0
     ema: float = 0.0
+    kind: str = "linear"
+    milestones: tuple[float, ...] = ()
+    gamma: float = 1.0
 
     def rate(self, progress: float, base_lr: float) -> float:
-        """Learning rate, falling linearly from `base_lr` to `final_lr`."""
+        """Learning rate, from `base_lr` at the first step."""
+        if self.kind == "step":
+            return step(progress, base_lr, self.milestones, self.gamma)
+        if self.kind == "cosine":
+            return cosine(progress, base_lr, self.final_lr)
         return linear(progress, base_lr, self.final_lr, self.until)
 
     def image_size(self, progress: float) -> int | None:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from loaders.augment.config import Augment
 from loaders.formats.manifest import Manifest
+from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable
 from loaders.loader import make_loader
 from loaders.order.rng import INIT, fold_in
-from training.budget import make_budget
+from training.budget import draw_fraction, make_budget
 from training.config import Config
 from training.coreset.file import Coreset, read_coreset
 from training.data import (
     Data,
     augment_simply,
+    check_labels,
     choose_image_sizes,
     clean_fraction,
     data_digest,
@@ -43,6 +46,7 @@ from training.optim.build import build_optimizers
 from training.report.tensorboard import require_tensorboard
 from training.schedules import Schedule
 from training.state import Run
+from training.validation import held_out as hold_out
 
 _WHITENING_IMAGES = 1000
 
@@ -88,19 +92,32 @@ def set_up(
         cost = coreset.cost
         ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
         context = dataclasses.replace(context, subset=coreset.ids, subset_weights=coreset.weights)
+    held_out, num_trainable = None, num_samples
+    if config.validation:
+        if coreset:
+            raise ValueError(
+                "a core-set was chosen with the held-out samples in view: give one of --validation, --coreset"
+            )
+        labels_N = open_dataset(Path(config.data) / "train.beton").labels
+        held_out = hold_out(labels_N, config.validation)
+        kept = np.setdiff1d(np.arange(num_samples), held_out)
+        context, num_trainable = dataclasses.replace(context, subset=kept, num_held_out=len(held_out)), len(kept)
     method = make_method(context)
-    clean = clean_fraction(config, num_samples / method.scheduler.num_items)
-    data = _open_loaders(config, device, ranks, manifest, coreset, has_clean_end=clean > 0)
+    clean = clean_fraction(config, num_trainable / method.scheduler.num_items)
+    data = _open_loaders(config, device, ranks, manifest, coreset, held_out, has_clean_end=clean > 0)
     images = _whitening_images(config, device, normalise(config, manifest), num_samples)
     generator = torch.Generator().manual_seed(fold_in(config.seed, INIT))
     model = build_model(
         config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
     )
     flops = {size: count_flops(model, (channels, size or height, size or width)) for size in {None, *sizes}}
-    budget = make_budget(config, num_samples, flops, method.makes_passes, method.even_epochs, ledger)
+    fraction = draw_fraction(config, method.chooses)
+    budget = make_budget(config, num_trainable, flops, method.makes_passes, method.even_epochs, ledger, fraction)
     steps = budget.total_steps
     until = (steps - 1) / steps if config.compat == "arazo" and steps else 1.0
-    schedule = Schedule(config.final_lr, until, sizes, clean, config.ema)
+    schedule = Schedule(
+        config.final_lr, until, sizes, clean, config.ema, config.lr_schedule, config.lr_milestones, config.lr_gamma
+    )
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Run(
         config=config,
@@ -144,6 +161,7 @@ def _open_loaders(
     ranks: Ranks,
     manifest: Manifest,
     coreset: Coreset | None,
+    held_out: np.ndarray | None,
     has_clean_end: bool,
 ) -> Data:
     """The loaders of the run's splits, warmed up."""
@@ -155,8 +173,12 @@ def _open_loaders(
     if has_clean_end and augment != clean:
         clean_loader = open_loader(config, device, "train", clean, size)
         warm_up(clean_loader, size)
-    test_loader = open_loader(config, device, "test", plain, size)
-    return Data(manifest, train_loader, clean_loader, test_loader, delivered_shape(config, manifest), coreset)
+    split = "test" if held_out is None else "train"
+    test_loader = open_loader(config, device, split, plain, size)
+    for loader, name in ((train_loader, "train"), (test_loader, split)):
+        check_labels(loader, manifest, name)
+    shape = delivered_shape(config, manifest)
+    return Data(manifest, train_loader, clean_loader, test_loader, shape, coreset, held_out)
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> Tensor | None:

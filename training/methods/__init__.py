@@ -1,10 +1,12 @@
 """The methods by name. A new method is one file with a class, and one line here."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from loaders.types import Snapshot
+from training.budget import draw_fraction
 from training.methods.active_bias import ActiveBias
 from training.methods.base import Context, Method
 from training.methods.c_sgd import CSGD
@@ -62,6 +64,7 @@ def make_method(context: Context) -> Method:
     """
     config = context.config
     kind = method_class(config.method)
+    context = replace(context, fraction=draw_fraction(config, kind.chooses))
     method = kind(config.options or kind.Options(), context)
     scores = np.linspace(0, 1, context.num_samples, dtype=np.float32)
     for known in (None, Snapshot(np.ones_like(scores), *[scores] * (len(Snapshot._fields) - 1))):

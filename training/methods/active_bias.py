@@ -31,6 +31,7 @@ class ActiveBias(Method):
     """Weight by the uncertainty of the prediction (Chang, Learned-Miller and McCallum, "Active bias", NIPS 2017)."""
 
     Options = ActiveBiasOptions
+    chooses = True
 
     def __init__(self, options: ActiveBiasOptions, context: Context):
         policy = partial(policies.active_bias, kind=options.uncertainty, smoothing=options.smoothing)

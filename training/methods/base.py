@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from loaders.order.policies import Policy
+from loaders.order.rounding import floor_fraction
 from loaders.order.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan, Snapshot
 from training.config import Config
 from training.machine.distributed import Ranks
 
-Design = Literal["race", "systematic", "replacement", "credit", "paged"]
+Design = Literal["race", "systematic", "replacement", "paged"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ class Context:
         num_samples: N, size of the training set.
         device: where the network is.
         ranks: the processes that train together.
-        subset, subset_weights: ids and weights of a core-set (see `IndexScheduler`), or None.
+        subset, subset_weights: ids and weights of a core-set, or the ids that are not held out for validation (see
+            `IndexScheduler`), or None.
+        num_held_out: samples of the training set that are kept for validation.
+        fraction: of the others that one epoch draws.
     """
 
     config: Config
@@ -69,17 +73,32 @@ class Context:
     ranks: Ranks = field(default_factory=Ranks)
     subset: np.ndarray | None = None
     subset_weights: np.ndarray | None = None
+    num_held_out: int = 0
+    fraction: float = 1.0
 
     @property
     def num_items(self) -> int:
         """Number of samples that there are to draw."""
         return self.num_samples if self.subset is None else len(self.subset)
 
-    def scheduler(self, policy: str | Policy = "uniform", **settings: Any) -> IndexScheduler:
-        """A scheduler of this run; `settings` replace its budget, design, pool or subset."""
+    def of_all(self, fraction: float) -> float:
+        """A fraction of the samples that are not held out, as a fraction of all samples."""
+        if not self.num_held_out:
+            return fraction
+        return max(1, floor_fraction(self.num_samples - self.num_held_out, fraction)) / self.num_samples
+
+    def scheduler(
+        self, policy: str | Policy = "uniform", fraction: float | None = None, **settings: Any
+    ) -> IndexScheduler:
+        """A scheduler of this run.
+
+        Args:
+            fraction: of the samples that one epoch draws; None is that of the run.
+            settings: replace the scheduler's design, pool or subset.
+        """
         scheduler = IndexScheduler(
             self.num_samples,
-            budget=self.config.draw_fraction,
+            budget=self.of_all(self.fraction if fraction is None else fraction),
             seed=self.config.seed,
             batch_size=self.config.batch_size,
             subset=self.subset,
@@ -100,6 +119,8 @@ class Method:
     """
 
     Options: ClassVar[type] = NoOptions
+    chooses: ClassVar[bool] = False
+    """Whether it chooses once an epoch, so that an epoch must leave samples out."""
     makes_passes: ClassVar[bool] = False
     """Whether there are forward passes for scores alone."""
     even_epochs: ClassVar[bool] = True
@@ -131,6 +152,10 @@ class Method:
 
     def keep(self, batch: Batch, logits_BC: Tensor, losses_B: Tensor) -> Tensor | None:
         """Positions whose losses a step descends on, after its own forward pass: int64 [K]; None is all of them."""
+        return None
+
+    def did_not_choose(self) -> str | None:
+        """At the end of a run: why it trained as if the method were not there; None where the method chose."""
         return None
 
     def describe(self) -> dict[str, float]:

@@ -12,11 +12,12 @@ class Fixed(Method):
     """A random subset of the budget's size, drawn once for the whole run and shuffled in each epoch."""
 
     Options = DesignOption
+    chooses = True
 
     def __init__(self, options: DesignOption, context: Context):
-        if context.subset is not None:
+        if context.config.coreset is not None:
             raise ValueError("method fixed draws its own subset: use method uniform with a core-set")
-        config, n = context.config, context.num_samples
-        count = floor_fraction(n, config.draw_fraction)
-        subset = np.sort(permutation(fold_in(config.seed, ORDER), n, 0, count))
+        items = np.arange(context.num_samples) if context.subset is None else context.subset
+        count = floor_fraction(len(items), context.fraction)
+        subset = np.sort(items[permutation(fold_in(context.config.seed, ORDER), len(items), 0, count)])
         super().__init__(context.scheduler(design=options.design, subset=subset))

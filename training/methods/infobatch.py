@@ -36,11 +36,11 @@ class InfoBatch(Method):
     even_epochs = False
 
     def __init__(self, options: InfoBatchOptions, context: Context):
-        if context.config.epoch_fraction != 1:
+        if context.config.epoch_fraction is not None:
             raise ValueError("infobatch decides how long an epoch is: leave epoch_fraction out")
         policy = partial(policies.infobatch, ratio=options.prune_ratio)
-        fraction = context.num_items / context.num_samples
-        super().__init__(context.scheduler(policy, design="systematic", budget=fraction))
+        whole = context.num_items / (context.num_samples - context.num_held_out)
+        super().__init__(context.scheduler(policy, whole, design="systematic"))
         self.prune_until = options.prune_until
 
     def scheduler_of(self, epoch: int, progress: float) -> IndexScheduler:

@@ -22,6 +22,7 @@ class Weighted(Method):
     """Draw by the weights of a policy, part of the draws uniform."""
 
     Options = SmoothedOptions
+    chooses = True
     policy: Policy
 
     def __init__(self, options: SmoothedOptions, context: Context):

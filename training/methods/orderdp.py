@@ -26,10 +26,11 @@ class OrderDP(Method):
     """The top of a uniform pool by the latest loss, samples never seen first (OrderDP, ICLR 2026)."""
 
     Options = OrderDPOptions
+    chooses = True
 
     def __init__(self, options: OrderDPOptions, context: Context):
-        budget = context.config.draw_fraction
+        budget = context.fraction
         pool = min(1.0, budget / 0.6) if options.pool_fraction is None else options.pool_fraction
         if not budget <= pool <= 1:
             raise ValueError(f"pool_fraction is at least {budget:g}, the budget, and at most 1, got {pool:g}")
-        super().__init__(context.scheduler("orderdp", design="pool", pool=pool), options.warmup_epochs)
+        super().__init__(context.scheduler("orderdp", design="pool", pool=context.of_all(pool)), options.warmup_epochs)

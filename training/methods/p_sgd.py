@@ -31,6 +31,7 @@ class PSGD(Method):
     """Weight 1 - p(true class), averaged over the visits so far, plus its mean (p-SGD of Arazo et al., section 3)."""
 
     Options = ErrorOptions
+    chooses = True
     policy = staticmethod(policies.p_sgd)
 
     def __init__(self, options: ErrorOptions, context: Context):

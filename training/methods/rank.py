@@ -16,7 +16,8 @@ class RankOptions(WeightedOptions):
     """how steeply the ranks of the losses count, and how samples are drawn
 
     Args:
-        pressure: weight of the hardest sample over that of the easiest
+        pressure: weight of the hardest sample over that of the easiest; drawn without replacement, its visits exceed
+            the easiest's by less (40 times for 100 at a budget of 0.3); design replacement gives the ratio itself
         final_pressure: the same at the end of the run, reached geometrically; that of the beginning when not given
     """
 
@@ -34,6 +35,7 @@ class Rank(Method):
     for faster training of neural networks", ICLR 2016 workshop)."""
 
     Options = RankOptions
+    chooses = True
 
     def __init__(self, options: RankOptions, context: Context):
         policy = partial(policies.rank, pressure=options.pressure)

@@ -11,6 +11,7 @@ import torch
 from loaders.order.diagnostics import describe_visits, describe_weights
 from training.budget import budget_text
 from training.evaluate import Result
+from training.report.choice import did_not_choose
 from training.state import Run
 
 _TOTALS = ("samples", "forward_samples", "backward_samples", "flops", "images_per_second")
@@ -26,9 +27,7 @@ def epoch_row(run: Run, tested: Result | None) -> dict[str, Any]:
         "epoch": run.epoch + 1,
         "step": run.ledger.steps,
         "train_loss": run.train_loss,
-        "test_accuracy": tested and tested.accuracy,
-        "test_accuracy_tta": tested and tested.accuracy_tta,
-        "test_loss": tested and tested.loss,
+        **_tested(run, tested),
         "distinct_samples": int((visits > 0).sum()),
         **{name: totals[name] for name in _TOTALS},
         **{name: value for name, value in totals.items() if name.endswith("_seconds")},
@@ -38,15 +37,18 @@ def epoch_row(run: Run, tested: Result | None) -> dict[str, Any]:
     }
 
 
-def run_summary(run: Run, folder: Path, tested: Result) -> dict[str, Any]:
-    """What summary.json says of a finished run."""
+def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Result) -> dict[str, Any]:
+    """What summary.json says of a finished run.
+
+    Args:
+        rows: of metrics.jsonl.
+    """
     config, coreset = run.config, run.data.coreset
     visits = visits_of(run)
+    spread = describe_visits(visits)
     return {
         "name": folder.name,
-        "test_accuracy": tested.accuracy,
-        **({"test_accuracy_tta": tested.accuracy_tta} if config.tta else {}),
-        "test_loss": tested.loss,
+        **_tested(run, tested),
         "train_loss": run.train_loss,
         **{name: getattr(config, name) for name in _TOLD},
         "options": vars(config.options) if config.options else {},
@@ -57,7 +59,8 @@ def run_summary(run: Run, folder: Path, tested: Result) -> dict[str, Any]:
         "num_samples": run.data.num_samples,
         "distinct_samples": int((visits > 0).sum()),
         **run.ledger.summary(),
-        "visits": describe_visits(visits),
+        "visits": spread,
+        "did_not_choose": did_not_choose(run, rows, spread),
         **({"saved_fraction": run.ledger.saved_fraction} if config.method == "infobatch" else {}),
         **({"coreset": coreset.summary(str(config.coreset))} if coreset else {}),
         "data": run.data.manifest.name,
@@ -68,10 +71,30 @@ def run_summary(run: Run, folder: Path, tested: Result) -> dict[str, Any]:
     }
 
 
+def tested_split(row: dict[str, Any]) -> str:
+    """What a row of metrics.jsonl or a summary was tested on: "test" or "validation"."""
+    return "validation" if "validation_accuracy" in row else "test"
+
+
+def _tested(run: Run, tested: Result | None) -> dict[str, Any]:
+    """The numbers of a test, named after what was tested: the test set, or the part held out for validation."""
+    split = run.data.tested_split
+    return {
+        f"{split}_accuracy": tested and tested.accuracy,
+        f"{split}_accuracy_tta": tested and tested.accuracy_tta,
+        f"{split}_loss": tested and tested.loss,
+    }
+
+
 def visits_of(run: Run) -> np.ndarray:
-    """How often each sample was trained on, float32 [N]: a mixed image visits its samples by their fractions."""
+    """How often each sample that can be drawn was trained on: a mixed image visits its samples by their fractions.
+
+    Returns:
+        float32 [N], or [M] of a core-set, a fixed subset, or what validation leaves.
+    """
     scores = run.table.snapshot() if run.scores is None else run.scores
-    return scores.visits
+    subset = run.method.scheduler.subset
+    return scores.visits if subset is None else scores.visits[subset]
 
 
 def machine(device: torch.device) -> dict[str, Any]:

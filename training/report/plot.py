@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 
 from loaders.formats.atomic import atomic_path
+from training.report.numbers import tested_split
 
 
 def draw_curve(path: Path, rows: list[dict[str, Any]], title: str) -> None:
@@ -15,13 +16,14 @@ def draw_curve(path: Path, rows: list[dict[str, Any]], title: str) -> None:
 
     if not rows:
         return
-    tested = [row for row in rows if row["test_accuracy"] is not None]
-    accuracy = [100 * row["test_accuracy"] for row in tested]
+    split = tested_split(rows[0])
+    tested = [row for row in rows if row[f"{split}_accuracy"] is not None]
+    accuracy = [100 * row[f"{split}_accuracy"] for row in tested]
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
     above.plot([row["samples"] for row in tested], accuracy, "o-", color="tab:blue", markersize=4)
     last = f", {accuracy[-1]:.2f} % at the end" if tested else ""
-    above.set(title=title + last, ylabel="test accuracy (%)")
-    for some, name, colour in ((rows, "train", "tab:red"), (tested, "test", "tab:blue")):
+    above.set(title=title + last, ylabel=f"{split} accuracy (%)")
+    for some, name, colour in ((rows, "train", "tab:red"), (tested, split, "tab:blue")):
         samples, losses = [row["samples"] for row in some], [row[f"{name}_loss"] for row in some]
         below.plot(samples, losses, "o-", color=colour, markersize=4, label=name)
     below.set(xlabel="samples trained on", ylabel="loss (nats)", xlim=(0, None))

@@ -61,17 +61,18 @@ def finish(run: Run, folder: Path) -> dict[str, Any]:
         what summary.json holds.
     """
     ranks = run.ranks
-    last = (files.read_rows(folder) or [None])[-1] if ranks.is_writer else None
-    last = json.loads(ranks.broadcast(json.dumps(last).encode()))
-    if last and last["epoch"] == run.epoch:
+    rows = files.read_rows(folder) if ranks.is_writer else []
+    rows = json.loads(ranks.broadcast(json.dumps(rows).encode()))
+    if rows and rows[-1]["epoch"] == run.epoch:
+        last, split = rows[-1], run.data.tested_split
         run.train_loss = last["train_loss"]
-        tested = Result(last["test_accuracy"], last["test_loss"], last["test_accuracy_tta"])
+        tested = Result(*(last[f"{split}_{name}"] for name in ("accuracy", "loss", "accuracy_tta")))
     else:
         tested = test(run, run.config.tta)
-    summary = run_summary(run, folder, tested)
+    summary = run_summary(run, folder, rows, tested)
     with ranks.together():
         if ranks.is_writer:
             title = f"{run.data.manifest.name}, {run.config.method}, {budget_text(run.config)}"
-            draw_curve(folder / files.CURVE, files.read_rows(folder), title)
+            draw_curve(folder / files.CURVE, rows, title)
             files.write_summary(folder, summary)
     return summary

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from training.budget import Budget
 from training.ledger import Ledger
+from training.report.numbers import tested_split
 
 
 class Meter:
@@ -27,7 +28,9 @@ class Meter:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One line for a finished epoch, from its row of metrics.jsonl."""
-        accuracy = "" if row["test_accuracy"] is None else f"  test {100 * row['test_accuracy']:5.2f} %"
+        split = tested_split(row)
+        tested = row[f"{split}_accuracy"]
+        accuracy = "" if tested is None else f"  {split} {100 * tested:5.2f} %"
         loss = "no step" if row["train_loss"] is None else f"loss {row['train_loss']:.4f}"
         left, epoch, step = "", f"{row['epoch']}", f"{row['step']:,}"
         progress = self._budget.progress(self._ledger)
@@ -59,7 +62,7 @@ def meter(console: Console, budget: Budget, ledger: Ledger) -> Iterator[Meter]:
 
 def print_summary(console: Console, summary: dict[str, Any], folder: Path) -> None:
     """The final table, from summary.json, and where the files are."""
-    spread = summary["visits"]
+    spread, split = summary["visits"], tested_split(summary)
     within = _fraction(summary, "scoring")
     within = "" if within == "0.0 %" else f", {within} choosing within batches"
     rows = [
@@ -79,16 +82,18 @@ def print_summary(console: Console, summary: dict[str, Any], folder: Path) -> No
         ("images/s", f"{summary['images_per_second']:,.0f}"),
         ("visits", f"entropy {spread['entropy']:.4f}, cv {spread['cv']:.3f}, "
                    f"from {spread['min']:g} to {spread['max']:g}"),
-        ("test accuracy", f"{100 * summary['test_accuracy']:.2f} % (last epoch)"),
+        (f"{split} accuracy", f"{100 * summary[f'{split}_accuracy']:.2f} % (last epoch)"),
     ]  # fmt: skip
-    if summary.get("test_accuracy_tta") is not None:
-        rows.append(("with test-time augmentation", f"{100 * summary['test_accuracy_tta']:.2f} %"))
+    if summary[f"{split}_accuracy_tta"] is not None:
+        rows.append(("with test-time augmentation", f"{100 * summary[f'{split}_accuracy_tta']:.2f} %"))
     table = Table(show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table, highlight=False)
+    if summary["did_not_choose"]:
+        console.print(f"warning: {summary['did_not_choose']}", highlight=False, soft_wrap=True)
     console.print(f"results in {folder}: summary.json, metrics.jsonl, curve.png", highlight=False, soft_wrap=True)
 
 

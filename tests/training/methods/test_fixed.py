@@ -21,4 +21,4 @@ def test_it_is_one_uniform_subset_in_a_new_order_each_epoch():
 
 def test_a_fixed_subset_is_not_a_core_set():
     with pytest.raises(ValueError, match="use method uniform with a core-set"):
-        made("fixed", subset=np.arange(50))
+        made("fixed", coreset="some.npz", subset=np.arange(50))

@@ -205,7 +205,7 @@ def test_options_are_a_frozen_value_of_names_that_no_other_setting_has(method):
 def test_each_method_knows_its_design():
     designs = {method: made(method).scheduler.design for method in METHODS}
     assert designs == {**dict.fromkeys(METHODS, "race"), "scan": "scan", "infobatch": "systematic", "orderdp": "pool"}
-    assert made("p-sgd", design="credit").scheduler.design == "credit"
+    assert made("p-sgd", design="systematic").scheduler.design == "systematic"
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ def test_help_shows_the_options_of_the_method_and_of_no_other(capsys):
 def test_a_design_is_one_that_the_method_can_draw_by(capsys):
     assert main(["--method=p-sgd", "--design=pool"]) == 2
     assert "race" in capsys.readouterr().err
-    config, _ = parse_args(["--method=p-sgd", "--design=credit"])
-    assert config.options.design == "credit"
+    config, _ = parse_args(["--method=p-sgd", "--design=systematic"])
+    assert config.options.design == "systematic"
 
 
 def test_a_method_within_batches_that_keeps_all_is_one_sentence_on_the_command_line(quick_args, tmp_path, capsys):
@@ -291,7 +291,7 @@ def test_a_method_within_batches_tells_what_it_paid_and_what_decides(quick_args,
     total = content["table"]["total"][:, 0].sum()
     assert total == pytest.approx(summary["samples"], rel=1e-4)
     assert summary["forward_samples"] > summary["backward_samples"] == summary["samples"]
-    assert set(last["choice"]) == ({"tau", "is_drawing"} if method == "grad-norm" else {"remembered"})
+    assert set(last["choice"]) == ({"tau", "is_drawing", "draws"} if method == "grad-norm" else {"remembered"})
 
 
 def test_images_that_wait_are_kept_when_a_run_is_stopped(quick_args, tmp_path):

@@ -85,7 +85,14 @@ def make_run(
     manifest = SimpleNamespace(splits={"test": SimpleNamespace(num_samples=BATCH_SIZE)})
     loader = Loader(mix)
     data = SimpleNamespace(
-        manifest=manifest, train_loader=loader, clean_loader=loader, test_loader=Loader(), num_samples=NUM, digest="toy"
+        manifest=manifest,
+        train_loader=loader,
+        clean_loader=loader,
+        test_loader=Loader(),
+        num_samples=NUM,
+        digest="toy",
+        tested_split="test",
+        tested_plan=lambda ranks: EpochPlan(ranks.shard(BATCH_SIZE)),
     )
     return Run(
         config=config,

@@ -33,8 +33,8 @@ class GatheringMethod(Method):
                 raise ValueError(
                     f"method {config.method} keeps a fraction of each batch: give --keep or a --budget below 1"
                 )
-        fraction = 1.0 if config.budget_unit == "samples" else config.draw_fraction
-        super().__init__(context.scheduler(design=design, budget=fraction))
+        fraction = 1.0 if config.budget_unit == "samples" else context.fraction
+        super().__init__(context.scheduler(fraction=fraction, design=design))
         self.keep_fraction, self.batch_size, self.device = keep, config.batch_size, context.device
         self.held: Batch | None = None
 

@@ -56,6 +56,7 @@ class GradNorm(Method):
         self.norms: Tensor | None = None  # of these
         self.tau = torch.zeros((), dtype=torch.float64, device=context.device)  # running mean
         self.steps = 0  # that tau is the mean of
+        self.draws = 0  # batches that were drawn
         self.is_drawing = False  # whether tau was above the threshold at the last look
 
     def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
@@ -74,6 +75,7 @@ class GradNorm(Method):
         chosen = batch_ops.take(self.held, *draw_by_norm(self.norms, draws))
         self._watch(self.norms)
         self.held = self.norms = None
+        self.draws += 1
         return chosen
 
     def keep(self, batch: Batch, logits_BC: Tensor, losses_B: Tensor) -> Tensor | None:
@@ -86,18 +88,26 @@ class GradNorm(Method):
         self.tau = 0.9 * self.tau + 0.1 * tau(norms)
         self.steps += 1
 
+    def did_not_choose(self) -> str | None:
+        if self.draws:
+            return None
+        return (
+            f"grad-norm never drew: tau, {self.tau.item():.3f} at the end, was never above its threshold "
+            f"{self.threshold:g} when it looked (--tau_threshold)"
+        )
+
     def describe(self) -> dict[str, float]:
-        return {"tau": self.tau.item(), "is_drawing": int(self.is_drawing)}
+        return {"tau": self.tau.item(), "is_drawing": int(self.is_drawing), "draws": self.draws}
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("norms", "tau", "steps", "is_drawing")
+        names = ("norms", "tau", "steps", "draws", "is_drawing")
         return {"held": batch_ops.to_dict(self.held), **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.held = batch_ops.from_dict(state["held"], self.device)
         self.norms = None if state["norms"] is None else state["norms"].to(self.device)
         self.tau = state["tau"].to(self.device)
-        self.steps, self.is_drawing = state["steps"], state["is_drawing"]
+        self.steps, self.draws, self.is_drawing = state["steps"], state["draws"], state["is_drawing"]
 
 
 def gradient_norms(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:

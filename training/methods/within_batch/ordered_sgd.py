@@ -30,8 +30,8 @@ class OrderedSGDOptions(DesignOption):
 
 
 class OrderedSGD(Method):
-    """The mean of the q largest losses of a batch, q halved as the training accuracy rises (Kawaguchi and Lu, "Ordered
-    SGD", AISTATS 2020)."""
+    """The mean of the q largest losses of a batch; q is halved as the training accuracy rises, and never grows again
+    (Kawaguchi and Lu, "Ordered SGD", AISTATS 2020)."""
 
     Options = OrderedSGDOptions
 
@@ -41,6 +41,7 @@ class OrderedSGD(Method):
         self.batch_size = context.config.batch_size // context.ranks.world_size
         self.hits = torch.zeros(2, dtype=torch.float64, device=context.device)  # right answers of the epoch, answers
         self.accuracy = 0.0  # of training in the epoch before
+        self.best = 0.0  # of all epochs before
 
     def keep(self, batch: Batch, logits_BC: Tensor, losses_B: Tensor) -> Tensor | None:
         labels_B = batch_ops.main_labels(batch)
@@ -52,8 +53,16 @@ class OrderedSGD(Method):
     def num_largest(self) -> int:
         """q, the number of losses that a step descends on."""
         if self.keep_fraction is None:
-            return num_largest(self.batch_size, self.accuracy)
+            return num_largest(self.batch_size, self.best)
         return max(1, round(self.keep_fraction * self.batch_size))
+
+    def did_not_choose(self) -> str | None:
+        if self.num_largest() < self.batch_size:
+            return None
+        return (
+            f"ordered-sgd descended on whole batches: training accuracy stayed below 0.8 (at best {self.best:.3f}), "
+            "where it begins to choose (--keep chooses from the start)"
+        )
 
     def describe(self) -> dict[str, float]:
         return {"train_accuracy": self.accuracy, "num_largest": self.num_largest()}
@@ -61,6 +70,7 @@ class OrderedSGD(Method):
     def end_epoch(self, ranks: Ranks) -> None:
         right, num = ranks.all_reduce(self.hits).tolist()
         self.accuracy = right / num if num else self.accuracy
+        self.best = max(self.best, self.accuracy)
         self.hits.zero_()
 
     def merge(self, ranks: Ranks) -> None:
@@ -70,11 +80,11 @@ class OrderedSGD(Method):
         self.hits.zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"hits": self.hits, "accuracy": self.accuracy}
+        return {"hits": self.hits, "accuracy": self.accuracy, "best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.hits.copy_(state["hits"])
-        self.accuracy = state["accuracy"]
+        self.accuracy, self.best = state["accuracy"], state["best"]
 
 
 def num_largest(batch_size: int, accuracy: float) -> int:

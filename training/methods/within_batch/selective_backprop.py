@@ -53,8 +53,10 @@ class SelectiveBackprop(GatheringMethod):
         batch = batch_ops.own(batch)
         num = len(batch.images)
         losses_B = sample_losses(score(batch), batch.labels, batch.mix, self.label_smoothing)
-        self.history = remember(self.history, losses_B)
-        is_first = plan.epoch == 0 if self.is_arazo else len(self.history) < HISTORY
+        is_first = self.is_arazo and plan.epoch == 0  # theirs remembers nothing of the first epoch
+        if not is_first:
+            self.history = remember(self.history, losses_B)
+            is_first = not self.is_arazo and len(self.history) < HISTORY
         if is_first:
             positions = all_positions(batch)
         else:

@@ -101,7 +101,7 @@ def test_a_run_trains_plainly_until_gradients_differ_and_then_scores_three_for_o
     assert run.model.passes == {True: BATCH_SIZE * (steps + drawn), False: BATCH_SIZE * (120 - steps)}
     assert len(run.method.norms) == BATCH_SIZE * ((120 - steps) % 3)
     told = run.method.describe()
-    assert told == {"tau": run.method.tau.item(), "is_drawing": 1}
+    assert told == {"tau": run.method.tau.item(), "is_drawing": 1, "draws": drawn}
 
 
 def test_as_long_as_nothing_is_drawn_the_run_is_that_of_uniform():

@@ -50,13 +50,23 @@ def test_the_number_follows_the_accuracy_of_the_epoch_before():
     ledger = run.ledger
     assert (ledger.steps, ledger.samples, ledger.forward_samples, ledger.backward_samples) == (60, NUM, NUM, NUM)
     assert run.method.accuracy == pytest.approx(right, abs=0.01)
-    run.method.accuracy = 0.92
+    run.method.accuracy = run.method.best = 0.92
     assert run.method.describe() == {"train_accuracy": 0.92, "num_largest": 5}
     train(run)
     assert (ledger.steps, ledger.samples) == (120, NUM + NUM // 4)
     assert (ledger.forward_samples, ledger.flops) == (2 * NUM, 6.0 * NUM), "passes are over whole batches"
     assert run.method.accuracy == pytest.approx(right, abs=0.01)
     assert visits(run).sum() == NUM + NUM // 4
+
+
+def test_the_number_never_grows_again():
+    run = make_run("ordered-sgd", batch_size=BATCH_SIZE)
+    run.method.batch_size, found = 128, [128]
+    for percent in (75, 81, 79, 91, 88, 96, 94, 99.6, 99.1):
+        run.method.hits[0], run.method.hits[1] = percent, 100
+        run.method.end_epoch(run.ranks)
+        found.append(run.method.num_largest())
+    assert found == [128, 128, 64, 64, 32, 32, 16, 16, 8, 8]
 
 
 def test_as_long_as_all_losses_count_the_run_is_that_of_uniform():
