@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from convert.build import build
 
 from convert.shapes import CLASSES, make_shapes
+from convert.writers.dataset import write_dataset
 from training.arguments import make_config
 from training.evaluate import Result
 from training.evaluate import test as evaluate_run
@@ -45,7 +45,7 @@ def draw(num: int, names: tuple[str, ...] = NAMES[:2], split: str = "train") -> 
 
 def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
     splits = {"train": (images, labels), "test": draw(1000, split="test")}
-    build(folder, folder.name, splits, NAMES, source="drawn by a test", verified=False)
+    write_dataset(folder, folder.name, splits, NAMES, source="drawn by a test", verified=False)
     return folder
 
 
