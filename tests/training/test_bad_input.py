@@ -55,7 +55,7 @@ def broken(stopped, tmp_path):
         ({"method": "infobatch", "design": "race"}, "method infobatch does not have it: leave it out"),
         (
             {"method": "infobatch", "budget": 0.05},
-            "a budget of 0.05 of 600 samples is 30 samples an epoch, less than one batch",
+            "a budget of 0.05 of the samples in each of 3 epochs does not pay for one step",
         ),
         (
             {"model": "rebarnet", "size_schedule": "[12, 32]"},
