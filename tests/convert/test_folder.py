@@ -72,6 +72,7 @@ def test_ids_are_the_sorted_order_and_small_jpegs_keep_their_bytes(source, tmp_p
 
 
 @pytest.mark.ffcv
+@pytest.mark.slow
 def test_stock_ffcv_reads_the_beton(source, tmp_path):
     convert(source, tmp_path / "x")
     ((images, labels),) = read_by_stock_ffcv(tmp_path / "x" / "train.beton", side=64)

@@ -57,6 +57,7 @@ def test_same_bytes_each_time_and_as_from_ffcv_itself(tmp_path, capfd):
 
 
 @pytest.mark.ffcv
+@pytest.mark.slow
 def test_stock_ffcv_gives_the_same_images(tmp_path):
     written = {tmp_path / "small.beton": samples(700), tmp_path / "large.beton": samples(5, 300)}
     for path, arrays in written.items():
