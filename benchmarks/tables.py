@@ -6,6 +6,10 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 
 
+def _read(name: str) -> dict:
+    return json.loads((RESULTS / name).read_text())
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -14,7 +18,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def scheduler() -> str:
     """Milliseconds to draw an epoch's order, by number of samples."""
-    result = json.loads((RESULTS / "scheduler.json").read_text())
+    result = _read("scheduler.json")
     sizes = list(result["times"])
     names = list(dict.fromkeys(name for rows in result["times"].values() for name in rows))
 
@@ -28,7 +32,7 @@ def scheduler() -> str:
 
 def loaders() -> str:
     """Images per second of the loaders on a CPU."""
-    result = json.loads((RESULTS / "loaders.json").read_text())["images_per_s"]
+    result = _read("loaders.json")["images_per_s"]
     names = list(dict.fromkeys(name for rows in result.values() for name in rows))
 
     def cell(work: str, name: str) -> str:
@@ -51,24 +55,32 @@ def training() -> str:
             f"{line['n']}",
             accuracy(line["test_accuracy"]),
             accuracy(line["test_accuracy_tta"]),
-            f"{line['train_seconds']:,.0f} s",
+            f"{line['samples']:,.0f}",
             f"{line['flops'] / 1e12:,.0f} TFLOP",
-            f"{line['images_per_second']:,.0f}",
-            f"{line['data_fraction']:.2%}",
         ]
-        for line in json.loads((RESULTS / "training.json").read_text())["budgets"]
+        for line in _read("training.json")["budgets"]
     ]
-    header = ["budget", "seeds", "one view", "with TTA", "training", "compute", "images/s", "waiting for data"]
-    return table(header, rows)
+    return table(["budget", "seeds", "one view", "with TTA", "samples", "compute"], rows)
+
+
+def training_speed() -> str:
+    """Images per second of the default training, and the seconds that the budgets of `training` take at that speed."""
+    result, lines = _read("training_speed.json"), _read("training.json")["budgets"]
+    rows = [
+        [name, f"{row['images_per_s']:,.0f}", *(f"{line['samples'] / row['images_per_s']:,.0f} s" for line in lines)]
+        for name, row in result["images_per_s"].items()
+    ]
+    where = f"{result['environment']['processor']}, {result['threads']} cores"
+    return table([where, "images/s", *(f"budget {line['budget']:g}" for line in lines)], rows)
 
 
 def gpu() -> str:
     """Images per second of the loader on the GPU that the result names."""
-    result = json.loads((RESULTS / "gpu.json").read_text())
+    result = _read("gpu.json")
     name = f"CIFAR-10, batch {result['batch']}, {result['environment']['gpu']}"
     return table([name, "images/s"], [[n, f"{row['images_per_s']:,.0f}"] for n, row in result["images_per_s"].items()])
 
 
 if __name__ == "__main__":
-    for each in (scheduler, loaders, gpu, training):
+    for each in (scheduler, loaders, gpu, training, training_speed):
         print(each(), end="\n\n")

@@ -2,8 +2,9 @@
 
 Each run is `python -m training.run` in a process and a folder of its own, and is continued where it was cut short: the
 benchmark may be stopped at any time and called again. A fixed stack of convolutions is timed before and after each run;
-its images per second tell how fast, and how busy, the machine was. Options that are not listed by --help are passed on
-to `training.run`: `--config configs/cifar10_94.yaml`, `--precision fp32`.
+its images per second tell how fast, and how busy, the machine was. The speed of training on a machine that does nothing
+else is measured by `benchmarks.training_speed`. Options that are not listed by --help are passed on to `training.run`:
+`--config configs/cifar10_94.yaml`, `--precision fp32`.
 """
 
 import argparse
@@ -81,10 +82,9 @@ def by_budget(rows: list[dict]) -> list[dict]:
             values = [row[name] for row in group]
             half = float(student_t.ppf(0.975, n - 1) * sem(values)) if n > 1 else None
             line[name] = {"mean": fmean(values), "half_width_95": half, "min": min(values), "max": max(values)}
-        for name in ("train_seconds", "images_per_second", "flops", "samples"):
-            line[name] = fmean(row[name] for row in group)
-        line["data_fraction"] = sum(row["data_seconds"] for row in group) / sum(row["train_seconds"] for row in group)
-        result.append(line)
+        result.append(
+            line | {name: fmean(row[name] for row in group) for name in ("samples", "flops", "train_seconds")}
+        )
     return result
 
 
