@@ -1,10 +1,12 @@
 """A folder holds one whole data set, or no manifest."""
 
+import dataclasses
+
 import pytest
 
 from convert.writers.dataset import write_dataset
 from convert.writers.split import finished, whole_manifest
-from loaders.formats.manifest import read_manifest
+from loaders.formats.manifest import FileEntry, read_manifest, write_manifest
 
 CLASSES = tuple("abcdefghij")
 
@@ -31,6 +33,20 @@ def test_a_missing_file_makes_the_folder_unfinished(arrays, tmp_path):
     assert finished(tmp_path, "beton") is None
     (tmp_path / "test.idx").unlink()
     assert whole_manifest(tmp_path) is finished(tmp_path, "dali") is None
+
+
+@pytest.mark.parametrize("name", ["../precious", "notes.txt"])
+def test_a_conversion_deletes_no_file_of_others_that_a_manifest_names(arrays, tmp_path, name):
+    folder = tmp_path / "x"
+    write_dataset(folder, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    (folder / name).write_text("mine")
+    manifest = read_manifest(folder)
+    train = manifest.splits["train"]
+    train = dataclasses.replace(train, files={**train.files, name: FileEntry(4, "cc")})
+    write_manifest(folder, dataclasses.replace(manifest, splits={**manifest.splits, "train": train}))
+    write_dataset(folder, "x", inverted(arrays), CLASSES, format="dali", source="s", verified=False)
+    assert (folder / name).read_text() == "mine"
+    assert finished(folder, "dali") is not None
 
 
 @pytest.mark.ffcv
