@@ -16,7 +16,7 @@ from rich.console import Console
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from training import checkpoint
-from training.arguments import make_config, parse_args, sentence
+from training.arguments import continue_command, make_config, parse_args, sentence
 from training.budget import who_pays
 from training.config import Config
 from training.coreset.file import broadcast_files
@@ -108,7 +108,7 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     except Stopped as stopped:
         console.print(
             f"stopped by {stopped} in epoch {run.epoch + 1} after step {run.ledger.steps:,}, all saved; "
-            f"continue with: python -m training.run --resume {folder}",
+            f"continue with: {continue_command(folder, config)}",
             highlight=False,
             soft_wrap=True,
         )
