@@ -1,6 +1,7 @@
 """Each mistake is one sentence on stderr and the exit status 2, and leaves no half-made run."""
 
 import json
+import os
 import resource
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from loaders.formats.manifest import FILE_NAME
 from loaders.importance import ImportanceTable
 from loaders.types import Scores
-from training import checkpoint
+from training import checkpoint, run
 from training.run import main
 
 
@@ -128,6 +129,35 @@ def test_a_folder_in_use(quick_args, stopped, broken, capsys):
     assert "holds an unfinished run: continue it with --resume" in fails(capsys, quick_args(out=stopped))
     (broken / "summary.json").write_text("{}")
     assert "holds a finished run: choose another --out" in fails(capsys, quick_args(out=broken))
+
+
+def test_a_run_that_works_has_its_folder_for_itself(quick_args, tmp_path, capsys, monkeypatch):
+    """Neither the same --out nor --resume disturbs it, whether its folder was named or not."""
+    monkeypatch.chdir(tmp_path)
+    told, fit = [], run.fit
+
+    def others_first(working, report):
+        folder = report.folder
+        leftover = folder / ".checkpoint.pt.1.tmp"
+        leftover.touch()
+        for arguments in (quick_args(out=folder), [*quick_args(out=folder), "--resume"], ["--resume", str(folder)]):
+            told.append(fails(capsys, arguments))
+        leftover.unlink()
+        fit(working, report)
+
+    monkeypatch.setattr(run, "fit", others_first)
+    arguments = quick_args(epochs=1, eval_every=0)
+    assert main([*arguments, "--out=named"]) == 0
+    assert main(arguments) == 0
+    assert len(told) == 6
+    assert all(f" is in use by process {os.getpid()} on " in sentence for sentence in told)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_mistake_leaves_no_folder_and_no_lock(quick_args, tmp_path, capsys):
+    fails(capsys, quick_args(out=tmp_path / "run", backend="tape"))
+    fails(capsys, [*quick_args(out=tmp_path / "run", backend="tape"), "--resume"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_without_a_checkpoint_is_not_begun_again(broken, capsys):

@@ -6,6 +6,7 @@ import pytest
 
 from convert.writers.dataset import write_dataset
 from convert.writers.split import finished, whole_manifest
+from convert.writers.tar import write_tar
 from loaders.formats.manifest import FileEntry, read_manifest, write_manifest
 
 CLASSES = tuple("abcdefghij")
@@ -59,3 +60,28 @@ def test_files_of_another_format_stay_only_with_the_same_samples(arrays, tmp_pat
     names = {"train.beton", "train.tar", "train.idx", "test.beton", "manifest.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert f"removing {tmp_path / 'test.tar'}: it holds other images" in console.file.getvalue()
+
+
+def test_a_second_conversion_into_the_folder_is_told_of_the_first(arrays, tmp_path, monkeypatch):
+    def convert(splits):
+        write_dataset(tmp_path, "x", splits, CLASSES, format="dali", source="s", verified=False)
+
+    def other_first(path, images, labels, on_samples):
+        path.with_name(f".{path.name}.1.tmp").touch()  # as if it were this conversion's own
+        with pytest.raises(BlockingIOError, match=f"{tmp_path} is in use by process"):
+            convert(inverted(arrays))
+        assert path.with_name(f".{path.name}.1.tmp").exists()
+        write_tar(path, images, labels, on_samples)
+
+    monkeypatch.setattr("convert.writers.tar.write_tar", other_first)
+    convert(arrays)
+    monkeypatch.undo()
+    assert finished(tmp_path, "dali") is not None
+    leftovers = {".train.tar.1.tmp", ".test.tar.1.tmp"}
+    files = {f"{split}.{ending}" for split in arrays for ending in ("tar", "idx")} | {"manifest.json"}
+    assert {path.name for path in tmp_path.iterdir()} == files | leftovers
+    others = {".chosen.npz.1.tmp", ".notes.txt", ".tmp"}
+    for name in (*others, ".train.1.tmp", ".manifest.json.12.tmp", ".lock"):
+        (tmp_path / name).touch()
+    convert(arrays)
+    assert {path.name for path in tmp_path.iterdir()} == files | others
