@@ -143,7 +143,7 @@ def stop(arguments: list[str], work: Path, number: int, status: int) -> None:
     assert f"stopped by {name} in epoch" in log.read_text()
     assert f"--resume {folder}" in log.read_text().replace("\n", "")
     saved = content(folder)
-    visits = (saved["table"]["total"] + saved["table"]["epoch"])[:, 0]
+    visits = saved["table"]["total"][:, 0] + saved["table"]["epoch"][:, 0]
     assert abs(visits.sum().item() - saved["ledger"]["samples"]) < 1e-2
     assert not (folder / "summary.json").exists()
     assert finish(start(["--resume", str(folder)], log)) == 0

@@ -58,6 +58,7 @@ def test_absent(tmp_path):
         ),
         (lambda text: text.replace('"schema_version": 1', f'"schema_version": {[7] * 9999}'), "^.{0,400}$"),
         (lambda text: text.replace('"mean"', '"' + "m" * 99999 + '"'), "^.{0,400}$"),
+        (lambda text: "[" * 99999, "is not valid JSON"),
         (lambda text: "[]", "schema version None, this code reads 1"),
         (lambda text: text.replace('"mean"', '"meen"'), "lacks or misuses a key .*mean"),
         (lambda text: text.replace('"num_samples"', '"samples"'), "lacks or misuses a key .*samples"),

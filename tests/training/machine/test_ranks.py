@@ -85,7 +85,7 @@ def test_each_rank_descends_on_the_largest_losses_of_its_part(work):
     summary = json.loads((work / "ordered" / "summary.json").read_text())
     assert (summary["steps"], summary["samples"], summary["backward_samples"]) == (24, 24 * 8, 24 * 20)
     table = torch.load(work / "ordered" / "checkpoint.pt", weights_only=True)["table"]
-    assert (table["total"] + table["epoch"])[:, 0].sum().item() == pytest.approx(24 * 8, rel=1e-5)
+    assert (table["total"][:, 0] + table["epoch"][:, 0]).sum().item() == pytest.approx(24 * 8, rel=1e-5)
 
 
 def test_a_mistake_is_told_by_one_rank(forked, tmp_path):
