@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import reprlib
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 from training import checkpoint
 from training.config import FIELDS, GROUPS, Config
 from training.methods import METHODS, method_class
+from training.methods.own_policy import is_own_policy
+
+MAX_YAML_BYTES = 1 << 16  # of one file of settings
 
 _RESUME_HELP = (
     "continue a run from its last checkpoint, with its settings: a run's folder, or nothing for the run in --out "
@@ -29,9 +34,38 @@ def parse_args(argv: list[str] | None = None) -> tuple[Config, Path | None]:
         the configuration, and the checkpoint to resume from, None for a new run.
 
     Raises:
-        ValueError: one sentence for an unknown option or key, or for a value out of bounds.
+        ValueError: one sentence for an unknown option or key, for a value out of bounds, or for a file of settings that
+            names a Python file to run, which the command line does not repeat.
     """
     argv = sys.argv[1:] if argv is None else argv
+    config, path = _read(argv)
+    _require_repeated(config.method, argv)
+    return config, path
+
+
+def continue_command(folder: Path, config: Config) -> str:
+    """The command that continues a run; a policy of one's own must be named again, since no file may name what runs."""
+    method = ["--method", config.method] if is_own_policy(config.method) else []
+    return shlex.join(["python", "-m", "training.run", "--resume", str(folder), *method])
+
+
+def _require_repeated(method: str, argv: list[str]) -> None:
+    """Refuse FILE.py:FUNCTION from a file of settings: it would run code that the caller has not named.
+
+    Raises:
+        ValueError: the command line does not name it; says what to add.
+    """
+    if not is_own_policy(method) or _value(underscored(argv), "method") == method:
+        return
+    command = shlex.join(["python", "-m", "training.run", *argv, "--method", method])
+    raise ValueError(
+        f"the settings name a Python file to run, {reprlib.repr(method)}, which the command line does not name: read "
+        f"that file, then add the method to your command, as in: {shortened(command, 1000)}"
+    )
+
+
+def _read(argv: list[str]) -> tuple[Config, Path | None]:
+    """The configuration and the checkpoint, whatever names the method."""
     resume, out = _value(argv, "resume"), _value(argv, "out")
     if resume is None:
         return _parse(argv, None), None
@@ -72,8 +106,15 @@ def option_names(options: type) -> tuple[str, ...]:
 def sentence(error: Exception) -> str:
     """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
     if isinstance(error, OSError) and error.strerror and not error.filename:
-        return error.strerror
-    return str(error)
+        return shortened(error.strerror)
+    return shortened(str(error))
+
+
+def shortened(text: str, max_chars: int = 4000) -> str:
+    """A text that may quote a file, as one line of bounded length that holds no control characters."""
+    words = " ".join(text[: 2 * max_chars].split())
+    words = "".join(char if char.isprintable() else "?" for char in words)
+    return words if len(words) <= max_chars else f"{words[: max_chars - 4]} ..."
 
 
 def parse(parser: ArgumentParser, argv: list[str]) -> Any:
@@ -81,7 +122,7 @@ def parse(parser: ArgumentParser, argv: list[str]) -> Any:
     try:
         return parser.parse_args(argv)
     except ArgumentError as error:
-        raise ValueError(f"{' '.join(str(error).split())} (--help lists what is allowed)") from None
+        raise ValueError(f"{shortened(str(error), 1000)} (--help lists what is allowed)") from None
 
 
 def underscored(argv: list[str]) -> list[str]:
@@ -145,12 +186,28 @@ def _method(argv: list[str], files: list[dict[str, Any]]) -> str:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    """The settings of a file, which has a bounded size and no aliases, with which a few bytes can stand for gigabytes.
+
+    Raises:
+        ValueError: the file is missing, too large, or not such YAML.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        with open(path, "rb") as file:
+            content = file.read(MAX_YAML_BYTES + 1)
     except OSError as error:
         raise ValueError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if len(content) > MAX_YAML_BYTES:
+        raise ValueError(f"{path} has more than {MAX_YAML_BYTES:,} bytes, which no file of settings needs")
+    try:
+        text = content.decode("utf-8")
+        has_alias = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+        values = {} if has_alias else yaml.safe_load(text) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path} is not valid YAML: {shortened(str(error), 500)}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is not valid YAML: it is nested too deeply") from None
+    if has_alias:
+        raise ValueError(f"{path} has an alias (*name), which settings may not have: write the value out")
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold `key: value` lines, got a {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
@@ -160,9 +217,9 @@ def _unknown(name: str, method: str) -> str:
     """What is wrong with an option that neither every run nor this method has."""
     owners = [other for other, kind in METHODS.items() if name in option_names(kind.Options)]
     if owners:
-        return f"{name} is an option of {', '.join(owners)}, and method {method} does not have it: leave it out"
+        return f"{name} is an option of {', '.join(owners)}, and method {method[:100]} does not have it: leave it out"
     close = difflib.get_close_matches(name, (*FIELDS, *option_names(method_class(method).Options)), 1)
-    return f"unknown setting {name!r}" + (
+    return f"unknown setting {reprlib.repr(name)}" + (
         f": did you mean {close[0]!r}?" if close else " (--help lists what is allowed)"
     )
 

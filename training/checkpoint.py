@@ -1,7 +1,9 @@
 """The state of a run on its way to disk and back: whole or not at all, and without pickled code."""
 
+import hashlib
 import io
 import pickle
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,11 @@ from training.machine.distributed import Ranks
 from training.state import Run
 
 FILE = "checkpoint.pt"
-FORMAT, VERSION = "rebar checkpoint", 7
+FORMAT, VERSION = "rebar checkpoint", 8
+# torch writes a zip archive, whose last record ends in the length of a comment: 0 in 2 bytes. Here the comment is the
+# SHA-256 of all bytes before it, so that the file stays one that torch and unzip can read.
+END_BYTES, END_SIGNATURE = 22, b"PK\x05\x06"
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def save(folder: Path, run: Run) -> None:
@@ -30,10 +36,9 @@ def save(folder: Path, run: Run) -> None:
     run.method.merge(run.ranks)
     with run.ranks.together():
         if run.ranks.is_writer:
-            whole = io.BytesIO()  # torch's own file errors say nothing of a full disk
-            torch.save(state_dict(run), whole)
+            content = encode(state_dict(run))
             with atomic_path(folder / FILE) as temporary:
-                temporary.write_bytes(whole.getbuffer())
+                temporary.write_bytes(content)  # torch's own file errors say nothing of a full disk
 
 
 def state_dict(run: Run) -> dict[str, Any]:
@@ -59,31 +64,53 @@ def state_dict(run: Run) -> dict[str, Any]:
     }
 
 
+def encode(content: dict[str, Any]) -> memoryview:
+    """The bytes of a checkpoint: what torch saves, and behind it the SHA-256 of that."""
+    whole = io.BytesIO()
+    torch.save(content, whole)
+    whole.seek(-2, io.SEEK_END)
+    whole.write(DIGEST_BYTES.to_bytes(2, "little"))
+    with whole.getbuffer() as written:
+        digest = hashlib.sha256(written).digest()
+    whole.write(digest)
+    return whole.getbuffer()
+
+
 def load(path: Path, data: bytes | None = None) -> dict[str, Any]:
-    """Read a checkpoint without running any code from it.
+    """Read a checkpoint without running any code from it, once its digest has shown that no bit of it has changed.
 
     Args:
         data: the file's bytes where they have been read already, on another machine perhaps.
 
     Raises:
-        ValueError: the file is missing, cut short, or no checkpoint of this version.
+        ValueError: the file is missing, cut short, changed, or no checkpoint of this version.
     """
+    unreadable = ValueError(
+        f"{path} cannot be read as a checkpoint (cut short, damaged, or another kind of file): "
+        "delete it and start the run again, or give --resume another one"
+    )
     try:
-        content = torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
+        data = path.read_bytes() if data is None else data
     except FileNotFoundError:
         raise ValueError(f"there is no checkpoint {path}") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError, AttributeError):
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint (cut short, damaged, or another kind of file): "
-            "delete it and start the run again, or give --resume another one"
-        ) from None
+    except OSError as error:
+        raise ValueError(f"cannot read the checkpoint {path} ({error.strerror}): give --resume another one") from None
+    has_digest = data[-END_BYTES - DIGEST_BYTES :].startswith(END_SIGNATURE)
+    if has_digest and hashlib.sha256(memoryview(data)[:-DIGEST_BYTES]).digest() != data[-DIGEST_BYTES:]:
+        raise unreadable
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, AttributeError, TypeError):
+        raise unreadable from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} is not a checkpoint of this program: give --resume the folder of one of its runs")
     if content.get("version") != VERSION:
         raise ValueError(
-            f"{path} has version {content.get('version')}, this program reads {VERSION}: start a new run, or continue "
-            "it with the release of Rebar that began it"
+            f"{path} has version {reprlib.repr(content.get('version'))}, this program reads {VERSION}: start a new "
+            "run, or continue it with the release of Rebar that began it"
         )
+    if not has_digest:
+        raise unreadable
     return content
 
 
@@ -134,7 +161,9 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
     mine = config.as_dict()
     keys = [key for key in sorted({*saved, *mine} - {*NEUTRAL_KEYS}) if saved.get(key) != mine.get(key)]
     if keys:
-        changes = ", ".join(f"{key} was {saved.get(key)!r} and is now {mine.get(key)!r}" for key in keys)
+        changes = ", ".join(
+            f"{key!s:.40} was {saved.get(key)!r:.200} and is now {mine.get(key)!r:.200}" for key in keys
+        )
         raise ValueError(f"a resumed run must keep its settings, but {changes}: leave them out, or start a new run")
 
 

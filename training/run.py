@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from rich.console import Console
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from loaders.formats.lock import lock_folder
 from training import checkpoint
-from training.arguments import make_config, parse_args, sentence
+from training.arguments import continue_command, make_config, parse_args, sentence
 from training.budget import who_pays
 from training.config import Config
 from training.coreset.file import broadcast_files
@@ -77,9 +79,22 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
         what summary.json holds.
 
     Raises:
-        ValueError, OSError: one sentence on what the settings or files lack.
+        ValueError, OSError: one sentence on what the settings or files lack, or on who works in the folder already.
         Stopped: a signal came; the state is saved.
     """
+    with ExitStack() as held:  # by rank 0: the lock of the run's folder
+        known = resume.parent if resume else Path(config.out) if config.out else None
+        with ranks.together():
+            if ranks.is_writer and known:
+                held.enter_context(lock_folder(known))
+                if not resume:
+                    files.check_unused(known)
+        return _run(config, resume, console, stop, ranks, held)
+
+
+def _run(
+    config: Config, resume: Path | None, console: Console, stop: StopRequest, ranks: Ranks, held: ExitStack
+) -> dict[str, Any]:
     saved = ranks.broadcast(resume.read_bytes() if ranks.is_writer and resume and resume.exists() else b"none")
     coreset_files, content = broadcast_files(config.coreset, ranks), None
     with ranks.together():
@@ -92,7 +107,7 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     run.network = ranks.distribute(run.model, run.device)
     if config.compile:
         run.network = torch.compile(run.network)  # type: ignore[assignment]
-    folder, summary = _open_folder(run, resume, is_resumed=content is not None)
+    folder, summary = _open_folder(run, resume, content is not None, held)
     if summary:
         console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
         print_summary(console, summary, folder)
@@ -108,7 +123,7 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
     except Stopped as stopped:
         console.print(
             f"stopped by {stopped} in epoch {run.epoch + 1} after step {run.ledger.steps:,}, all saved; "
-            f"continue with: python -m training.run --resume {folder}",
+            f"continue with: {continue_command(folder, config)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -132,12 +147,16 @@ def _about(run: Run) -> list[str]:
     return lines
 
 
-def _open_folder(run: Run, resume: Path | None, is_resumed: bool) -> tuple[Path, dict[str, Any] | None]:
-    """The run's folder, made ready by rank 0, and its summary where the run is finished already."""
+def _open_folder(
+    run: Run, resume: Path | None, is_resumed: bool, held: ExitStack
+) -> tuple[Path, dict[str, Any] | None]:
+    """The run's folder, locked and made ready by rank 0, and its summary where the run is finished already."""
     opened = b""
     with run.ranks.together():
         if run.ranks.is_writer:
             folder, summary = resume.parent if resume else files.make_folder(run.config), None
+            if not resume and not run.config.out:
+                held.enter_context(lock_folder(folder))
             if (folder / files.SUMMARY).exists():
                 summary = files.read_summary(folder)
                 if not is_resumed:

@@ -13,6 +13,7 @@ from rich.progress import wrap_file
 
 from convert.sources.checksum import check_md5
 from loaders.formats.atomic import file_errors
+from loaders.formats.lock import lock_file
 
 TIMEOUT_S = 5.0  # to connect, and for each silence afterwards; looking up the name has the limits of the system
 _CHUNK_BYTES = 1 << 18
@@ -32,28 +33,30 @@ def download(url: str, path: Path, md5: str, console: Console, timeout_s: float 
         ConnectionError: the host cannot be reached, answers with an error, falls silent or hangs up; one sentence, so
             that the caller can try another place.
         ValueError: the file has another MD5.
+        BlockingIOError: another process downloads the file.
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with _network_errors(url), urllib.request.urlopen(url, timeout=timeout_s) as response:
-            num_bytes = int(response.headers.get("Content-Length", 0))
-            with (
-                wrap_file(response, num_bytes, description=path.name, console=console) as reader,
-                open(part, "wb") as file,
-            ):
-                while chunk := reader.read(_CHUNK_BYTES):
-                    with file_errors(path, part):
-                        file.write(chunk)
-                        file.flush()
-        got_bytes = part.stat().st_size
-        if got_bytes < num_bytes:
-            raise ConnectionError(f"{url} hangs up after {got_bytes:,} of {num_bytes:,} bytes: call again")
-        check_md5(part, md5)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with lock_file(path):
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with _network_errors(url), urllib.request.urlopen(url, timeout=timeout_s) as response:
+                num_bytes = int(response.headers.get("Content-Length", 0))
+                with (
+                    wrap_file(response, num_bytes, description=path.name, console=console) as reader,
+                    open(part, "wb") as file,
+                ):
+                    while chunk := reader.read(_CHUNK_BYTES):
+                        with file_errors(path, part):
+                            file.write(chunk)
+                            file.flush()
+            got_bytes = part.stat().st_size
+            if got_bytes < num_bytes:
+                raise ConnectionError(f"{url} hangs up after {got_bytes:,} of {num_bytes:,} bytes: call again")
+            check_md5(part, md5)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     return path
 
 

@@ -1,6 +1,8 @@
 """Writes a whole data set into a folder: the files of every split and, last of all, the manifest."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,12 @@ from rich.console import Console
 
 from convert.terminal import progress_bar
 from convert.writers.arrays import Arrays
-from convert.writers.split import whole_manifest, write_split
+from convert.writers.split import FORMATS, whole_manifest, write_split
 from convert.writers.streams import Stream, spooled
+from loaders.formats.atomic import remove_leftovers
+from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import (
+    FILE_NAME,
     Manifest,
     channel_statistics,
     histogram_statistics,
@@ -18,6 +23,9 @@ from loaders.formats.manifest import (
     pixels_digest,
     write_manifest,
 )
+
+# What a conversion writes, scratch files included.
+_NAMES = rf"{re.escape(FILE_NAME)}|[^.]+(\.({'|'.join(FORMATS['both'])}))?"
 
 
 def write_dataset(
@@ -49,28 +57,30 @@ def write_dataset(
     Raises:
         ValueError: an array has another shape or dtype.
         ImportError: FFCV is not installed and `.beton` is wanted.
+        BlockingIOError: another process writes to the folder.
         OSError: a file cannot be written.
     """
-    earlier, written = whole_manifest(folder), {}
-    num_samples = sum(len(labels) for _, labels in splits.values()) * _num_formats(format)
-    with progress_bar(console) as progress:
-        task = progress.add_task(f"writing {name}", total=num_samples)
-        for split, (images, labels) in splits.items():
-            written[split] = write_split(
-                folder,
-                split,
-                (images, labels),
-                (pixels_digest(images), labels_digest(labels, len(classes))),
-                format,
-                earlier=earlier,
-                on_samples=lambda count: progress.advance(task, count),
-                console=console,
-            )
-    images, _ = splits["train"]
-    mean, std = channel_statistics(images)
-    manifest = Manifest(name, tuple(images.shape[1:]), classes, mean, std, source, verified, note, written)
-    write_manifest(folder, manifest)
-    return manifest
+    with _alone(folder):
+        earlier, written = whole_manifest(folder), {}
+        num_samples = sum(len(labels) for _, labels in splits.values()) * _num_formats(format)
+        with progress_bar(console) as progress:
+            task = progress.add_task(f"writing {name}", total=num_samples)
+            for split, (images, labels) in splits.items():
+                written[split] = write_split(
+                    folder,
+                    split,
+                    (images, labels),
+                    (pixels_digest(images), labels_digest(labels, len(classes))),
+                    format,
+                    earlier=earlier,
+                    on_samples=lambda count: progress.advance(task, count),
+                    console=console,
+                )
+        images, _ = splits["train"]
+        mean, std = channel_statistics(images)
+        manifest = Manifest(name, tuple(images.shape[1:]), classes, mean, std, source, verified, note, written)
+        write_manifest(folder, manifest)
+        return manifest
 
 
 def write_jpeg_dataset(
@@ -94,36 +104,45 @@ def write_jpeg_dataset(
     Raises:
         ValueError, ImportError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
     """
-    earlier, written, histograms, sizes = whole_manifest(folder), {}, {}, set()
-    # Each image is counted once when it is encoded and once for each format.
-    num_steps = sum(len(labels) for _, labels in splits.values()) * (1 + _num_formats(format))
-    with progress_bar(console) as progress:
-        task = progress.add_task(f"writing {folder.name}", total=num_steps)
+    with _alone(folder):
+        earlier, written, histograms, sizes = whole_manifest(folder), {}, {}, set()
+        # Each image is counted once when it is encoded and once for each format.
+        num_steps = sum(len(labels) for _, labels in splits.values()) * (1 + _num_formats(format))
+        with progress_bar(console) as progress:
+            task = progress.add_task(f"writing {folder.name}", total=num_steps)
 
-        def counted(images: Iterable[Stream]) -> Iterator[Stream]:
-            for image in images:
-                yield image
-                progress.advance(task)
+            def counted(images: Iterable[Stream]) -> Iterator[Stream]:
+                for image in images:
+                    yield image
+                    progress.advance(task)
 
-        for split, (images, labels) in splits.items():
-            with spooled(folder / split, counted(images), np.array(labels, np.int64)) as streams:
-                written[split] = write_split(
-                    folder,
-                    split,
-                    streams,
-                    (streams.digest, labels_digest(streams.labels, len(classes))),
-                    format,
-                    earlier=earlier,
-                    on_samples=lambda count: progress.advance(task, count),
-                    console=console,
-                )
-                histograms[split] = streams.histogram
-                sizes |= set(zip(streams.heights.tolist(), streams.widths.tolist(), strict=True))
-    mean, std = histogram_statistics(histograms["train"])
-    height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
-    manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
-    write_manifest(folder, manifest)
-    return manifest
+            for split, (images, labels) in splits.items():
+                with spooled(folder / split, counted(images), np.array(labels, np.int64)) as streams:
+                    written[split] = write_split(
+                        folder,
+                        split,
+                        streams,
+                        (streams.digest, labels_digest(streams.labels, len(classes))),
+                        format,
+                        earlier=earlier,
+                        on_samples=lambda count: progress.advance(task, count),
+                        console=console,
+                    )
+                    histograms[split] = streams.histogram
+                    sizes |= set(zip(streams.heights.tolist(), streams.widths.tolist(), strict=True))
+        mean, std = histogram_statistics(histograms["train"])
+        height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
+        manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
+        write_manifest(folder, manifest)
+        return manifest
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, and begin without what a killed conversion has left there."""
+    with lock_folder(folder):
+        remove_leftovers(folder, _NAMES)
+        yield
 
 
 def _num_formats(format: str) -> int:

@@ -93,7 +93,8 @@ def _remove_other_content(folder: Path, earlier: Manifest | None, split: str, co
     (folder / FILE_NAME).unlink(missing_ok=True)
     if earlier is None or split not in earlier.splits:
         return
-    for name in earlier.splits[split].files:
+    ours = {f"{split}.{ending}" for ending in FORMATS["both"]}  # a manifest may name files that no conversion wrote
+    for name in sorted(ours & earlier.splits[split].files.keys()):
         if console is not None:
             console.print(f"removing {folder / name}: it holds other images", soft_wrap=True)
         (folder / name).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """The form in which JPEG images reach the writers: their streams one after the other in a scratch file."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.formats.atomic import file_errors
+from loaders.formats.atomic import file_errors, temporary_path
 
 
 class Stream(NamedTuple):
@@ -67,7 +66,7 @@ def spooled(path: Path, images: Iterable[Stream], labels: np.ndarray) -> Iterato
     """
     sizes, heights, widths, histogram = [], [], [], np.zeros((3, 256), np.int64)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with file_errors(path, temporary), open(temporary, "wb") as file:
             for image in images:

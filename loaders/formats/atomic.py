@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with file_errors(path, temporary):
             yield temporary
@@ -33,6 +34,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def temporary_path(path: Path) -> Path:
+    """Where this process puts the bytes of a file until they are whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def remove_leftovers(folder: Path, names: str) -> None:
+    """Remove the temporary files that a killed process has left. Only the holder of the folder's lock may call it.
+
+    Args:
+        names: a regular expression of the names that the files were to have.
+    """
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(rf"\.(?:{names})\.\d+\.tmp", path.name):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

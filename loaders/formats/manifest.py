@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import reprlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,25 +127,40 @@ def read_manifest(folder: str | Path) -> Manifest:
 
     Raises:
         FileNotFoundError: there is none, so the conversion never finished.
-        ValueError: it is not JSON, has another schema version, or lacks, misspells or misuses a key.
+        ValueError: it is not JSON, has another schema version, lacks, misspells or misuses a key, or names a file that
+            lies elsewhere.
     """
     path = Path(folder) / FILE_NAME
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist: convert a data set into this folder first") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}): delete it and convert again") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
-        raise ValueError(f"{path} has schema version {version}, this code reads {SCHEMA_VERSION}: convert again")
+        raise ValueError(
+            f"{path} has schema version {reprlib.repr(version)}, this code reads {SCHEMA_VERSION}: convert again"
+        )
     try:
         splits = {name: _split(split) for name, split in values["splits"].items()}
         tuples = {key: tuple(values[key]) for key in ("image_shape", "classes", "mean", "std")}
         fields: dict[str, Any] = {**values, **tuples, "splits": splits}
-        return Manifest(**fields)
+        manifest = Manifest(**fields)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} lacks or misuses a key ({error}): delete it and convert again") from None
+        raise ValueError(f"{path} lacks or misuses a key ({str(error)[:200]}): delete it and convert again") from None
+    for name in (name for split in splits.values() for name in split.files):
+        if not is_plain_name(name):
+            raise ValueError(
+                f"{path} names the file {reprlib.repr(name)}, allowed is the plain name of a file beside it: delete it "
+                "and convert again"
+            )
+    return manifest
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name that was read from a file stays in its folder when it is joined to that folder's path."""
+    return name == os.path.basename(name) and name not in ("", ".", "..") and name.isprintable()
 
 
 def _split(values: dict[str, Any]) -> Split:

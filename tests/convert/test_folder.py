@@ -140,7 +140,7 @@ def test_a_broken_image_is_named_and_nothing_is_left(tmp_path):
     (tmp_path / "source" / "a" / "17.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"17\.jpg is not a whole image \(.*\): repair or remove it"):
         convert_folder(tmp_path / "source", tmp_path / "x", format="tar")
-    assert list((tmp_path / "x").iterdir()) == []
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.ffcv

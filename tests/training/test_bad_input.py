@@ -1,16 +1,19 @@
 """Each mistake is one sentence on stderr and the exit status 2, and leaves no half-made run."""
 
 import json
+import os
 import resource
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from loaders.formats.manifest import FILE_NAME
 from loaders.importance import ImportanceTable
 from loaders.types import Scores
-from training import checkpoint
+from training import checkpoint, run
 from training.run import main
 
 
@@ -22,6 +25,11 @@ def fails(capsys, arguments: list[str]) -> str:
     assert err.count("\n") == 1
     assert "Traceback" not in err
     return err
+
+
+def write_checkpoint(path: Path, content: dict) -> None:
+    """A checkpoint with its digest, as someone could write it who knows the format."""
+    path.write_bytes(checkpoint.encode(content))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +131,35 @@ def test_a_folder_in_use(quick_args, stopped, broken, capsys):
     assert "holds a finished run: choose another --out" in fails(capsys, quick_args(out=broken))
 
 
+def test_a_run_that_works_has_its_folder_for_itself(quick_args, tmp_path, capsys, monkeypatch):
+    """Neither the same --out nor --resume disturbs it, whether its folder was named or not."""
+    monkeypatch.chdir(tmp_path)
+    told, fit = [], run.fit
+
+    def others_first(working, report):
+        folder = report.folder
+        leftover = folder / ".checkpoint.pt.1.tmp"
+        leftover.touch()
+        for arguments in (quick_args(out=folder), [*quick_args(out=folder), "--resume"], ["--resume", str(folder)]):
+            told.append(fails(capsys, arguments))
+        leftover.unlink()
+        fit(working, report)
+
+    monkeypatch.setattr(run, "fit", others_first)
+    arguments = quick_args(epochs=1, eval_every=0)
+    assert main([*arguments, "--out=named"]) == 0
+    assert main(arguments) == 0
+    assert len(told) == 6
+    assert all(f" is in use by process {os.getpid()} on " in sentence for sentence in told)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_mistake_leaves_no_folder_and_no_lock(quick_args, tmp_path, capsys):
+    fails(capsys, quick_args(out=tmp_path / "run", backend="tape"))
+    fails(capsys, [*quick_args(out=tmp_path / "run", backend="tape"), "--resume"])
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_run_without_a_checkpoint_is_not_begun_again(broken, capsys):
     (broken / "summary.json").write_text("{}")
     (broken / "checkpoint.pt").unlink()
@@ -144,7 +181,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(quick_args, tmp_path,
 
 def test_other_processes_than_before_are_told(broken, capsys):
     content = torch.load(broken / "checkpoint.pt", weights_only=True)
-    torch.save({**content, "processes": [2, 1]}, broken / "checkpoint.pt")
+    write_checkpoint(broken / "checkpoint.pt", {**content, "processes": [2, 1]})
     assert main(["--resume", str(broken)]) == 0
     told = "the checkpoint is of 2 ranks x 1 threads, this is 1 ranks x 1 threads: the result will not be the same"
     assert told in capsys.readouterr().out
@@ -180,27 +217,47 @@ def test_a_checkpoint_cut_short(broken, capsys, size):
     assert "cannot be read as a checkpoint (cut short, damaged" in fails(capsys, ["--resume", str(broken)])
 
 
+def test_no_flipped_bit_of_a_checkpoint_is_believed(stopped):
+    """At random places of the file, and everywhere in its end with the digest."""
+    path = stopped / "checkpoint.pt"
+    whole = path.read_bytes()
+    end = 8 * (len(whole) - checkpoint.END_BYTES - checkpoint.DIGEST_BYTES)
+    flips = [*np.random.default_rng(0).integers(0, end, 300).tolist(), *range(end, 8 * len(whole))]
+    for bit in flips:
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+            checkpoint.load(path, bytes(flipped))
+    assert checkpoint.load(path)["epoch"] == 2
+
+
+def test_a_checkpoint_without_its_digest(broken, capsys):
+    content = torch.load(broken / "checkpoint.pt", weights_only=True)
+    torch.save(content, broken / "checkpoint.pt")
+    assert "cannot be read as a checkpoint" in fails(capsys, ["--resume", str(broken)])
+
+
 def test_a_foreign_checkpoint(broken, capsys):
     path = broken / "checkpoint.pt"
     torch.save({"state_dict": {}}, path)
     assert "is not a checkpoint of this program" in fails(capsys, ["--resume", str(path)])
     torch.save(torch.nn.Linear(2, 2), path)  # a pickled object: never run
     assert "cannot be read as a checkpoint" in fails(capsys, ["--resume", str(path)])
-    torch.save({"format": checkpoint.FORMAT, "version": 99}, path)
-    assert "has version 99, this program reads 7: start a new run" in fails(capsys, ["--resume", str(path)])
+    write_checkpoint(path, {"format": checkpoint.FORMAT, "version": 99})
+    assert "has version 99, this program reads 8: start a new run" in fails(capsys, ["--resume", str(path)])
 
 
 def test_a_checkpoint_of_the_release_before(broken, capsys):
     content = torch.load(broken / "checkpoint.pt", weights_only=True)
-    torch.save({**content, "version": 6}, broken / "checkpoint.pt")
+    write_checkpoint(broken / "checkpoint.pt", {**content, "version": 7})
     sentence = fails(capsys, ["--resume", str(broken)])
-    assert "has version 6, this program reads 7: start a new run, or continue it with the release" in sentence
+    assert "has version 7, this program reads 8: start a new run, or continue it with the release" in sentence
 
 
 def test_a_checkpoint_that_lacks_a_part(broken, capsys):
     content = torch.load(broken / "checkpoint.pt", weights_only=True)
     del content["model"]["head.bias"]
-    torch.save(content, broken / "checkpoint.pt")
+    write_checkpoint(broken / "checkpoint.pt", content)
     assert "does not fit this program" in fails(capsys, ["--resume", str(broken)])
 
 

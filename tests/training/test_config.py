@@ -74,6 +74,9 @@ def test_a_wrong_command_line_is_one_sentence(tmp_path, monkeypatch, arguments, 
     assert "\n" not in str(error.value)
 
 
+BOMB = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 8)) + "lr: *a7\n"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -84,6 +87,16 @@ def test_a_wrong_command_line_is_one_sentence(tmp_path, monkeypatch, arguments, 
         ("smoothing: 0.1", "method scan does not have it: leave it out"),
         ("- 1\n- 2", "must hold `key: value` lines, got a list"),
         ("lr: [", "is not valid YAML"),
+        ("lr: " + "[" * 9999, "is not valid YAML"),
+        ("mean: &m [0.5, 0.5, 0.5]\nstd: *m", "has an alias (*name), which settings may not have: write the value out"),
+        (BOMB, "has an alias"),
+        ("# " + "x" * 100_000, "has more than 65,536 bytes"),
+        ("lr: " + "x" * 50_000, "Got value: xxx"),
+        ("x" * 50_000 + ": 3", "is not valid YAML"),
+        ("x" * 500 + ": 3", "unknown setting"),
+        ("method: " + "x" * 50_000, "unknown method"),
+        ("mixer: " + "x" * 50_000, "Got value: xxx"),
+        ("seed: " + "9" * 50_000, "a.yaml"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path, text, sentence):
@@ -93,6 +106,32 @@ def test_a_wrong_file_is_one_sentence(tmp_path, text, sentence):
             parse_args(arguments)
         assert sentence in str(error.value)
         assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 2000
+
+
+OWN = "mine.py:by loss"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--resume", "run"], ["--out", "run", "--resume"], ["--config", "run/config.yaml"]]
+)
+def test_a_file_of_settings_cannot_name_the_code_that_runs(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    write(tmp_path / "run" / "config.yaml", yaml.safe_dump({"method": OWN, "smoothing": 0.25}))
+    with pytest.raises(ValueError, match="name a Python file to run") as error:
+        parse_args(arguments)
+    command = f"as in: python -m training.run {' '.join(arguments)} --method '{OWN}'"
+    assert str(error.value).endswith(command)
+    for repeated in (["--method", OWN], [f"--method={OWN}"]):
+        config, _ = parse_args([*arguments, *repeated])
+        assert (config.method, config.options.smoothing) == (OWN, 0.25)
+    assert parse_args([*arguments, "--method", "p-sgd"])[0].method == "p-sgd"
+    write(tmp_path / "run" / "config.yaml", yaml.safe_dump({"method": "\x1b[2J\n" + "x" * 9999 + ":f"}))
+    with pytest.raises(ValueError, match="name a Python file to run") as error:
+        parse_args(arguments)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 2000
 
 
 def test_help_names_every_setting(capsys):

@@ -6,6 +6,7 @@ Nothing in the files is trusted: every value is checked when they are read.
 import hashlib
 import io
 import json
+import reprlib
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,11 +105,12 @@ def write_coreset(
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """The manifest of a core-set, or an empty one where there is none."""
+    """The manifest of a core-set, or an empty one where there is none that has options."""
     try:
-        return json.loads(json_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(json_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) and isinstance(found.get("options"), dict) else {}
 
 
 def broadcast_files(path: str | None, ranks: Ranks) -> tuple[bytes, bytes] | None:
@@ -146,16 +148,19 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
         cost = Cost(**{name: value for name, value in manifest["cost"].items() if name != "flops"})
         kind, version, data, digest = (manifest[name] for name in ("format", "version", "data", "sha256"))
         name, made_on = data["name"], data["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(
             f"{json_path(path)} is not a core-set's manifest (cut short, or another kind of file): {again}"
         ) from None
     if (kind, version) != (FORMAT, VERSION):
         raise ValueError(
-            f"{json_path(path)} is a {kind!r} of version {version}, needed: {FORMAT!r} of {VERSION}: {again}"
+            f"{json_path(path)} is a {reprlib.repr(kind)} of version {reprlib.repr(version)}, "
+            f"needed: {FORMAT!r} of {VERSION}: {again}"
         )
     if made_on != data_digest:
-        raise ValueError(f"the core-set {path} is of other data ({name}) than --data holds: {again} on that data")
+        raise ValueError(
+            f"the core-set {path} is of other data ({name!s:.100}) than --data holds: {again} on that data"
+        )
     try:
         with np.load(io.BytesIO(npz), allow_pickle=False) as arrays:
             ids, weights = arrays["ids"], arrays["weights"]

@@ -52,7 +52,9 @@ def method_class(name: str) -> type[Any]:
     if ":" in name:
         return OwnPolicy
     if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}: allowed are {', '.join(METHODS)}, or FILE.py:FUNCTION for your own")
+        raise ValueError(
+            f"unknown method {name[:100]!r}: allowed are {', '.join(METHODS)}, or FILE.py:FUNCTION for your own"
+        )
     return METHODS[name]
 
 

@@ -16,6 +16,11 @@ class OwnPolicy(Weighted):
         super().__init__(options, context)
 
 
+def is_own_policy(method: str) -> bool:
+    """Whether a method is FILE.py:FUNCTION, for which that file is run."""
+    return ":" in method
+
+
 def load_policy(method: str) -> Policy:
     """The function that `FILE.py:FUNCTION` names; the file is run to find it.
 

@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from loaders.formats.atomic import atomic_path
+from loaders.formats.atomic import atomic_path, remove_leftovers
 from training import checkpoint
 from training.config import Config
 
@@ -30,10 +31,7 @@ def make_folder(config: Config) -> Path:
             except FileExistsError:
                 number += 1
     folder = Path(config.out)
-    for file, what in ((SUMMARY, "a finished run"), (checkpoint.FILE, "an unfinished run")):
-        if (folder / file).exists():
-            remedy = "choose another --out" if file == SUMMARY else "continue it with --resume, or choose another --out"
-            raise ValueError(f"{folder} holds {what}: {remedy}")
+    check_unused(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -41,10 +39,24 @@ def make_folder(config: Config) -> Path:
     return folder
 
 
+def check_unused(folder: Path) -> None:
+    """Refuse a folder that holds a run already.
+
+    Raises:
+        ValueError: it does.
+    """
+    for file, what in ((SUMMARY, "a finished run"), (checkpoint.FILE, "an unfinished run")):
+        if (folder / file).exists():
+            remedy = "choose another --out" if file == SUMMARY else "continue it with --resume, or choose another --out"
+            raise ValueError(f"{folder} holds {what}: {remedy}")
+
+
 def begin(folder: Path, config: Config, num_epochs: int) -> None:
-    """Make a folder ready for a run that has done `num_epochs` epochs: rows of later ones and leftovers go."""
-    for path in folder.glob(".*.tmp"):  # what a killed process was still writing: `.<file>.<process>.tmp`
-        path.unlink(missing_ok=True)
+    """Make a folder ready for a run that has done `num_epochs` epochs: rows of later ones and leftovers go.
+
+    Only the holder of the folder's lock may call it: the temporary files of a run that works look like leftovers.
+    """
+    remove_leftovers(folder, "|".join(map(re.escape, (CONFIG, METRICS, SUMMARY, CURVE, checkpoint.FILE))))
     cut_rows(folder, num_epochs)
     write_config(folder, config)
 

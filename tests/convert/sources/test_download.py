@@ -9,6 +9,7 @@ import pytest
 
 import convert.sources.download as download_module
 from convert.sources.download import download
+from loaders.formats.lock import lock_file
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -56,6 +57,12 @@ def test_progress_is_shown(server, tmp_path, console):
 def test_an_earlier_part_is_started_again(server, tmp_path, console):
     (tmp_path / "file.bin.part").write_bytes(b"x" * 2_000_000)
     assert download(url_of(server), tmp_path / "file.bin", MD5, console).read_bytes() == CONTENT
+
+
+def test_a_second_download_of_the_file_is_refused(server, tmp_path, console):
+    with lock_file(tmp_path / "file.bin"), pytest.raises(BlockingIOError, match=r"file\.bin is in use by process"):
+        download(url_of(server), tmp_path / "file.bin", MD5, console)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("num_bytes", [0, 100_000, len(CONTENT) - 1])

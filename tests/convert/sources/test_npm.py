@@ -4,6 +4,7 @@ import stat
 import pytest
 
 from convert.sources.npm import npm_pack
+from loaders.formats.lock import lock_file
 
 
 def fake_npm(folder, script, monkeypatch):
@@ -21,6 +22,12 @@ def test_npm_is_not_installed(tmp_path, console, monkeypatch):
 
 def test_npm_packs(tmp_path, console, monkeypatch):
     fake_npm(tmp_path, 'test "$1 $2 $3" = "pack a@1 --ignore-scripts" && echo hello > a-1.tgz', monkeypatch)
+    left = tmp_path / "data" / ".npm-pack-killed"
+    left.mkdir(parents=True)
+    (left / "half").touch()
+    with lock_file(tmp_path / "data" / "npm"), pytest.raises(BlockingIOError, match="is in use by process"):
+        npm_pack("a@1", tmp_path / "data", console)
+    assert left.exists()
     path = npm_pack("a@1", tmp_path / "data", console)
     assert path == tmp_path / "data" / "a-1.tgz"
     assert path.read_text() == "hello\n"

@@ -1,10 +1,13 @@
 """A folder holds one whole data set, or no manifest."""
 
+import dataclasses
+
 import pytest
 
 from convert.writers.dataset import write_dataset
 from convert.writers.split import finished, whole_manifest
-from loaders.formats.manifest import read_manifest
+from convert.writers.tar import write_tar
+from loaders.formats.manifest import FileEntry, read_manifest, write_manifest
 
 CLASSES = tuple("abcdefghij")
 
@@ -33,6 +36,20 @@ def test_a_missing_file_makes_the_folder_unfinished(arrays, tmp_path):
     assert whole_manifest(tmp_path) is finished(tmp_path, "dali") is None
 
 
+@pytest.mark.parametrize("name", ["../precious", "notes.txt"])
+def test_a_conversion_deletes_no_file_of_others_that_a_manifest_names(arrays, tmp_path, name):
+    folder = tmp_path / "x"
+    write_dataset(folder, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    (folder / name).write_text("mine")
+    manifest = read_manifest(folder)
+    train = manifest.splits["train"]
+    train = dataclasses.replace(train, files={**train.files, name: FileEntry(4, "cc")})
+    write_manifest(folder, dataclasses.replace(manifest, splits={**manifest.splits, "train": train}))
+    write_dataset(folder, "x", inverted(arrays), CLASSES, format="dali", source="s", verified=False)
+    assert (folder / name).read_text() == "mine"
+    assert finished(folder, "dali") is not None
+
+
 @pytest.mark.ffcv
 def test_files_of_another_format_stay_only_with_the_same_samples(arrays, tmp_path, console):
     write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
@@ -43,3 +60,28 @@ def test_files_of_another_format_stay_only_with_the_same_samples(arrays, tmp_pat
     names = {"train.beton", "train.tar", "train.idx", "test.beton", "manifest.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert f"removing {tmp_path / 'test.tar'}: it holds other images" in console.file.getvalue()
+
+
+def test_a_second_conversion_into_the_folder_is_told_of_the_first(arrays, tmp_path, monkeypatch):
+    def convert(splits):
+        write_dataset(tmp_path, "x", splits, CLASSES, format="dali", source="s", verified=False)
+
+    def other_first(path, images, labels, on_samples):
+        path.with_name(f".{path.name}.1.tmp").touch()  # as if it were this conversion's own
+        with pytest.raises(BlockingIOError, match=f"{tmp_path} is in use by process"):
+            convert(inverted(arrays))
+        assert path.with_name(f".{path.name}.1.tmp").exists()
+        write_tar(path, images, labels, on_samples)
+
+    monkeypatch.setattr("convert.writers.tar.write_tar", other_first)
+    convert(arrays)
+    monkeypatch.undo()
+    assert finished(tmp_path, "dali") is not None
+    leftovers = {".train.tar.1.tmp", ".test.tar.1.tmp"}
+    files = {f"{split}.{ending}" for split in arrays for ending in ("tar", "idx")} | {"manifest.json"}
+    assert {path.name for path in tmp_path.iterdir()} == files | leftovers
+    others = {".chosen.npz.1.tmp", ".notes.txt", ".tmp"}
+    for name in (*others, ".train.1.tmp", ".manifest.json.12.tmp", ".lock"):
+        (tmp_path / name).touch()
+    convert(arrays)
+    assert {path.name for path in tmp_path.iterdir()} == files | others

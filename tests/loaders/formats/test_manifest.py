@@ -56,6 +56,9 @@ def test_absent(tmp_path):
             lambda text: text.replace('"schema_version": 1', '"schema_version": 9'),
             "schema version 9, this code reads 1",
         ),
+        (lambda text: text.replace('"schema_version": 1', f'"schema_version": {[7] * 9999}'), "^.{0,400}$"),
+        (lambda text: text.replace('"mean"', '"' + "m" * 99999 + '"'), "^.{0,400}$"),
+        (lambda text: "[" * 99999, "is not valid JSON"),
         (lambda text: "[]", "schema version None, this code reads 1"),
         (lambda text: text.replace('"mean"', '"meen"'), "lacks or misuses a key .*mean"),
         (lambda text: text.replace('"num_samples"', '"samples"'), "lacks or misuses a key .*samples"),
@@ -67,6 +70,17 @@ def test_damaged(tmp_path, change, message):
     path.write_text(change(path.read_text()))
     with pytest.raises(ValueError, match=message):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../home/x", "/etc/passwd", "a/b", "..", ".", "", "a\0b", "a\nb", "../" * 9999])
+def test_only_plain_file_names_are_accepted(tmp_path, name):
+    """Readers join them to the folder, and a conversion deletes what they name."""
+    split = dataclasses.replace(MANIFEST.splits["train"], files={name: FileEntry(3, "cc")})
+    write_manifest(tmp_path, dataclasses.replace(MANIFEST, splits={"train": split}))
+    with pytest.raises(ValueError, match="allowed is the plain name of a file beside it: delete it and con") as caught:
+        read_manifest(tmp_path)
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_files_sees_absence_and_size(tmp_path):

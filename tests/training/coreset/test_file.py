@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from training.coreset.file import Cost, json_path, read_coreset, write_coreset
+from training.coreset.file import Cost, json_path, read_coreset, read_manifest, write_coreset
 
 DATA = {"name": "shapes", "num_samples": 100, "digest": "abc"}
 COST = Cost(300, 200, 3e9, 4e9, 1.5)
@@ -71,11 +71,12 @@ def test_a_file_cut_short(tmp_path, size):
     assert "a.npz is not a core-set (cut short" in refused(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"options": 3}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"options": 3}', "null", "[" * 99999])
 def test_a_manifest_of_another_kind(tmp_path, text):
     path = write(tmp_path / "a.npz")
     json_path(path).write_text(text)
     assert "a.json is not a core-set's manifest" in refused(path)
+    assert read_manifest(path) == {}
 
 
 def test_another_version(tmp_path):

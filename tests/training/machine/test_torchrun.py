@@ -71,6 +71,20 @@ def test_a_killed_rank_ends_the_run_with_its_name_and_resume_goes_on(quick_args,
     assert (summary["ranks"], summary["samples"]) == (2, 600)
 
 
+@pytest.mark.slow
+def test_a_resumed_folder_cannot_name_the_code_that_runs(tmp_path):
+    method, log = f"{tmp_path / 'mine.py'}:weights", tmp_path / "log"
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(json.dumps({"method": method, "data": "nowhere"}))
+    options = ["--nproc_per_node=2", f"--master_port={free_port()}"]
+    with launched(options, [f"--resume={tmp_path / 'run'}"], log) as process:
+        assert process.wait(60) != 0
+    assert log.read_text().count("error: the settings name a Python file to run") == 1, log.read_text()
+    assert f"python -m training.run --resume={tmp_path / 'run'} --method {method}" in log.read_text()
+    assert not (tmp_path / "ran").exists()
+
+
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 

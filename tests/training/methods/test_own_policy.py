@@ -36,10 +36,16 @@ def test_a_run_finds_it_again(quick_args, tmp_path, capsys):
     assert main(quick_args(out=tmp_path / "run", method=method, epochs=2, eval_every=0)) == 0
     assert read_summary(tmp_path / "run")["method"] == method
     (tmp_path / "run" / "summary.json").unlink()
-    assert main(["--resume", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    Path(file).write_text("raise SystemExit('run unasked')\n" + FILE.read_text())
+    assert main(["--resume", str(tmp_path / "run")]) == 2
+    command = f"python -m training.run --resume {tmp_path / 'run'} --method {method}"
+    assert capsys.readouterr().err.endswith(f"as in: {command}\n")
+    shutil.copy(FILE, file)
+    assert main(command.split()[3:]) == 0
     assert read_summary(tmp_path / "run")["samples"] == 600
     Path(file).unlink()
-    assert main(["--resume", str(tmp_path / "run")]) == 2
+    assert main(command.split()[3:]) == 2
     assert f"there is no file {file}" in capsys.readouterr().err
     assert make_config({"data": "data/shapes", "method": method}).run_name == "shapes-capped_loss-b1-s0"
 

@@ -45,9 +45,10 @@ def test_rows_of_epochs_that_are_made_again_go(tmp_path):
 def test_leftovers_of_a_killed_process_go_and_the_settings_come(tmp_path):
     (tmp_path / ".checkpoint.pt.123.tmp").touch()
     (tmp_path / "notes.txt").touch()
+    (tmp_path / ".notes.tmp").touch()
     config = make_config({"method": "p-sgd", "smoothing": 0.25, "out": str(tmp_path)})
     files.begin(tmp_path, config, 0)
-    assert {path.name for path in tmp_path.iterdir()} == {files.CONFIG, files.METRICS, "notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {files.CONFIG, files.METRICS, "notes.txt", ".notes.tmp"}
     values = yaml.safe_load((tmp_path / files.CONFIG).read_text())
     assert "out" not in values
     assert make_config({**values, "out": str(tmp_path)}) == config
