@@ -92,7 +92,7 @@ def run_in_cycles(path, backend: str, threshold: int, epochs: int, limit: int) -
 
 @pytest.mark.parametrize(("backend", "file"), LOADERS)
 def test_the_collector_ends_epochs(betons, backend, file):
-    run_in_cycles(betons[file].path, backend, threshold=1_000_000, epochs=100, limit=30)
+    run_in_cycles(betons[file].path, backend, threshold=1_000_000, epochs=60, limit=30)
 
 
 @pytest.mark.slow
