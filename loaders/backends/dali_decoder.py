@@ -53,6 +53,7 @@ class Decoder:
         self._pipeline: Any = None
         self._plan = _NO_PLAN
         self._todo: list[Span] = []
+        self._shape = shape
         self._offsets = np.arange(settings.batch_size) * (shape[0] * shape[1] * shape[2])
         self._rows = np.arange(settings.batch_size)
         self._other_size = np.empty(settings.batch_size, np.bool_)
@@ -93,6 +94,7 @@ class Decoder:
                 self._check_sizes(plan.ids[span.first : span.last])
                 pipeline.schedule_run()
                 (decoded,) = pipeline.share_outputs(cuda_stream=stream())
+                self._check_decoded(plan.ids[span.first : span.last], decoded.shape())
                 yield decoded
                 del decoded
                 pipeline.release_outputs()
@@ -163,6 +165,16 @@ class Decoder:
         find_other_sizes(*fields, ids, self._other_size)
         for i in np.flatnonzero(self._other_size[: len(ids)]):
             decode(stored, ids[i])
+
+    def _check_decoded(self, ids: np.ndarray, shapes: list[tuple[int, ...]]) -> None:
+        """Raise ValueError where DALI read another size from a stream: the kernels would read beside the image."""
+        for sample, shape in zip(ids, shapes, strict=True):
+            if tuple(shape) != self._shape:
+                (height, width, *_), (wanted_height, wanted_width, _) = shape, self._shape
+                raise ValueError(
+                    f"{self.dataset.path}: the image of sample {sample} cannot be used: DALI decodes {height} x "
+                    f"{width} pixels, its record says {wanted_height} x {wanted_width}; convert the data again"
+                )
 
     def _name_culprit(self) -> None:
         """Raise the ValueError of the first image of the epoch that the strict decoder cannot read either."""

@@ -108,7 +108,8 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
 def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
     """Decode samples first..last-1 of a batch, `out` uint8 [B, H, W, 3]; failed[i]: no pixels for sample i.
 
-    A stream whose size is not H x W is not decoded: FFCV would scale it and leave old bytes beside it.
+    A stream whose size is not H x W is not decoded: FFCV would scale it and leave old bytes beside it. Where libjpeg
+    reads a stream without an error, it sees the size that `jpeg_size` sees.
     """
     height, width = out.shape[1], out.shape[2]
     for i in range(first, last):

@@ -13,7 +13,7 @@ import torch
 
 from loaders.backends.augmenter import Augmenter
 from loaders.backends.batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans
-from loaders.backends.prefetch import prefetch
+from loaders.backends.prefetch import prefetch, stop_threads_at_exit
 from loaders.backends.randaugment import randaugmenting
 from loaders.formats.dataset import DatasetFile
 from loaders.threads import available_cores
@@ -53,9 +53,11 @@ class Feed:
             self.new_fetch = randaugmenting(new_fetch, settings.augment.randaugment, shape, settings)
         self.augmenter = Augmenter(shape, settings.dtype, settings.augment, settings.num_threads)
         self._idle: list[HostFetch] = []  # of epochs that ended, for the next one
+        self._group = object()  # names this feed's threads
+        stop_threads_at_exit()  # before the library of the backend, which is imported by now
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
-        """The batches of a plan, from `start_batch` on. Dropping the generator stops its threads.
+        """The batches of a plan, from `start_batch` on. Dropping the generator tells its threads to end.
 
         Raises:
             ValueError: at once, when the plan does not fit the data set.
@@ -63,7 +65,8 @@ class Feed:
         todo = spans(plan, self.dataset, self.settings, start_batch)
         beside, fillers = columns(plan, self.dataset), min(self.fillers, max(1, len(todo)))
         parts = [
-            prefetch(functools.partial(self._batches, plan, todo[i::fillers], beside), AHEAD) for i in range(fillers)
+            prefetch(functools.partial(self._batches, plan, todo[i::fillers], beside), AHEAD, self._group)
+            for i in range(fillers)
         ]
         return parts[0] if fillers == 1 else _in_turn(parts)
 

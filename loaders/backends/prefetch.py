@@ -2,16 +2,20 @@
 
 An exception travels to the consumer; leaving the loop, dropping the
 iterator or ending the program stops the thread and closes the source.
+
+Whoever leaves an epoch does not wait for its thread: that may be the
+garbage collector, which runs on any thread and inside any lock, also in
+one that the thread waits for. The thread is told to end; the next epoch
+waits for it, or the end of the program.
 """
 
 import atexit
 import contextlib
-import functools
 import os
 import threading
 from collections.abc import Callable, Generator
 from queue import SimpleQueue
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -25,10 +29,14 @@ class _End(NamedTuple):
 class _Channel(Generic[T]):
     """Two queues between the thread and its consumer: finished items one way, leave to make one more the other way.
 
-    They are the C queues, which cost a microsecond; a `threading.Condition` costs more than a small batch.
+    They are the C queues, which cost a microsecond; a `threading.Condition` costs more than a small batch. Their `put`
+    takes no lock, so that a finaliser may call `stop`.
     """
 
-    def __init__(self, depth: int):
+    def __init__(self, source: Callable[[], Generator[T]], depth: int, group: object):
+        self.source = source  # until the thread ends
+        self.group, self.owner = group, os.getpid()
+        self.thread = threading.Thread(target=_fill, args=(self,), name="rebar-prefetch", daemon=True)
         self.items: SimpleQueue[T | _End] = SimpleQueue()
         self.leave: SimpleQueue[None] = SimpleQueue()
         self.stopped = False
@@ -41,33 +49,67 @@ class _Channel(Generic[T]):
         return not self.stopped
 
     def stop(self) -> None:
-        self.stopped = True
-        self.leave.put(None)
+        """Tell the thread to end, without waiting for it."""
+        if os.getpid() == self.owner:
+            self.stopped = True
+            self.leave.put(None)
 
 
-def prefetch(source: Callable[[], Generator[T]], depth: int) -> Generator[T]:
+_running: set[_Channel[Any]] = set()  # whose threads have not ended
+
+
+def prefetch(source: Callable[[], Generator[T]], depth: int, group: object) -> Generator[T]:
     """Yield what `source()` yields, made on a thread of its own; at most `depth` items are ready or in the making.
 
-    The thread starts with the first `next`. The source's `finally` blocks run on the thread, also on an early exit.
+    The thread starts with the first `next`. The source's `finally` blocks run on the thread; after an early exit they
+    may still run when this generator is closed.
+
+    Args:
+        source: makes the generator to run.
+        depth: number of items.
+        group: epochs with one owner. The thread starts when those of the group that were left early have ended, so what
+            their sources give back is there.
 
     Raises:
         RuntimeError: `next` in a process that was forked off after this call.
     """
-    return _run(source, depth, os.getpid())
+    return _run(source, depth, group, os.getpid())
 
 
-def _run(source: Callable[[], Generator[T]], depth: int, owner: int) -> Generator[T]:
+def stop_threads_at_exit() -> None:
+    """Stop and join all threads when the program ends, so that a loop that is still open does not disturb the end.
+
+    Python runs such callbacks in reverse order: call this after the import of a library that the threads use and that
+    has a callback of its own.
+    """
+    atexit.unregister(_stop_all)
+    atexit.register(_stop_all)
+
+
+def _stop_all() -> None:
+    mine = [channel for channel in list(_running) if channel.owner == os.getpid()]
+    for channel in mine:
+        channel.stop()
+    _join(mine)
+
+
+def _join(channels: list[_Channel[Any]]) -> None:
+    for channel in channels:
+        channel.thread.join()
+
+
+def _run(source: Callable[[], Generator[T]], depth: int, group: object, owner: int) -> Generator[T]:
     _check_process(owner)
-    channel = _Channel[T](depth)
-    thread = threading.Thread(target=_fill, args=(source, channel), name="rebar-prefetch", daemon=True)
-    stop = functools.partial(_stop, channel, thread, owner)
-    atexit.register(stop)  # a loop that is still open does not disturb the end of the program
-    thread.start()
+    _join([other for other in list(_running) if other.group is group and other.stopped and other.owner == owner])
+    channel = _Channel(source, depth, group)
+    del source
+    _start(channel)
     try:
         while True:
             _check_process(owner)
             item = channel.items.get()
             if isinstance(item, _End):
+                channel.thread.join()  # it has nothing left to do
                 if item.error is None:
                     return
                 try:
@@ -78,8 +120,7 @@ def _run(source: Callable[[], Generator[T]], depth: int, owner: int) -> Generato
             yield item
             del item  # its buffer is free before the next item is waited for
     finally:
-        atexit.unregister(stop)
-        stop()
+        channel.stop()  # no more than that: the garbage collector may be what ends this epoch
 
 
 def _check_process(owner: int) -> None:
@@ -87,17 +128,19 @@ def _check_process(owner: int) -> None:
         raise RuntimeError("this epoch was started in another process; after a fork, start a new one")
 
 
-def _stop(channel: _Channel[T], thread: threading.Thread, owner: int) -> None:
-    if os.getpid() == owner:
-        channel.stop()
-        if thread is not threading.current_thread():
-            thread.join()
+def _start(channel: _Channel[Any]) -> None:
+    _running.add(channel)
+    try:
+        channel.thread.start()
+    except BaseException:
+        _running.discard(channel)
+        raise
 
 
-def _fill(source: Callable[[], Generator[T]], channel: _Channel[T]) -> None:
+def _fill(channel: _Channel[T]) -> None:
     end = _End()
     try:
-        with contextlib.closing(source()) as made:
+        with contextlib.closing(channel.source()) as made:
             while channel.wanted():
                 item = next(made, end)
                 if isinstance(item, _End):
@@ -107,4 +150,8 @@ def _fill(source: Callable[[], Generator[T]], channel: _Channel[T]) -> None:
     except BaseException as error:  # noqa: BLE001 (the consumer raises it)
         end = _End(error)
     finally:
+        made = None
+        del channel.source  # what nobody else holds is freed here, before the end of the program
         channel.items.put(end)
+        del end  # the exception holds this frame
+        _running.discard(channel)

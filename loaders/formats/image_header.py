@@ -10,7 +10,8 @@ _PNG = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", np.uint8)
 def jpeg_size(stream: np.ndarray) -> tuple[int, int]:
     """Height and width in pixels of a JPEG stream, uint8 [n]; 0, 0 if it is none.
 
-    They stand in the first frame header (SOF marker; ITU-T T.81, annex B.2.2).
+    They stand in the first frame header (SOF marker; ITU-T T.81, annexes B.1.1 and B.2.2). What does not follow the
+    standard up to there is no JPEG: a decoder might see another frame header than this function.
     """
     n = len(stream)
     if n < 4 or stream[0] != 0xFF or stream[1] != 0xD8:
@@ -21,9 +22,17 @@ def jpeg_size(stream: np.ndarray) -> tuple[int, int]:
         if marker == 0xFF:  # a fill byte
             i += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker != 0xC4 and marker != 0xC8 and marker != 0xCC:  # a frame header
-            return (int(stream[i + 5]) << 8) + stream[i + 6], (int(stream[i + 7]) << 8) + stream[i + 8]
-        i += 2 + (int(stream[i + 2]) << 8) + stream[i + 3]
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # TEM, RST: no length follows
+            i += 2
+            continue
+        length = (np.int64(stream[i + 2]) << 8) + stream[i + 3]  # of the segment, with these two bytes
+        # Before the frame header comes no other SOI, no EOI, no SOS (entropy-coded data) and no reserved marker.
+        if marker < 0xC0 or 0xD8 <= marker <= 0xDA or length < 2:
+            return 0, 0
+        if marker <= 0xCF and marker != 0xC4 and marker != 0xC8 and marker != 0xCC:  # a frame header
+            height, width = np.int64(stream[i + 5]) << 8, np.int64(stream[i + 7]) << 8
+            return height + stream[i + 6], width + stream[i + 8]
+        i += 2 + length
     return 0, 0
 
 
