@@ -13,7 +13,7 @@ from loaders import Augment, EpochPlan, make_loader
 FLIP, RESIZE = Augment(flip=True), Augment(resize=16, random_resized_crop=(0.3, 1.0))
 DALI, FFCV = pytest.mark.dali, pytest.mark.ffcv
 PLAN = EpochPlan(np.arange(40), key=3)
-SETTLED, WHOLE = 200, 1000
+SETTLED, WHOLE = 100, 1000
 ALLOWANCE = 4e6  # bytes; what one epoch leaves behind is seen from 5 kB on
 
 
@@ -55,13 +55,14 @@ def leave_early(loader, how: int) -> None:
         pytest.param("dali", "jpeg", FLIP, marks=DALI),
     ],
 )
-def test_a_thousand_early_exits(betons, backend, file, augment):
+@pytest.mark.parametrize("whole", [2 * SETTLED, pytest.param(WHOLE, marks=pytest.mark.slow)])
+def test_a_thousand_early_exits(betons, backend, file, augment, whole):
     loader = make_loader(betons[file].path, 4, backend=backend, augment=augment)
     first = [batch.images.clone() for batch in loader.epoch(PLAN)]
     for how in range(SETTLED):
         leave_early(loader, how)
     before, resident = held(), resident_bytes()
-    for how in range(SETTLED, WHOLE):
+    for how in range(SETTLED, whole):
         leave_early(loader, how)
     assert held() == before
     assert resident_bytes() - resident < ALLOWANCE
@@ -77,6 +78,7 @@ def test_a_thousand_early_exits(betons, backend, file, augment):
         pytest.param("dali", "jpeg", marks=DALI),
     ],
 )
+@pytest.mark.slow
 def test_epochs_that_end_leave_nothing_behind_either(betons, backend, file):
     loader, short = make_loader(betons[file].path, 4, backend=backend, augment=FLIP), EpochPlan(np.arange(6))
     for _ in range(SETTLED):
