@@ -20,7 +20,7 @@ run: .venv/.run
 	$(BIN)/python -m training.run --data $$data --budget $(BUDGET)
 
 test: .venv/.test
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
 
 test-all: .venv/.test
 	$(BIN)/python -m pytest -q
