@@ -42,7 +42,7 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
     images = np.empty((len(files), SIZE, SIZE, 3), np.uint8)
     for row, (_, file) in enumerate(files):
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=["PNG", "JPEG", "BMP", "WEBP"]) as image:
                 if image.size != (SIZE, SIZE):
                     raise ValueError(f"{file} is {image.width} x {image.height}, needed: {SIZE} x {SIZE}")
                 images[row] = np.asarray(image.convert("RGB"))

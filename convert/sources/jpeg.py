@@ -11,6 +11,9 @@ from PIL import Image, UnidentifiedImageError
 from convert.sources.labelled_images import LabelledImage
 from convert.writers.streams import Stream
 
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+"""Formats that are decoded, whatever a file is called: Pillow hands PostScript to another program, Ghostscript."""
+
 
 def encode_all(images: list[LabelledImage], max_side: int, quality: int, workers: int) -> Iterator[Stream]:
     """Yield `encode` of each image, in order, with `workers` threads; the first error ends it."""
@@ -40,7 +43,7 @@ def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
     """
     try:
         content = image.read()
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             keep = opened.format == "JPEG" and opened.mode == "RGB" and not 0 < max_side < max(opened.size)
             pixels = opened.convert("RGB")
         if not keep:

@@ -132,6 +132,17 @@ def test_a_plain_folder_is_one_split(source, tmp_path):
     assert manifest.image_shape == (0, 0, 3)
 
 
+def test_postscript_under_an_images_name_starts_no_program(tmp_path, monkeypatch):
+    """Pillow would hand it to Ghostscript."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    text = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+    for split in ("train", "test"):
+        (tmp_path / "in" / split / "a").mkdir(parents=True)
+        (tmp_path / "in" / split / "a" / "x.jpg").write_bytes(text)
+    with pytest.raises(ValueError, match=r"x\.jpg is not an image that Pillow can read"):
+        convert(tmp_path / "in", tmp_path / "out")
+
+
 def test_a_broken_image_is_named_and_nothing_is_left(tmp_path):
     (tmp_path / "source" / "a").mkdir(parents=True)
     for i in range(40):
