@@ -161,7 +161,9 @@ def _check(
 def _read(path: Path) -> Arrays:
     dataset = open_dataset(path)
     if dataset.kind != "raw" or dataset.image_shape is None:
-        raise ValueError(f"{path} holds {dataset.kind} images, maybe of several sizes: only raw ones of one size can be")
+        raise ValueError(
+            f"{path} holds {dataset.kind} images, maybe of several sizes: only raw ones of one size can be"
+        )
     shape = dataset.image_shape
     images = dataset.images
     if images is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import reprlib
 import shlex
@@ -98,6 +99,25 @@ def make_config(values: dict[str, Any]) -> Config:
     return Config(**{name: values[name] for name in FIELDS if name in values}, options=options)
 
 
+def check_settings(values: dict[str, Any]) -> Config:
+    """Settings by name as a file gives them, whose values may be of any type; missing ones have their defaults.
+
+    Raises:
+        ValueError: as `make_config`, or a value of another type than its setting's.
+    """
+    kind = method_class(str(values.get("method", Config.method)))
+    for name in values:
+        if name not in FIELDS and name not in option_names(kind.Options):
+            raise ValueError(_unknown(name, str(values.get("method", Config.method))))
+    try:
+        parsed = _parser_of_values(kind.Options).parse_object(values)
+    except ArgumentError as error:
+        raise ValueError(
+            f"{shortened(str(error), 1000)} (python -m training.run --help says what is allowed)"
+        ) from None
+    return make_config({name: getattr(parsed, name) for name in (*FIELDS, *option_names(kind.Options))})
+
+
 def option_names(options: type) -> tuple[str, ...]:
     """Names of a method's options."""
     return tuple(field.name for field in dataclasses.fields(options))
@@ -143,28 +163,39 @@ def _value(argv: list[str], name: str) -> str | None:
 def _parse(argv: list[str], settings: Path | None) -> Config:
     """The configuration; `settings` are those of the run that is resumed."""
     files, others = _files_first(argv)
-    values = [_read_yaml(file) for file in ([settings] if settings else []) + files]
+    values = [read_yaml(file) for file in ([settings] if settings else []) + files]
     method = _method(others, values)
     kind = method_class(method)
-    parser = ArgumentParser(
-        prog="python -m training.run",
-        description="Train an image classifier under a budget. Later wins: defaults, --config FILE, other options.",
-        exit_on_error=False,
-        default_config_files=[str(settings)] if settings else [],
-    )
+    parser = _parser(kind.Options, settings)
     parser.add_argument("--config", action="config", help="YAML file of settings; only what differs from the defaults")
     parser.add_argument("--resume", nargs="?", const="auto", metavar="PATH", help=_RESUME_HELP)
-    for group in GROUPS:
-        parser.add_class_arguments(group)
     mine = option_names(kind.Options)
-    if mine:
-        parser.add_class_arguments(kind.Options)
     flags = [item.partition("=")[0][2:] for item in others if item.startswith("--")]
     for name in (*flags, *(key for file in values for key in file)):
         if name not in (*FIELDS, *mine, "resume", "help", "print_config"):
             raise ValueError(_unknown(name, method))
     parsed = parse(parser, [*(f"--config={file}" for file in files), *others])
     return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)})
+
+
+@functools.cache
+def _parser_of_values(options: type) -> ArgumentParser:
+    return _parser(options, None)
+
+
+def _parser(options: type, settings: Path | None) -> ArgumentParser:
+    """A parser of the settings of every run and of a method's options; `settings` is a file of other defaults."""
+    parser = ArgumentParser(
+        prog="python -m training.run",
+        description="Train an image classifier under a budget. Later wins: defaults, --config FILE, other options.",
+        exit_on_error=False,
+        default_config_files=[str(settings)] if settings else [],
+    )
+    for group in GROUPS:
+        parser.add_class_arguments(group)
+    if option_names(options):
+        parser.add_class_arguments(options)
+    return parser
 
 
 def _files_first(argv: list[str]) -> tuple[list[Path], list[str]]:
@@ -185,7 +216,7 @@ def _method(argv: list[str], files: list[dict[str, Any]]) -> str:
     return str(_value(argv, "method") or in_files)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """The settings of a file, which has a bounded size and no aliases, with which a few bytes can stand for gigabytes.
 
     Raises:

@@ -15,7 +15,7 @@ from loaders.types import Batch, EpochPlan
 from training import checkpoint
 from training.batch_ops import take
 from training.evaluate import evaluate_run
-from training.losses import batch_loss, batch_scores, sample_losses
+from training.losses import LossFailure, batch_loss, batch_scores, sample_losses
 from training.machine.precision import Precision
 from training.machine.signals import Stopped
 from training.state import Run
@@ -29,7 +29,7 @@ def fit(run: Run, report: Report) -> None:
 
     Raises:
         Stopped: a signal came; the state is saved.
-        ValueError: training has diverged, or the method could not choose.
+        LossFailure: training has diverged, or the method could not choose.
     """
     while run.plan is not None or not run.is_over:
         try:
@@ -158,13 +158,13 @@ def end_epoch(run: Run) -> None:
     """Merge what the ranks know of the epoch, and read its scores.
 
     Raises:
-        ValueError: the loss or a score is no longer finite.
+        LossFailure: the loss or a score is no longer finite.
     """
     total = run.ranks.all_reduce(run.loss_sum.clone()).item()
     run.method.end_epoch(run.ranks)
     with run.ranks.together():
         if not math.isfinite(total):
-            raise ValueError(
+            raise LossFailure(
                 f"training has diverged in epoch {run.epoch + 1} (summed loss {total}): lower the learning rate"
             )
         run.scores = run.table.snapshot()

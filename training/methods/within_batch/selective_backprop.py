@@ -11,7 +11,7 @@ from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
 from training import batch_ops
-from training.losses import sample_losses
+from training.losses import LossFailure, sample_losses
 from training.methods.base import Context, DesignOption
 from training.methods.within_batch.gathering import GatheringMethod, all_positions, check_keep
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
@@ -64,7 +64,7 @@ class SelectiveBackprop(GatheringMethod):
             positions = keep_by_loss(losses_B, self.history, 1 / self.keep_fraction - 1, draws, self.is_arazo)
         self.passed_over = 0 if len(positions) else self.passed_over + num
         if self.passed_over * self.keep_fraction > 100:
-            raise ValueError(
+            raise LossFailure(
                 f"selective-backprop has kept none of the last {self.passed_over:,} images, as their losses are all "
                 "equal: lower the learning rate, or choose another method"
             )

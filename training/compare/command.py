@@ -1,0 +1,93 @@
+"""`python -m training.compare`: runs a study, says how far it is, evaluates it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from rich.console import Console
+
+from training.arguments import sentence
+from training.compare.forecast import forecast
+from training.compare.launch import default_workers, run_workers, stop_with_parent
+from training.compare.options import Options, parse_options
+from training.compare.progress import progress_table
+from training.compare.store import DONE, Store
+from training.compare.study import make_study
+from training.compare.worker import work
+from training.machine.signals import Stopped, StopRequest, stop_requests
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from a command line.
+
+    Returns:
+        exit status: 0 done; 2 a mistake in the input; 130 stopped by Ctrl-C, 143 by SIGTERM, with all saved.
+    """
+    try:
+        with stop_requests() as stop:
+            return compare(parse_options(argv), stop, Console(highlight=False, soft_wrap=True))
+    except Stopped as stopped:
+        return 128 + stopped.signal
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def compare(options: Options, stop: StopRequest, console: Console) -> int:
+    """Do what is asked for; returns the exit status.
+
+    Raises:
+        ValueError, OSError: one sentence on what study file, data or disk lack.
+        Stopped: a signal came; everything is saved.
+    """
+    study = make_study(options.values, options.own)
+    store = Store(options.folder, study)
+    num_workers = options.num_workers or default_workers()
+    if options.action == "dry-run":
+        waiting = [cell for cell in study.cells if store.state(cell) != DONE]
+        forecast(waiting, num_workers, stop, console)
+        return 0
+    if options.action in ("status", "report"):
+        store.check(options.values)
+    else:
+        store.begin(options.values, options.update)
+    if options.action == "worker":
+        if options.parent is not None:
+            stop_with_parent(options.parent)
+        work(store, stop, console.print)
+        return 0
+    if options.action == "run":
+        status = _run(options, store, num_workers, stop, console)
+        if status:
+            return status
+    console.print(progress_table(store, store.outcomes()))
+    if options.action in ("run", "report"):
+        _report(options, store, console)
+    return 0
+
+
+def _run(options: Options, store: Store, num_workers: int, stop: StopRequest, console: Console) -> int:
+    """Run what is left; returns the exit status."""
+    store.recover()
+    counts = store.counts()
+    total, left = sum(counts.values()), sum(counts.values()) - counts[DONE]
+    if not left:
+        console.print(f"{options.folder}: all {total:,} runs are done")
+        return 0
+    num_workers = min(num_workers, left)
+    console.print(f"{options.folder}: {left:,} of {total:,} runs are left, {num_workers} at a time")
+    status = run_workers(options.folder, num_workers, stop, options.own)
+    if status:
+        command = shlex.join(["python", "-m", "training.compare", str(options.folder)])
+        console.print(f"{store.counts()[DONE]:,} of {total:,} runs are done; go on with: {command}")
+        return status
+    for cell in store.recover():
+        console.print(f"{cell.text} is being run by another worker: look again with --status")
+    return 0
+
+
+def _report(options: Options, store: Store, console: Console) -> None:
+    """Write the report of what is done."""

@@ -1,0 +1,101 @@
+"""What a study will take: its cells, their FLOPs, and the time, from a short calibration on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from training.compare.study import Cell
+from training.config import Config
+from training.machine.distributed import Ranks
+from training.machine.signals import StopRequest
+from training.methods import method_class
+from training.report.terminal import clock
+from training.run import run
+from training.setup import set_up
+
+CALIBRATION_SECONDS = 30.0  # of training, over all networks of a study
+
+
+def forecast(cells: list[Cell], num_workers: int, stop: StopRequest, console: Console) -> None:
+    """Print the cells that wait, what they cost, and how long `num_workers` workers will take for them."""
+    if not cells:
+        console.print("nothing is left to run")
+        return
+    networks = {network(cell.config): cell for cell in reversed(cells)}
+    costs: dict[str, float] = {}
+    with console.status(f"training for {CALIBRATION_SECONDS:g} s, to see how fast this machine is"):
+        speeds = {
+            key: calibrate(cell.config, CALIBRATION_SECONDS / len(networks), stop) for key, cell in networks.items()
+        }
+    lines: Counter[tuple[str, str, str, float]] = Counter()
+    seconds: Counter[tuple[str, str, str, float]] = Counter()
+    flops: Counter[tuple[str, str, str, float]] = Counter()
+    for cell in cells:
+        key = json.dumps({"network": network(cell.config), "batch": cell.config.batch_size})
+        if key not in costs:
+            costs[key] = full_flops(cell.config)
+        line = (cell.variant, cell.augmentation, cell.method, cell.config.budget)
+        cost = expected_flops(cell.config, costs[key], speeds[network(cell.config)])
+        lines[line] += 1
+        flops[line] += cost
+        seconds[line] += cost / speeds[network(cell.config)]
+    table = Table()
+    for column in ("variant", "augmentation", "method", "budget", "runs", "TFLOP", "time"):
+        table.add_column(column, justify="right" if column in ("budget", "runs", "TFLOP", "time") else "left")
+    for line, number in lines.items():
+        variant, augmentation, method, budget = line
+        values = (f"{budget:g}", f"{number}", f"{flops[line] / 1e12:,.1f}", clock(seconds[line]))
+        table.add_row(variant, augmentation, method, *values)
+    console.print(table)
+    total = sum(seconds.values())
+    console.print(
+        f"{len(cells):,} runs, {sum(flops.values()) / 1e12:,.0f} TFLOP, {clock(total)} of one worker: about "
+        f"{clock(total / num_workers)} with {num_workers} workers here"
+    )
+
+
+def network(config: Config) -> str:
+    """What decides how fast a cell trains on a machine."""
+    return f"{config.data} {config.model} {config.width:g} {config.batch_size} {config.size_schedule}"
+
+
+def calibrate(config: Config, seconds: float, stop: StopRequest) -> float:
+    """FLOPs per second of a run with these settings, its waiting for data included."""
+    with tempfile.TemporaryDirectory() as folder:
+        short = dataclasses.replace(
+            config,
+            budget=max(1.0, seconds),
+            budget_unit="seconds",
+            epoch_fraction=None,
+            method="scan",
+            options=method_class("scan").Options(),
+            coreset=None,
+            out=folder,
+        )
+        summary = run(short, Path(folder) / "none", Console(quiet=True), stop, Ranks())
+    return summary["flops"] / summary["train_seconds"]
+
+
+def full_flops(config: Config) -> float:
+    """FLOPs of the full budget of a cell, without passes for scores alone."""
+    whole = dataclasses.replace(config, method="scan", options=method_class("scan").Options(), coreset=None)
+    state = set_up(whole)
+    size = config.batch_size
+    return config.epochs * (state.data.num_samples // size) * size * state.flops[None].step
+
+
+def expected_flops(config: Config, full: float, speed: float) -> float:
+    """FLOPs that a cell will spend; passes for scores alone come on top of a budget of samples, a third of a step each."""
+    if config.budget_unit == "seconds":
+        return config.budget * speed
+    passes = 1.0
+    if config.budget_unit != "flops" and method_class(config.method).makes_passes:
+        passes += 1 / (3 * config.budget)
+    return config.budget * full * passes
