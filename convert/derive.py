@@ -122,7 +122,7 @@ def shrink(images: Arrays, size: int | None) -> Arrays:
 
 
 def repeat(images: Arrays, repeats: float, repeated: float, seed: int) -> Arrays:
-    """The same images with copies of a few of them, in random order; copies are the fraction `repeats` of the result."""
+    """The same images and copies of a few of them, in random order; copies are the fraction `repeats` of the result."""
     images_NHWC, labels_N = images
     n = len(labels_N)
     num_copies = round(n * repeats / (1 - repeats))

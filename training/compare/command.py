@@ -8,10 +8,12 @@ import sys
 from rich.console import Console
 
 from training.arguments import sentence
+from training.compare.controls import add_controls
 from training.compare.forecast import forecast
 from training.compare.launch import default_workers, run_workers, stop_with_parent
 from training.compare.options import Options, parse_options
 from training.compare.progress import progress_table
+from training.compare.ray_workers import run_ray_workers
 from training.compare.store import DONE, Store
 from training.compare.study import make_study
 from training.compare.worker import work
@@ -43,7 +45,8 @@ def compare(options: Options, stop: StopRequest, console: Console) -> int:
         ValueError, OSError: one sentence on what study file, data or disk lack.
         Stopped: a signal came; everything is saved.
     """
-    study = make_study(options.values, options.own)
+    values = add_controls(options.values, options.folder) if options.controls else options.values
+    study = make_study(values, options.own)
     store = Store(options.folder, study)
     num_workers = options.num_workers or default_workers()
     if options.action == "dry-run":
@@ -51,9 +54,9 @@ def compare(options: Options, stop: StopRequest, console: Console) -> int:
         forecast(waiting, num_workers, stop, console)
         return 0
     if options.action in ("status", "report"):
-        store.check(options.values)
+        store.check(values)
     else:
-        store.begin(options.values, options.update)
+        store.begin(values, options.update)
     if options.action == "worker":
         if options.parent is not None:
             stop_with_parent(options.parent)
@@ -79,7 +82,10 @@ def _run(options: Options, store: Store, num_workers: int, stop: StopRequest, co
         return 0
     num_workers = min(num_workers, left)
     console.print(f"{options.folder}: {left:,} of {total:,} runs are left, {num_workers} at a time")
-    status = run_workers(options.folder, num_workers, stop, options.own)
+    if options.launcher == "ray":
+        status = run_ray_workers(options.folder, num_workers, stop, options.gpus, options.own)
+    else:
+        status = run_workers(options.folder, num_workers, stop, options.own)
     if status:
         command = shlex.join(["python", "-m", "training.compare", str(options.folder)])
         console.print(f"{store.counts()[DONE]:,} of {total:,} runs are done; go on with: {command}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from rich.console import Console
@@ -35,8 +35,8 @@ def forecast(cells: list[Cell], num_workers: int, stop: StopRequest, console: Co
             key: calibrate(cell.config, CALIBRATION_SECONDS / len(networks), stop) for key, cell in networks.items()
         }
     lines: Counter[tuple[str, str, str, float]] = Counter()
-    seconds: Counter[tuple[str, str, str, float]] = Counter()
-    flops: Counter[tuple[str, str, str, float]] = Counter()
+    seconds: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
+    flops: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     for cell in cells:
         key = json.dumps({"network": network(cell.config), "batch": cell.config.batch_size})
         if key not in costs:
@@ -92,7 +92,7 @@ def full_flops(config: Config) -> float:
 
 
 def expected_flops(config: Config, full: float, speed: float) -> float:
-    """FLOPs that a cell will spend; passes for scores alone come on top of a budget of samples, a third of a step each."""
+    """FLOPs that a cell will spend; passes for scores alone, a third of a step each, add to a budget of samples."""
     if config.budget_unit == "seconds":
         return config.budget * speed
     passes = 1.0
