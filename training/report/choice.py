@@ -47,7 +47,7 @@ def did_not_choose(run: Run, rows: list[dict[str, Any]], spread: dict[str, float
         return (
             f"{name} drew uniformly in all its epochs ({run.epoch}): it knows nothing of the samples before the first"
         )
-    largest = max((row["weights"]["tau"] for row in rows[:-1]), default=1.0)
+    largest = max((row["weights"]["tau"] for row in rows[:-1] if row["weights"]), default=1.0)
     if largest < NEARLY_EQUAL:
         return f"the weights of {name} were nearly equal throughout (tau at most {largest:.4f}): a uniform draw"
     uniform = uniform_spread(run)

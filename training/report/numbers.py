@@ -21,7 +21,6 @@ _TOLD = ("method", "budget", "budget_unit", "epochs", "batch_size", "mixer", "se
 def epoch_row(run: Run, tested: Result | None) -> dict[str, Any]:
     """The row of the epoch that has just ended; the test's numbers are None where it was not tested."""
     totals, visits = run.ledger.summary(), visits_of(run)
-    next_weights = run.method.weights(run.epoch + 1, run.scores, run.progress)
     choice = run.method.describe()
     return {
         "epoch": run.epoch + 1,
@@ -33,8 +32,20 @@ def epoch_row(run: Run, tested: Result | None) -> dict[str, Any]:
         **{name: value for name, value in totals.items() if name.endswith("_seconds")},
         "visits": describe_visits(visits),
         **({"choice": choice} if choice else {}),
-        "weights": describe_weights(next_weights),
+        "weights": _next_weights(run),
     }
+
+
+def _next_weights(run: Run) -> dict[str, float] | None:
+    """How uneven the weights of the next epoch are; None where they cannot be told.
+
+    There may be no next epoch. If there is one, its plan raises the error, when this epoch's row and checkpoint are
+    written.
+    """
+    try:
+        return describe_weights(run.method.weights(run.epoch + 1, run.scores, run.progress))
+    except Exception:  # noqa: BLE001 (a policy of one's own may raise anything)
+        return None
 
 
 def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Result) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """curve.png: test accuracy and training loss against the samples trained on."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,16 @@ import matplotlib
 from loaders.formats.atomic import atomic_path
 from training.report.numbers import tested_split
 
+LINE_CHARS = 90  # of the warning, that fit the width of the picture
 
-def draw_curve(path: Path, rows: list[dict[str, Any]], title: str) -> None:
-    """Draw the rows of a run's metrics.jsonl; nothing where there are none."""
+
+def draw_curve(path: Path, rows: list[dict[str, Any]], title: str, warning: str | None = None) -> None:
+    """Draw the rows of a run's metrics.jsonl; nothing where there are none.
+
+    Args:
+        title: above the curves.
+        warning: what nobody should read the picture without, above the title.
+    """
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -31,6 +39,8 @@ def draw_curve(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     below.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     for axes in (above, below):
         axes.grid(alpha=0.3)
+    if warning:
+        figure.suptitle(textwrap.fill(f"warning: {warning}", LINE_CHARS), color="tab:red", fontsize="small")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)

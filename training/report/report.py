@@ -73,6 +73,6 @@ def finish(run: Run, folder: Path) -> dict[str, Any]:
     with ranks.together():
         if ranks.is_writer:
             title = f"{run.data.manifest.name}, {run.config.method}, {budget_text(run.config)}"
-            draw_curve(folder / files.CURVE, rows, title)
+            draw_curve(folder / files.CURVE, rows, title, summary["did_not_choose"])
             files.write_summary(folder, summary)
     return summary
