@@ -58,27 +58,28 @@ def convert_folder(
         console.print(f"{root} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
         return
     # Imported here, so that a call that finds its work done returns at once.
-    from convert.sources.jpeg import encode_all
+    from convert.sources.jpeg import encode_all, encoders
     from convert.sources.labelled_images import find_images
     from convert.writers.dataset import write_jpeg_dataset
 
     with console.status(f"looking through {images}"):
         found = find_images(images)
     workers = workers or len(os.sched_getaffinity(0))
-    splits = {
-        split: (encode_all(sources, max_side, quality, workers), [source.label for source in sources])
-        for split, sources in found.splits.items()
-    }
     limit = f"longer side at most {max_side} pixels" if max_side else "of any size"
-    manifest = write_jpeg_dataset(
-        root,
-        splits,
-        found.classes,
-        format=format,
-        source=images.resolve().name,
-        note=f"JPEG, {limit}, quality {quality} where encoded anew",
-        console=console,
-    )
+    with encoders(workers) as pool:
+        splits = {
+            split: (encode_all(pool, 4 * workers, sources, max_side, quality), [source.label for source in sources])
+            for split, sources in found.splits.items()
+        }
+        manifest = write_jpeg_dataset(
+            root,
+            splits,
+            found.classes,
+            format=format,
+            source=images.resolve().name,
+            note=f"JPEG, {limit}, quality {quality} where encoded anew",
+            console=console,
+        )
     print_summary(root, manifest, console)
 
 

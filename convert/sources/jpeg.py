@@ -4,6 +4,7 @@ import io
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,19 +16,34 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 """Formats that are decoded, whatever a file is called: Pillow hands PostScript to another program, Ghostscript."""
 
 
-def encode_all(images: list[LabelledImage], max_side: int, quality: int, workers: int) -> Iterator[Stream]:
-    """Yield `encode` of each image, in order, with `workers` threads; the first error ends it."""
+@contextmanager
+def encoders(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for `encode_all`. When the block ends, what has not begun is dropped and what runs is waited for.
+
+    They do not belong to the generator: the garbage collector may be what ends that, and must not wait.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="rebar-encode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def encode_all(
+    pool: ThreadPoolExecutor, ahead: int, images: list[LabelledImage], max_side: int, quality: int
+) -> Iterator[Stream]:
+    """Yield `encode` of each image, in order, made by the pool; the first error ends it.
+
+    Args:
+        ahead: number of images that may be ready or in the making, so that a large data set does not fill the memory.
+    """
     pending: deque[Future[Stream]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="rebar-encode") as pool:
-        try:
-            for image in images:
-                pending.append(pool.submit(encode, image, max_side, quality))
-                if len(pending) > 4 * workers:  # so that a large data set does not fill the memory
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for image in images:
+        pending.append(pool.submit(encode, image, max_side, quality))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from convert.terminal import progress_bar
 from convert.writers.arrays import Arrays
+from convert.writers.exchange import exchanging
 from convert.writers.split import FORMATS, whole_manifest, write_split
 from convert.writers.streams import Stream, spooled
 from loaders.formats.atomic import remove_leftovers
-from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import (
     FILE_NAME,
     Manifest,
@@ -24,7 +24,7 @@ from loaders.formats.manifest import (
     write_manifest,
 )
 
-# What a conversion writes, scratch files included.
+# What a conversion of version 0.1 wrote, scratch files included.
 _NAMES = rf"{re.escape(FILE_NAME)}|[^.]+(\.({'|'.join(FORMATS['both'])}))?"
 
 
@@ -42,7 +42,8 @@ def write_dataset(
 ) -> Manifest:
     """Write raw images of one size as `folder/{split}.*`, then `folder/manifest.json`, and return the manifest.
 
-    Files of another format that an earlier conversion left stay when they hold the same samples, else they go.
+    A data set that is there already stays whole until this one is. Then its files of another format stay when they hold
+    the same samples, else they go.
 
     Args:
         folder: where the files go; made when absent.
@@ -60,26 +61,25 @@ def write_dataset(
         BlockingIOError: another process writes to the folder.
         OSError: a file cannot be written.
     """
-    with _alone(folder):
+    with _exchanging(folder, console) as new:
         earlier, written = whole_manifest(folder), {}
         num_samples = sum(len(labels) for _, labels in splits.values()) * _num_formats(format)
         with progress_bar(console) as progress:
             task = progress.add_task(f"writing {name}", total=num_samples)
             for split, (images, labels) in splits.items():
                 written[split] = write_split(
-                    folder,
+                    new,
                     split,
                     (images, labels),
                     (pixels_digest(images), labels_digest(labels, len(classes))),
                     format,
                     earlier=earlier,
                     on_samples=lambda count: progress.advance(task, count),
-                    console=console,
                 )
         images, _ = splits["train"]
         mean, std = channel_statistics(images)
         manifest = Manifest(name, tuple(images.shape[1:]), classes, mean, std, source, verified, note, written)
-        write_manifest(folder, manifest)
+        write_manifest(new, manifest)
         return manifest
 
 
@@ -104,7 +104,7 @@ def write_jpeg_dataset(
     Raises:
         ValueError, ImportError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
     """
-    with _alone(folder):
+    with _exchanging(folder, console) as new:
         earlier, written, histograms, sizes = whole_manifest(folder), {}, {}, set()
         # Each image is counted once when it is encoded and once for each format.
         num_steps = sum(len(labels) for _, labels in splits.values()) * (1 + _num_formats(format))
@@ -117,32 +117,31 @@ def write_jpeg_dataset(
                     progress.advance(task)
 
             for split, (images, labels) in splits.items():
-                with spooled(folder / split, counted(images), np.array(labels, np.int64)) as streams:
+                with spooled(new / split, counted(images), np.array(labels, np.int64)) as streams:
                     written[split] = write_split(
-                        folder,
+                        new,
                         split,
                         streams,
                         (streams.digest, labels_digest(streams.labels, len(classes))),
                         format,
                         earlier=earlier,
                         on_samples=lambda count: progress.advance(task, count),
-                        console=console,
                     )
                     histograms[split] = streams.histogram
                     sizes |= set(zip(streams.heights.tolist(), streams.widths.tolist(), strict=True))
         mean, std = histogram_statistics(histograms["train"])
         height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
         manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
-        write_manifest(folder, manifest)
+        write_manifest(new, manifest)
         return manifest
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, and begin without what a killed conversion has left there."""
-    with lock_folder(folder):
+def _exchanging(folder: Path, console: Console | None) -> Iterator[Path]:
+    """As `exchanging`, begun without what a killed conversion of version 0.1 has left beside its files."""
+    with exchanging(folder, console) as new:
         remove_leftovers(folder, _NAMES)
-        yield
+        yield new
 
 
 def _num_formats(format: str) -> int:

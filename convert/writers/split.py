@@ -1,15 +1,14 @@
-"""Writes one split in the wanted formats, and deals with the files that an earlier conversion left in the folder."""
+"""Writes one split in the wanted formats, and tells what an earlier conversion has left in a folder."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from convert.writers.arrays import Arrays
+from convert.writers.exchange import ENDINGS, finish_exchange
 from convert.writers.streams import Streams
-from loaders.formats.manifest import FILE_NAME, FileEntry, Manifest, Split, file_entry, missing_files, read_manifest
+from loaders.formats.manifest import FileEntry, Manifest, Split, file_entry, missing_files, read_manifest
 
-FORMATS = {"beton": ("beton",), "dali": ("tar", "idx"), "both": ("beton", "tar", "idx")}  # file name endings
+FORMATS = {"beton": ("beton",), "dali": ("tar", "idx"), "both": ENDINGS}  # file name endings
 
 
 def whole_manifest(folder: Path) -> Manifest | None:
@@ -22,7 +21,11 @@ def whole_manifest(folder: Path) -> Manifest | None:
 
 
 def finished(folder: Path, format: str) -> Manifest | None:
-    """Return the manifest of a folder that already holds every split in `format`, else None."""
+    """Return the manifest of a folder that already holds every split in `format`, else None.
+
+    A conversion that was killed while it put its finished files in their places is finished first.
+    """
+    finish_exchange(folder)
     manifest = whole_manifest(folder)
     if manifest is None:
         return None
@@ -40,9 +43,8 @@ def write_split(
     *,
     earlier: Manifest | None,
     on_samples: Callable[[int], None],
-    console: Console | None,
 ) -> Split:
-    """Write one split in `format`; files of another format stay when they hold the same samples, else they go.
+    """Write one split in `format`; says of it that earlier files of another format stay if they hold the same samples.
 
     Args:
         folder: where the files go.
@@ -50,16 +52,13 @@ def write_split(
         images: raw images with their labels, or JPEG streams.
         digests: checksums of the images and of the labels, as in `Split`.
         format: a key of FORMATS.
-        earlier: what `whole_manifest` said of the folder before this conversion.
+        earlier: what `whole_manifest` says of the data set that this one replaces.
         on_samples: called now and then with the number of samples written since its last call.
-        console: where it is said that a file is removed; None says nothing.
 
     Raises:
         ImportError, OSError, ValueError: as the writers do.
     """
     kept = _files_of_same_content(earlier, split, digests)
-    if not kept:
-        _remove_other_content(folder, earlier, split, console)
     paths = [folder / f"{split}.{ending}" for ending in FORMATS[format]]
     if format != "dali":
         from convert.writers.beton import write_beton, write_jpeg_beton
@@ -86,15 +85,3 @@ def _files_of_same_content(earlier: Manifest | None, split: str, digests: tuple[
     if known is None or (known.pixels_sha256, known.labels_sha256) != digests:
         return {}
     return known.files
-
-
-def _remove_other_content(folder: Path, earlier: Manifest | None, split: str, console: Console | None) -> None:
-    """Remove the manifest, which must not vouch for files about to change, and the earlier files of the split."""
-    (folder / FILE_NAME).unlink(missing_ok=True)
-    if earlier is None or split not in earlier.splits:
-        return
-    ours = {f"{split}.{ending}" for ending in FORMATS["both"]}  # a manifest may name files that no conversion wrote
-    for name in sorted(ours & earlier.splits[split].files.keys()):
-        if console is not None:
-            console.print(f"removing {folder / name}: it holds other images", soft_wrap=True)
-        (folder / name).unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -69,6 +69,15 @@ def file_errors(path: Path, temporary: Path) -> Iterator[None]:
         raise OSError(error.errno, _sentence(error, path, temporary)) from error
 
 
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk (fsync)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sentence(error: OSError, path: Path, temporary: Path) -> str:
     num_bytes = temporary.stat().st_size if temporary.exists() else 0
     if error.errno in _FULL:
@@ -81,11 +90,3 @@ def _sentence(error: OSError, path: Path, temporary: Path) -> str:
         f"could not write {path} ({reason}, after {num_bytes:,} bytes); nothing was kept: "
         f"check the disk and its permissions, then call again"
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
