@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from loaders.compiled import compiled
 from loaders.order.permutation import fisher_yates
 from loaders.order.rng import MIXER, fold_in, hash64
 
@@ -114,7 +114,7 @@ def symmetric_beta(alpha: float, word: int, other: int) -> float:
     return 0.5 + math.copysign(0.5 * math.sqrt(w / (1 + w)), cosine)
 
 
-@njit(cache=True)
+@compiled()
 def _random_words(key):
     words = np.empty(_NUM_DRAWS, np.uint64)
     for index in range(_NUM_DRAWS):
@@ -122,7 +122,7 @@ def _random_words(key):
     return words
 
 
-@njit(cache=True)
+@compiled()
 def _draw_partners(partners, keys, itself):
     """Fill int64 [B, P] with a permutation a column; the first is the identity where the image stays `itself`."""
     for k in range(partners.shape[1]):

@@ -16,12 +16,13 @@ from collections.abc import Generator
 
 import llvmlite.binding
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from loaders.augment.crop import boxes
 from loaders.backends.batching import HostFetch, HostImages, Settings, Span, delivered_shape
 from loaders.backends.host import Feed
 from loaders.backends.reference import decode
+from loaders.compiled import compiled
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import jpeg_size
 from loaders.kernels.augment_cpu import copy_bytes
@@ -104,7 +105,7 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
     return fetch
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
     """Decode samples first..last-1 of a batch, `out` uint8 [B, H, W, 3]; failed[i]: no pixels for sample i.
 
@@ -126,7 +127,7 @@ def _decode(first, last, data, offsets, sizes, is_jpeg, ids, out, failed):
             failed[i] = status != 0
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids, box, out, failed):
     """Decode as `_decode` does, cut boxes out and resize them to `out` uint8 [B, S, S, 3].
 
@@ -160,7 +161,7 @@ def _decode_box(first, last, data, offsets, sizes, is_jpeg, heights, widths, ids
             resize_box(image, *_edges(box[i], eighths / 8), out[i])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _edges(box, scale):
     """Top, left, bottom, right of a box (top, left, height, width), in pixels of a scaled image."""
     return scale * box[0], scale * box[1], scale * (box[0] + box[2]), scale * (box[1] + box[3])

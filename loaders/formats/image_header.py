@@ -1,12 +1,13 @@
 """Read the size of a JPEG or PNG image from its header: compiled functions, for use in other kernels too."""
 
 import numpy as np
-from numba import njit
+
+from loaders.compiled import compiled
 
 _PNG = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", np.uint8)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def jpeg_size(stream: np.ndarray) -> tuple[int, int]:
     """Height and width in pixels of a JPEG stream, uint8 [n]; 0, 0 if it is none.
 
@@ -36,7 +37,7 @@ def jpeg_size(stream: np.ndarray) -> tuple[int, int]:
     return 0, 0
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def find_other_sizes(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -59,7 +60,7 @@ def find_other_sizes(
         other[j] = is_jpeg[i] and jpeg_size(data[offsets[i] : offsets[i] + sizes[i]]) != (heights[i], widths[i])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _png_size(stream):
     """Height and width in pixels of a PNG stream, uint8 [n]; 0, 0 if it is none."""
     if len(stream) < 24:
@@ -73,7 +74,7 @@ def _png_size(stream):
     return height, width
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def image_sizes(
     first: int,
     last: int,

@@ -7,9 +7,9 @@ wrap-around and counts references to a slice, and either one keeps these loops f
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
+from loaders.compiled import compiled
 from loaders.order.rng import below, hash64
 
 _U = np.uint64
@@ -28,27 +28,27 @@ class Recipe(NamedTuple):
     cutout: int  # size in pixels
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def drawn(bits, index, n):
     """The decision with this draw index in 0..n-1, from the random bits of a position."""
     return np.int64(below(hash64(bits, index), _U(n)))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def mirror(i, n):
     """The pixel shown at place i of a row of n that goes on beyond its ends by reflection; -n < i < 2n - 1."""
     i = -i if i < 0 else i
     return 2 * (n - 1) - i if i >= n else i
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def copy_bytes(out, at, image, start, count):
     """Copy `count` bytes from image[start] on to out[at] on."""
     for j in range(count):
         out[_U(at + j)] = image[_U(start + j)]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def reverse_pixels(out, at, image, start, count):
     """Copy `count` pixels from image[start] on to out[at] on, the last one first."""
     for x in range(count):
@@ -57,14 +57,14 @@ def reverse_pixels(out, at, image, start, count):
             out[_U(to + c)] = image[_U(source + c)]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def clear_bytes(out, first, last):
     """Set out[first:last] to zero."""
     for j in range(first, last):
         out[_U(j)] = 0
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def reflect_pixels(out, at, image, start, width, first, last, shift, flip):
     """Fill columns first..last-1 of an output row, which lie outside the image, by reflection.
 
@@ -76,7 +76,7 @@ def reflect_pixels(out, at, image, start, width, first, last, shift, flip):
             out[_U(to + c)] = image[_U(source + c)]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def augment_box(out, image, height, width, recipe, bits, box):
     """Write a box of one augmented image to its place in the result; nothing outside the box is computed.
 
@@ -125,7 +125,7 @@ def augment_box(out, image, height, width, recipe, bits, box):
             clear_bytes(out, at + 3 * first, at + 3 * last)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def augment_sample(out, i, data, offsets, ids, height, width, recipe):
     """Augment sample i of a batch: `out` uint8 [H * W * 3]; the rest as in `pixels`."""
     start = offsets[ids[i]]
@@ -134,7 +134,7 @@ def augment_sample(out, i, data, offsets, ids, height, width, recipe):
     augment_box(out, image, height, width, recipe, bits, (0, 0, height, width, 0, 0))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def pixels(first, last, data, offsets, ids, out, recipe):
     """Make samples first..last-1 of a batch as bytes.
 
@@ -151,7 +151,7 @@ def pixels(first, last, data, offsets, ids, out, recipe):
         augment_sample(flat[i], i, data, offsets, ids, height, width, recipe)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def normalise(values, image, table):
     """Write the value of each byte of `image` uint8 [H * W * 3] to `values` [H * W * 3]; `table` as in `normalised`."""
     red, green, blue = table[0], table[1], table[2]
@@ -162,7 +162,7 @@ def normalise(values, image, table):
         values[k + _U(2)] = blue[image[k + _U(2)]]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def normalised(first, last, data, offsets, ids, out, recipe, table):
     """Make samples first..last-1 of a batch as `pixels` does, each value normalised.
 

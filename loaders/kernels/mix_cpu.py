@@ -5,15 +5,15 @@ from two augmented images that stay in the first level of the cache.
 """
 
 import numpy as np
-from numba import njit
 
+from loaders.compiled import compiled
 from loaders.kernels.augment_cpu import augment_box, augment_sample, normalise
 from loaders.order.rng import hash64
 
 _U = np.uint64
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _compose(out, i, data, offsets, ids, height, width, recipe, partners, boxes):
     """Put image i of the batch together from boxes: `out` uint8 [H * W * 3]."""
     for k in range(len(boxes)):
@@ -25,7 +25,7 @@ def _compose(out, i, data, offsets, ids, height, width, recipe, partners, boxes)
         augment_box(out, data[start : start + len(out)], height, width, recipe, bits, boxes[k])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def boxed_pixels(first, last, data, offsets, ids, out, recipe, partners, boxes):
     """Make samples first..last-1 of a batch that is put together from boxes, as bytes.
 
@@ -39,7 +39,7 @@ def boxed_pixels(first, last, data, offsets, ids, out, recipe, partners, boxes):
         _compose(flat[i], i, data, offsets, ids, height, width, recipe, partners, boxes)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def boxed_normalised(first, last, data, offsets, ids, out, recipe, table, partners, boxes):
     """Make samples first..last-1 as `boxed_pixels` does, each value normalised as in `augment_cpu.normalised`."""
     height, width = out.shape[1], out.shape[2]
@@ -50,7 +50,7 @@ def boxed_normalised(first, last, data, offsets, ids, out, recipe, table, partne
         normalise(flat[i], image, table)
 
 
-@njit(cache=True)
+@compiled()
 def cycles(partners):
     """Order the samples of a batch so that, where possible, each follows the one whose partner it is: int64 [B].
 
@@ -67,7 +67,7 @@ def cycles(partners):
     return order
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def blended_pixels(first, last, data, offsets, ids, out, recipe, partners, blend, order):
     """Blend samples order[first..last-1] of a batch as bytes, rounded half up: (s a + (2^16 - s) b + 2^15) >> 16.
 
@@ -92,7 +92,7 @@ def blended_pixels(first, last, data, offsets, ids, out, recipe, partners, blend
             line[j] = np.uint8(np.int32(other[j]) + np.int32(np.int32(apart * fraction + half) >> sixteen))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def blended_normalised(first, last, data, offsets, ids, out, recipe, table, partners, blend, order):
     """Blend samples order[first..last-1] of a batch after normalising them: s a + (1 - s) b.
 
@@ -122,7 +122,7 @@ def blended_normalised(first, last, data, offsets, ids, out, recipe, table, part
             line[j] = one * mine[j] + two * other[j]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def to_bfloat16(first, last, values, out):
     """Round float32 images first..last-1 to bfloat16, ties to even: [B, H, W, 3] -> bit patterns, uint16."""
     size = values[0].size

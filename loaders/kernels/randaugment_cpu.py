@@ -7,10 +7,10 @@ same order where it does so.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from loaders.augment.draws import RANDAUGMENT
 from loaders.augment.randaugment import LEFT, OPERATION, SIGN, TOP
+from loaders.compiled import compiled
 from loaders.order.rng import below, hash64
 
 # How an operation is carried out.
@@ -28,28 +28,28 @@ class Prepared(NamedTuple):
     grey: np.ndarray  # uint8 [3]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def look_up(image, table):
     """Replace every byte by its entry in a table, uint8 [256], in place."""
     for j in range(len(image)):
         image[j] = table[image[j]]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def blend(degenerate, value, factor):
     """degenerate + factor * (value - degenerate) in float32, cut off to a byte. The three are int32, int32, float32."""
     mixed = np.float32(degenerate) + factor * np.float32(value - degenerate)
     return np.uint8(min(max(mixed, np.float32(0)), np.float32(255)))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def grey(image, j):
     """Luma of the pixel whose red stands at j, ITU-R 601-2 in 16-bit fixed point: int32."""
     red, green, blue = np.int32(image[j]), np.int32(image[j + 1]), np.int32(image[j + 2])
     return np.int32((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def color(image, factor):
     """Blend with the grey image (factor < 1), or move away from it, in place."""
     for j in range(0, len(image), 3):
@@ -58,7 +58,7 @@ def color(image, factor):
             image[c] = blend(middle, np.int32(image[c]), factor)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def contrast(image, factor, table):
     """Blend with the mean luma, rounded half up, or move away from it. `table` uint8 [256] is overwritten."""
     total = 0
@@ -70,7 +70,7 @@ def contrast(image, factor, table):
     look_up(image, table)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def sharpness(target, image, height, width, factor):
     """Towards or away from the image under the 3 x 3 kernel with 5 in the middle and 1 around it, over 13.
 
@@ -91,7 +91,7 @@ def sharpness(target, image, height, width, factor):
             row[j] = blend(smooth, np.int32(here[j]), factor)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def stretch(image, counts, tables, equal):
     """AutoContrast, or Equalize where `equal`: a table for each channel from its histogram, in place.
 
@@ -127,7 +127,7 @@ def stretch(image, counts, tables, equal):
             image[j + c] = tables[c, image[j + c]]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def affine(target, image, height, width, matrix):
     """Nearest pixel under an affine map, black outside; matrix int64 [6] in 16.16 fixed point, from target to source.
 
@@ -147,7 +147,7 @@ def affine(target, image, height, width, matrix):
             v += matrix[3]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def rectangle(image, height, width, size, x, y, colour):
     """A rectangle of one colour (uint8 [3]), size / 2 up and left of (x, y), in pixels with fractions.
 
@@ -160,7 +160,7 @@ def rectangle(image, height, width, size, x, y, colour):
                 image[3 * (row * width + column) + c] = colour[c]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def randaugment_block(first, last, data, offsets, rows, out, height, width, key, position, stride, ops):
     """Apply RandAugment to samples first..last-1 of a batch.
 

@@ -6,12 +6,13 @@ up. Pillow also rounds between the two, so results differ by at most 1.
 """
 
 import numpy as np
-from numba import njit
+
+from loaders.compiled import compiled
 
 _F = np.float32
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def taps(begin, end, size):
     """Compute the weights of a resize of begin..end (pixels, may be fractional) to `size` pixels.
 
@@ -36,7 +37,7 @@ def taps(begin, end, size):
     return first, count, weights
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def resize_box(image, top, left, bottom, right, out):
     """Resize a box of `image` uint8 [H, W, 3], rows top..bottom and columns left..right, into `out` uint8 [S, S, 3].
 

@@ -6,9 +6,9 @@ order, in cache-sized pieces.
 
 import math
 
-import numba
 import numpy as np
 
+from loaders.compiled import compiled
 from loaders.order.rng import below, fold_in, hash64
 from loaders.threads import for_blocks
 
@@ -20,7 +20,7 @@ _BLOCK = 1 << 15  # ids per counting block of `shuffle`
 _LOW = np.uint64(0xFFFF_FFFF)
 
 
-@numba.njit(cache=True, inline="always", error_model="numpy")
+@compiled(inline="always", error_model="numpy")
 def _hash32(x):
     # Two multiply-xorshift rounds, with the constants of Wellons' "lowbias32".
     x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & _LOW
@@ -28,13 +28,13 @@ def _hash32(x):
     return x ^ (x >> np.uint64(16))
 
 
-@numba.njit(cache=True, inline="always", error_model="numpy")
+@compiled(inline="always", error_model="numpy")
 def _add_round(x, other, round_key, modulus):
     x = x + ((_hash32(other ^ round_key) * modulus) >> np.uint64(32))
     return x - modulus * np.uint64(x >= modulus)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _encrypt(first, last, start, round_keys, rows, columns, n, out):
     """Encrypt positions by a Feistel network on rows x columns >= n, again and again until the result is below n."""
     left, right = np.empty(_CHUNK, np.uint32), np.empty(_CHUNK, np.uint32)
@@ -63,7 +63,7 @@ def _encrypt(first, last, start, round_keys, rows, columns, n, out):
             out[base + j] = value
 
 
-@numba.njit(cache=True, inline="always", error_model="numpy")
+@compiled(inline="always", error_model="numpy")
 def fisher_yates(items: np.ndarray, key: np.uint64) -> None:
     """Shuffle fewer than 2^32 items in place; every order is equally likely."""
     for i in range(len(items) - 1, 0, -1):
@@ -71,7 +71,7 @@ def fisher_yates(items: np.ndarray, key: np.uint64) -> None:
         items[i], items[j] = items[j], items[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _fisher_yates(items, key):
     fisher_yates(items, key)
 
@@ -114,7 +114,7 @@ def permutation(key: int, n: int, start: int = 0, stop: int | None = None, threa
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _count_buckets(first, last, n, key, counts):
     buckets = np.uint64(counts.shape[1])
     for block in range(first, last):
@@ -122,7 +122,7 @@ def _count_buckets(first, last, n, key, counts):
             counts[block, below(hash64(key, np.uint64(j)), buckets)] += 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _scatter(first, last, ids, key, offsets, out):
     buckets = np.uint64(offsets.shape[1])
     for block in range(first, last):
@@ -133,7 +133,7 @@ def _scatter(first, last, ids, key, offsets, out):
             offset[bucket] += 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _shuffle_buckets(first, last, edges, key, out):
     for bucket in range(first, last):
         fisher_yates(out[edges[bucket] : edges[bucket + 1]], hash64(key, np.uint64(bucket)))

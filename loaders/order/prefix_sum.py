@@ -6,9 +6,9 @@ Weights are float32 or float64 [N], finite and >= 0. `threads` is an upper limit
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from loaders.compiled import compiled
 from loaders.order.permutation import fisher_yates, permutation
 from loaders.order.rng import fold_in, hash64
 from loaders.order.top_k import BLOCK, bit_array, exponential
@@ -24,7 +24,7 @@ class WeightCounts(NamedTuple):
     bad: int
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _count(first, last, weights, positive, bad):
     for block in range(first, last):
         p, b = 0, 0
@@ -43,7 +43,7 @@ def count_weights(weights: np.ndarray, threads: int | None = None) -> WeightCoun
     return WeightCounts(int(positive.sum()), int(bad.sum()))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _sums(first, last, weights, sums):
     for block in range(first, last):
         s = 0.0
@@ -64,7 +64,7 @@ def total(weights: np.ndarray, threads: int | None = None) -> float:
     return float(np.cumsum(block_sums(weights, threads))[-1])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _clipped(first, last, weights, scale, sums, certain):
     for block in range(first, last):
         s, c = 0.0, 0
@@ -98,7 +98,7 @@ def clipped_scale(weights: np.ndarray, k: int, threads: int | None = None) -> fl
         scale, certain = scale * ((k - now) / rest), now
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _systematic(first, last, weights, scale, order, edges, start, key, bits):
     place = np.empty(BLOCK, np.int64)
     for position in range(first, last):
@@ -147,7 +147,7 @@ def systematic_bits(weights: np.ndarray, scale: float, k: int, key: int, threads
     return bits
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _spacing_sums(first, last, n, key, sums):
     for block in range(first, last):
         s = 0.0
@@ -156,7 +156,7 @@ def _spacing_sums(first, last, n, key, sums):
         sums[block] = s
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _merge(first, last, weights, weight_edges, key, spacing_edges, unit, out):
     for block in range(first, last):
         point, top = spacing_edges[block], 0.0

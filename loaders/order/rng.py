@@ -7,8 +7,9 @@ generators", OOPSLA 2014), with the finaliser constants of Stafford's variant 13
 
 import operator
 
-import numba
 import numpy as np
+
+from loaders.compiled import compiled
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
@@ -21,7 +22,7 @@ _ONE = np.uint64(1)
 DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE, VALIDATION = 1, 2, 3, 4, 5, 6, 7, 8
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def mix64(z: np.uint64) -> np.uint64:
     """Scramble a uint64, bijectively: the finaliser of SplitMix64. `mix64.py_func` takes arrays."""
     z = (z ^ (z >> _S30)) * M1
@@ -29,13 +30,13 @@ def mix64(z: np.uint64) -> np.uint64:
     return z ^ (z >> _S31)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def hash64(key: np.uint64, position: np.uint64) -> np.uint64:
     """The 64 random bits of `position` under `key`."""
     return mix64(key + (position + _ONE) * GOLDEN)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def below(bits: np.uint64, n: np.uint64) -> np.uint64:
     """Turn 64 random bits into a uniform integer in 0..n-1, n < 2^32; the bias is below n / 2^32."""
     return ((bits >> _S32) * n) >> _S32

@@ -8,9 +8,9 @@ perhaps inside it, in two bit arrays (N / 4 bytes together). Only the latter, a 
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from loaders.compiled import compiled
 from loaders.order.rng import fold_in, hash64
 from loaders.threads import for_blocks
 
@@ -28,13 +28,13 @@ _LN2 = float(np.log(2.0))
 _HUGE = 1.7e308
 
 
-@numba.njit(cache=True, inline="always", error_model="numpy")
+@compiled(inline="always", error_model="numpy")
 def uniform(bits: np.uint64) -> float:
     """Turn 64 random bits into a uniform float64 in (0, 1), an odd multiple of 2^-53."""
     return (np.uint64((bits >> _U12) | _ONE_BITS).view(np.float64) - 1.0) + 2.0**-53
 
 
-@numba.njit(cache=True, inline="always", error_model="numpy")
+@compiled(inline="always", error_model="numpy")
 def exponential(bits: np.uint64) -> float:
     """Turn 64 random bits into a standard exponential, -log(1 - u) for uniform u; relative error below 1e-10.
 
@@ -51,7 +51,7 @@ def exponential(bits: np.uint64) -> float:
     return -(exponent * _LN2 + 2.0 * s * series)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _mark_race(first, last, key, weights, n, low, high, surely, perhaps):
     """Mark ids whose key exponential / weight is surely below `low`, and other ids whose key is perhaps below `high`.
 
@@ -67,7 +67,7 @@ def _mark_race(first, last, key, weights, n, low, high, surely, perhaps):
         surely[word], perhaps[word] = sure, maybe & ~sure
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _mark_plain(first, last, key, weights, n, low, high, surely, perhaps):
     """Mark ids as `_mark_race` does, for the keys uniform - weight; an empty `weights` counts as zeros."""
     for word in range(first * _WORDS, min(last * _WORDS, (n + 63) >> 6)):
@@ -81,7 +81,7 @@ def _mark_plain(first, last, key, weights, n, low, high, surely, perhaps):
         surely[word], perhaps[word] = sure, maybe & ~sure
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _exact_keys(first, last, race, key, weights, ids, out):
     """Compute the keys of some ids."""
     for j in range(first * BLOCK, min(last * BLOCK, len(ids))):
@@ -95,7 +95,7 @@ def _exact_keys(first, last, race, key, weights, ids, out):
             out[j] = uniform(hash64(key, np.uint64(ids[j]))) - out[j]
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def count_ones(word):
     """The number of set bits of a uint64, as uint64; LLVM knows this form and makes one instruction of it."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555_5555_5555_5555))
@@ -104,7 +104,7 @@ def count_ones(word):
     return (word * np.uint64(0x0101_0101_0101_0101)) >> np.uint64(56)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _extract(first, last, bits, offsets, out):
     """Write the ids of the set bits of blocks first..last-1, those of a block from its offset on."""
     for block in range(first, last):
@@ -117,7 +117,7 @@ def _extract(first, last, bits, offsets, out):
                 rest &= rest - np.uint64(1)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _offsets(bits, offsets):
     """Count the bits that are set ahead of each block; returns how many are set in all."""
     total = 0
@@ -144,7 +144,7 @@ def ids_of_bits(bits: np.ndarray, threads: int | None = None) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _sample(race, key, weights, n, places_key, ids, out):
     """Draw ids uniformly with replacement, and compute their keys into `out`."""
     for j in range(len(ids)):
@@ -152,7 +152,7 @@ def _sample(race, key, weights, n, places_key, ids, out):
     _exact_keys(0, (len(ids) + BLOCK - 1) // BLOCK, race, key, weights, ids, out)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _split(race, key, weights, n, low, high, surely, perhaps, offsets):
     """Mark, extract and compute keys in one call, for so few ids that threads do not pay.
 
@@ -171,7 +171,7 @@ def _split(race, key, weights, n, low, high, surely, perhaps, offsets):
     return num_sure, ids, keys
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_smallest(bits, ids, keys, count, threshold):
     """Set the bits of `count` ids: those with keys below the threshold, then the first with keys equal to it."""
     for j in range(len(ids)):
