@@ -11,10 +11,12 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numba import config, njit
+from numba import njit
+from numba.core import config
 from numba.core.caching import FunctionCache, NullCache
 
 _WARNING = 2  # stack level of a warning: whoever asked
@@ -28,8 +30,8 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        if config.DISABLE_JIT:
-            return _refusing(function)
+        if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+            return _Refusing(function)
         kernel = njit(**options)(function)
         kernel._cache = _cache_of(function)
         return kernel
@@ -37,17 +39,17 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def _refusing(function: Callable[..., Any]) -> Callable[..., Any]:
+@dataclass(frozen=True)
+class _Refusing:
     """What stands for a kernel that may not be compiled: plain Python has no integers that wrap around."""
 
-    def refuse(*arguments: Any, **named: Any) -> Any:
+    py_func: Callable[..., Any]
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
         raise ImportError(
             "NUMBA_DISABLE_JIT is set, and Rebar's kernels must be compiled (plain Python rounds and overflows in "
             "other ways): unset it"
         )
-
-    refuse.py_func = function
-    return refuse
 
 
 class _Cache(FunctionCache):
@@ -75,7 +77,7 @@ def _cache_of(function: Callable[..., Any]) -> FunctionCache | NullCache:
     try:
         return _Cache(function)
     except RuntimeError:  # Numba has found no folder that can be written to
-        config.CACHE_DIR = _temporary_folder()
+        config.CACHE_DIR = _temporary_folder()  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return _Cache(function)
     except RuntimeError:

@@ -32,6 +32,9 @@ ON_DEVICE = ("fused", "dali")
 class Loader:
     """Batches of one data set. Built by `make_loader`.
 
+    It pickles, and copies, as what it was made of: another process opens the file and its backend itself. A running
+    epoch stays behind; `for batch in loader` goes on with the next plan, from a table of its own.
+
     Attributes:
         dataset: the open file.
         settings: how it is delivered.
@@ -44,15 +47,19 @@ class Loader:
         self,
         dataset: DatasetFile,
         settings: Settings,
-        backend: Backend,
+        backend: str,
+        device: torch.device,
         scheduler: IndexScheduler,
         table: ImportanceTable | None,
-        name: str,
-        residence: str,
+        next_epoch: int = 0,
     ):
-        self.dataset, self.settings, self.scheduler = dataset, settings, scheduler
-        self.backend, self.residence, self._backend, self._table = name, residence, backend, table
-        self._next_epoch = 0
+        self.dataset, self.settings, self.backend, self.scheduler = dataset, settings, backend, scheduler
+        self._backend, self.residence = open_engine(backend, dataset, settings, device)
+        self._device, self._table, self._next_epoch = device, table, next_epoch
+
+    def __reduce__(self) -> tuple[object, ...]:
+        made_of = (self.dataset, self.settings, self.backend, self._device, self.scheduler, self._table)
+        return type(self), (*made_of, self._next_epoch)
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
         """Deliver a plan: any ids of the data set in any order, repeats included.
@@ -135,8 +142,7 @@ def make_loader(
         raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
-    engine, residence = open_engine(backend, dataset, settings, device)
-    return Loader(dataset, settings, engine, scheduler, table, backend, residence)
+    return Loader(dataset, settings, backend, device, scheduler, table)
 
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:

@@ -11,8 +11,9 @@ so its first kernel would wait forever. Here a fork waits until nothing is being
 import functools
 import itertools
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -31,8 +32,32 @@ def available_cores() -> int:
 
 @functools.cache
 def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
-    # Keyed by the process: threads do not survive a fork, so a child gets a pool of its own.
-    return ThreadPoolExecutor(threads, thread_name_prefix="rebar-kernel")
+    """A pool whose threads have all started, so that no later call finds that one cannot.
+
+    Keyed by the process: threads do not survive a fork, so a child gets a pool of its own.
+    """
+    pool, all_started = ThreadPoolExecutor(threads, thread_name_prefix="rebar-kernel"), threading.Barrier(threads)
+    try:
+        waiting = [pool.submit(all_started.wait) for _ in range(threads)]
+        for future in waiting:
+            future.result()
+    except BaseException:
+        all_started.abort()
+        pool.shutdown(cancel_futures=True)
+        raise
+    return pool
+
+
+def _submit(threads: int, kernel: Callable[..., object], *args: object) -> Future[object]:
+    """Start a kernel on another thread; run it here where the main thread has ended, and with it all pools."""
+    try:
+        return _pool(os.getpid(), threads).submit(kernel, *args)
+    except RuntimeError as error:
+        if "shutdown" not in str(error):
+            raise
+    done: Future[object] = Future()
+    done.set_result(kernel(*args))
+    return done
 
 
 def for_blocks(
@@ -63,8 +88,8 @@ def for_blocks(
         kernel(0, num_blocks, *args)
         return
     cuts = [num_blocks * i // threads for i in range(threads + 1)]
-    pool = _pool(os.getpid(), threads - caller_helps)
-    futures = [pool.submit(kernel, a, b, *args) for a, b in itertools.pairwise(cuts[caller_helps:])]
+    others = threads - caller_helps
+    futures = [_submit(others, kernel, a, b, *args) for a, b in itertools.pairwise(cuts[caller_helps:])]
     try:
         if caller_helps:
             kernel(cuts[0], cuts[1], *args)

@@ -10,7 +10,7 @@ def describe_weights(weights: np.ndarray | None) -> dict[str, float]:
     """How far a policy's weights are from uniform.
 
     Args:
-        weights: float [N], >= 0; None is equal weights.
+        weights: float [N], >= 0; None is equal weights, and so are zeros alone.
 
     Returns:
         `ess`: effective sample size (sum w)^2 / sum w^2 as a fraction of N, in (0, 1] (Kish 1965).
@@ -21,14 +21,15 @@ def describe_weights(weights: np.ndarray | None) -> dict[str, float]:
         `top1_fraction`: fraction of the total weight that the heaviest 1 % of the samples hold (0.01 if uniform).
 
     Raises:
-        ValueError: the weights sum to zero, or not to a number.
+        ValueError: a weight is negative, infinite or NaN.
     """
-    if weights is None:
+    w = None if weights is None else np.asarray(weights, np.float64)
+    if w is None or not w.any():
         return {"ess": 1.0, "cv": 0.0, "tau": 1.0, "top1_fraction": 0.01}
-    w = np.asarray(weights, np.float64)
+    if not (np.isfinite(w) & (w >= 0)).all():
+        raise ValueError(f"weights must be finite and not negative, got {w.min()} to {w.max()}")
+    w = w / w.max()  # so that no sum or square leaves the range of floating point
     mean = w.mean()
-    if not mean > 0:
-        raise ValueError(f"weights must have a positive, finite sum, got mean {mean}")
     cv2 = float(w.var() / mean**2)
     top = max(1, round(len(w) / 100))
     heaviest = float(np.partition(w, len(w) - top)[len(w) - top :].sum())

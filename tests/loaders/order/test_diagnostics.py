@@ -17,8 +17,16 @@ def test_one_heavy_sample():
     assert got["top1_fraction"] == pytest.approx(101 / 200)
     assert got["ess"] == pytest.approx(200**2 / (99 + 101**2) / 100)
     assert got["tau"] == pytest.approx(np.sqrt(100 * (weights**2).sum()) / weights.sum())  # sqrt(B sum g^2)
-    with pytest.raises(ValueError, match="positive, finite sum"):
-        describe_weights(np.zeros(3))
+
+
+def test_weights_at_the_ends_of_floating_point():
+    assert describe_weights(np.zeros(3)) == describe_weights(None), "no weight is larger than another"
+    got = [describe_weights(np.array([1.0, 3.0]) * scale) for scale in (1, 1e-310, 1e300)]
+    assert got[1] == pytest.approx(got[0])
+    assert got[2] == pytest.approx(got[0])
+    for bad in (np.nan, np.inf, -1.0):
+        with pytest.raises(ValueError, match="weights must be finite and not negative"):
+            describe_weights(np.array([1.0, bad]))
 
 
 def test_visits():
