@@ -21,6 +21,7 @@ FORMAT, VERSION = "rebar checkpoint", 8
 # torch writes a zip archive, whose last record ends in the length of a comment: 0 in 2 bytes. Here the comment is the
 # SHA-256 of all bytes before it, so that the file stays one that torch and unzip can read.
 END_BYTES, END_SIGNATURE = 22, b"PK\x05\x06"
+PER_RANK = ("ordered-sgd",)  # methods that run on several ranks and choose within the part of a batch that each has
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -158,7 +159,7 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
     Raises:
         ValueError: names each key with both values.
     """
-    mine = config.as_dict()
+    saved, mine = ({**values, "device": _kind(values.get("device"))} for values in (saved, config.as_dict()))
     keys = [key for key in sorted({*saved, *mine} - {*NEUTRAL_KEYS}) if saved.get(key) != mine.get(key)]
     if keys:
         changes = ", ".join(
@@ -168,12 +169,24 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
 
 
 def other_processes(content: dict[str, Any], ranks: Ranks) -> list[str]:
-    """A sentence where other ranks or threads than those of the checkpoint continue it: that is not to the bit."""
+    """A sentence where other ranks or threads than those of the checkpoint continue it: how near that is."""
     saved, mine = content.get("processes", _processes(ranks)), _processes(ranks)
     if saved == mine:
         return []
     before, now = ("{} ranks x {} threads".format(*processes) for processes in (saved, mine))
-    return [f"the checkpoint is of {before}, this is {now}: the result will not be the same to the bit"]
+    near = "plan and scores stay the same, weights will differ by the order of float sums"
+    if saved[0] != mine[0] and content["config"].get("method") in PER_RANK:
+        near = (
+            f"another run from here on, since {content['config']['method']} chooses within each rank's part of a batch"
+        )
+    elif saved[0] != mine[0] and content["config"].get("mixer") != "none":
+        near = "the result will be another, since images are mixed within each rank's part of a batch"
+    return [f"the checkpoint is of {before}, this is {now}: {near}"]
+
+
+def _kind(device: Any) -> Any:
+    """A device without its number: another GPU may go on, and several ranks have one each."""
+    return device.partition(":")[0] if isinstance(device, str) else device
 
 
 def _processes(ranks: Ranks) -> list[int]:

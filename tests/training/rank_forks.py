@@ -5,6 +5,7 @@ Each rank is a fork, so that a start costs a fraction of a second; what they lea
 
 import dataclasses
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import torch
 from forks import check_same, finish, is_running, warm_up
+from rich.console import Console
 
 from training.arguments import make_config
 from training.loop import end_epoch, plan_epoch, train_epoch
 from training.machine.distributed import join
-from training.run import main
+from training.machine.signals import Stopped, StopRequest
+from training.run import main, read_settings, run
 from training.setup import set_up
 
 PLAIN = {
@@ -104,6 +107,31 @@ def train_plainly(data: Path, folder: Path) -> int:
     return 0
 
 
+def normalise(folder: Path) -> int:
+    """A step and an evaluation of a network with batch norms, each rank with its part of one batch."""
+    with join() as ranks:
+        generator = torch.Generator().manual_seed(1)
+        model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4, momentum=0.2), torch.nn.Flatten())
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(torch.rand(p.shape, generator=generator) + 0.5)
+        images = torch.randn(12, 3, 5, 5, generator=generator)
+        part = images[ranks.rank :: ranks.world_size]
+        network = ranks.distribute(model, torch.device("cpu"))
+        out = network(part)
+        (out.sin() * torch.arange(36.0)).sum(1).mean().backward()
+        torch.save(
+            {
+                "out": out.detach(),
+                "gradients": [p.grad for p in model.parameters()],
+                "running": dict(model.named_buffers()),
+                "evaluated": model.eval()(part).detach(),
+            },
+            folder / f"norm{ranks.rank}of{ranks.world_size}.pt",
+        )
+    return 0
+
+
 class Spy:
     """A loader that notes the ids of each batch."""
 
@@ -114,6 +142,53 @@ class Spy:
         for batch in self.loader.epoch(plan, start_batch):
             self.seen.append(batch.ids.tolist())
             yield batch
+
+
+class StopAfter(StopRequest):
+    """A signal that comes when a run has asked for it `times` times, about once a batch."""
+
+    def __init__(self, times: int | None):
+        self.left = times
+
+    @property
+    def signal(self) -> int | None:
+        if self.left is None:
+            return None
+        self.left -= 1
+        return signal.SIGTERM if self.left < 0 else None
+
+
+def go_on(arguments: list[str], folder: Path, world_size: int, batches: int | None) -> None:
+    """Continue a run on so many ranks, for about so many batches; None is to its end."""
+
+    def work() -> int:
+        with join() as ranks:
+            config, resume = read_settings([*arguments, f"--out={folder}", "--resume"], ranks)
+            try:
+                run(config, resume, Console(quiet=not ranks.is_writer), StopAfter(batches), ranks)
+            except Stopped:
+                return 3
+        return 0
+
+    log = folder.with_suffix(".log")
+    assert set(finish_all(start(work, world_size, log))) == {0 if batches is None else 3}, log.read_text()
+    if batches is not None:
+        shutil.copy(folder / "checkpoint.pt", folder.with_suffix(f".{world_size}.pt"))
+
+
+def elastic(arguments: list[str], work: Path, data: Path) -> None:
+    """A run of one rank, and the same begun on one rank, gone on with on two, ended on three."""
+    go_on(arguments, work / "one", 1, None)
+    go_on(arguments, work / "more", 1, 17)
+    go_on(arguments, work / "more", 2, 15)
+    go_on(arguments, work / "more", 3, None)
+
+
+def elastic_twice(arguments: list[str], work: Path, data: Path) -> None:
+    """A run of one rank, and the same ended on two."""
+    go_on(arguments, work / "one", 1, None)
+    go_on(arguments, work / "more", 1, 17)
+    go_on(arguments, work / "more", 2, None)
 
 
 def two_ranks(arguments: list[str], log: Path) -> list[int]:
@@ -186,6 +261,7 @@ def whole(arguments: list[str], work: Path, data: Path) -> None:
     for world_size in (1, 2):
         pids = start(lambda: train_plainly(data, work), world_size, work / "plain.log")
         assert set(finish_all(pids)) == {0}
+        assert set(finish_all(start(lambda: normalise(work), world_size, work / "norm.log"))) == {0}
     for name, changes in (("whole", []), ("ordered", ORDERED)):
         pids = two_ranks([*arguments, *changes, f"--out={work / name}"], work / f"{name}.log")
         assert finish_all(pids) == [0, 0]
@@ -212,4 +288,5 @@ ORDERED = ["--method=ordered-sgd", "--keep=0.4", "--mixer=mixup"]
 if __name__ == "__main__":
     part, work, data, arguments = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
     warm_up()
-    {"whole": whole, "mistakes": mistakes, "disturbed": disturbed}[part](arguments, work, data)
+    parts = (whole, mistakes, disturbed, elastic, elastic_twice)
+    {function.__name__: function for function in parts}[part](arguments, work, data)

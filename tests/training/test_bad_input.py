@@ -14,6 +14,9 @@ from loaders.formats.manifest import FILE_NAME
 from loaders.importance import ImportanceTable
 from loaders.types import Scores
 from training import checkpoint, run
+from training.checkpoint import check_config, other_processes
+from training.config import Config
+from training.machine.distributed import Ranks
 from training.run import main
 
 
@@ -179,12 +182,26 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(quick_args, tmp_path,
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", "metrics.jsonl"}
 
 
-def test_other_processes_than_before_are_told(broken, capsys):
-    content = torch.load(broken / "checkpoint.pt", weights_only=True)
-    write_checkpoint(broken / "checkpoint.pt", {**content, "processes": [2, 1]})
-    assert main(["--resume", str(broken)]) == 0
-    told = "the checkpoint is of 2 ranks x 1 threads, this is 1 ranks x 1 threads: the result will not be the same"
-    assert told in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "plan and scores stay the same, weights will differ by the order of float sums"),
+        ({"method": "ordered-sgd"}, "the result will be another, since ordered-sgd chooses within each rank's part"),
+        ({"mixer": "ricap"}, "the result will be another, since images are mixed within each rank's part of a batch"),
+    ],
+)
+def test_other_processes_than_before_are_told(changes, told):
+    content = {"processes": [2, 1], "config": {**Config().as_dict(), **changes}}
+    (sentence,) = other_processes(content, Ranks())
+    assert sentence.startswith(f"the checkpoint is of 2 ranks x 1 threads, this is 1 ranks x 1 threads: {told}")
+    assert other_processes({**content, "processes": [1, 1]}, Ranks()) == []
+
+
+def test_another_gpu_may_go_on_but_no_other_kind_of_device():
+    saved = {**Config().as_dict(), "device": "cuda:1"}
+    check_config(saved, Config(device="cuda"))
+    with pytest.raises(ValueError, match="device was 'cuda' and is now 'cpu'"):
+        check_config(saved, Config(device="cpu"))
 
 
 def test_a_folder_that_cannot_be_made(quick_args, tmp_path, capsys):

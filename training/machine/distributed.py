@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from training.machine.batch_norm import over_all_ranks
+
 TIMEOUT = timedelta(minutes=2)
 """How long a rank waits for the others. A rank that ends is noticed at once; this is for one that hangs, and longer
 than the longest honest wait: compiling kernels, writing a checkpoint."""
@@ -107,14 +109,12 @@ class Ranks:
     def distribute(self, model: nn.Module, device: torch.device) -> nn.Module:
         """What a step calls in place of the model, so that gradients are means over the ranks.
 
-        Batch norms: on GPUs their statistics are those of the global batch (SyncBatchNorm, which has no CPU form). On
-        CPUs each rank normalises by the statistics of its own part, and the running averages of all are rank 0's.
+        The statistics of batch norms are those of the global batch.
         """
         if self.is_alone:
             return model
         on_gpu = device.type == "cuda"
-        if on_gpu:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model) if on_gpu else over_all_ranks(model)
         return nn.parallel.DistributedDataParallel(
             model, device_ids=[device.index] if on_gpu else None, gradient_as_bucket_view=True
         )

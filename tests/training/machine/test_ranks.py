@@ -18,9 +18,9 @@ CHANGES = {"method": "p-sgd", "budget": 0.2, "batch_size": 20, "epochs": 4, "eva
 def forked(shapes, quick_args):
     """A function that runs a part of rank_forks.py in a folder."""
 
-    def run(part: str, folder: Path) -> Path:
+    def run(part: str, folder: Path, **changes) -> Path:
         script = Path(__file__).parents[1] / "rank_forks.py"
-        command = [sys.executable, script, part, folder, shapes, *quick_args(**CHANGES)]
+        command = [sys.executable, script, part, folder, shapes, *quick_args(**{**CHANGES, **changes})]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
             command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500
@@ -63,6 +63,21 @@ def test_the_weights_are_equal_at_all_ranks_and_close_to_one_process(alone, both
         assert torch.allclose(both[0]["weights"][name], value, atol=1e-5)
 
 
+def test_batch_norms_take_the_statistics_of_the_global_batch(work):
+    alone = torch.load(work / "norm0of1.pt", weights_only=True)
+    both = [torch.load(work / f"norm{rank}of2.pt", weights_only=True) for rank in (0, 1)]
+    for name in ("out", "evaluated"):
+        together = torch.stack([rank[name] for rank in both], dim=1).flatten(0, 1)
+        assert torch.allclose(together, alone[name], atol=1e-5)
+    for rank in both:
+        for mine, theirs in zip(rank["gradients"], alone["gradients"], strict=True):
+            assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+        assert rank["running"].keys() == alone["running"].keys()
+        for name, value in alone["running"].items():
+            assert torch.allclose(rank["running"][name], value, atol=1e-6)
+        assert torch.equal(rank["running"]["1.running_mean"], both[0]["running"]["1.running_mean"])
+
+
 def test_scores_are_merged_and_samples_counted_once(alone, both):
     for mine, first, second in zip(alone["snapshot"], both[0]["snapshot"], both[1]["snapshot"], strict=True):
         assert torch.equal(first, second)
@@ -96,3 +111,52 @@ def test_a_mistake_is_told_by_one_rank(forked, tmp_path):
 def test_ranks_that_are_lost_or_stopped_go_on_to_the_same_bits(forked, work):
     forked("disturbed", work)
     assert (work / "lost1" / "summary.json").exists()
+
+
+ELASTIC = {"batch_size": 12, "precision": "fp32", "lr": 0.005}
+LARGER = {**ELASTIC, "model": "rebarnet", "width": 0.125, "optimizer": "muon", "ema": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("elastic_twice", ELASTIC),
+        pytest.param("elastic", ELASTIC, marks=pytest.mark.slow),
+        pytest.param("elastic", LARGER, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_goes_on_with_other_ranks(forked, tmp_path, part, changes):
+    """Stopped in the middle of an epoch of p-SGD: the same plans and scores, and weights near by the order of sums."""
+    forked(part, tmp_path, **changes)
+    one, more = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "more"))
+    middle = torch.load(tmp_path / "more.1.pt", weights_only=True)
+    assert middle["batch"] > 0, "in the middle of an epoch"
+    assert middle["epoch"] > 0
+    assert torch.equal(one["table"]["total"][:, 0], more["table"]["total"][:, 0]), "every plan drew the same samples"
+    assert one["ledger"]["steps"] == more["ledger"]["steps"] == 40
+    assert one["ledger"]["flops"] == more["ledger"]["flops"]
+    rows = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "more")
+    ]
+    for mine, theirs in zip(*rows, strict=True):
+        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
+    assert far(one["table"], more["table"]) < 1e-3
+    assert far(one["model"], more["model"]) < 1e-3
+    if one["average"]:
+        assert far(one["average"], more["average"]) < 1e-3
+    log = (tmp_path / "more.log").read_text().replace("\n", " ")
+    assert "the checkpoint is of 1 ranks x 1 threads, this is 2 ranks x 1 threads: plan and scores stay" in log
+
+
+def far(one: dict, other: dict) -> float:
+    """The largest distance between two tensors of a state, relative to the tensor's norm."""
+    distances = {
+        name: (
+            torch.linalg.vector_norm((value - other[name]).double()) / torch.linalg.vector_norm(value.double())
+        ).item()
+        for name, value in one.items()
+        if value.any()
+    }
+    print(sorted(distances.items(), key=lambda item: item[1])[-3:])
+    return max(distances.values())
