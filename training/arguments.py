@@ -15,12 +15,14 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from loaders.formats.sentence import one_line
 from training import checkpoint
 from training.config import FIELDS, GROUPS, Config
 from training.methods import METHODS, method_class
 from training.methods.own_policy import is_own_policy
 
 MAX_YAML_BYTES = 1 << 16  # of one file of settings
+MAX_SENTENCE = 4000  # characters of what a command says when it fails
 
 _RESUME_HELP = (
     "continue a run from its last checkpoint, with its settings: a run's folder, or nothing for the run in --out "
@@ -61,7 +63,7 @@ def _require_repeated(method: str, argv: list[str]) -> None:
     command = shlex.join(["python", "-m", "training.run", *argv, "--method", method])
     raise ValueError(
         f"the settings name a Python file to run, {reprlib.repr(method)}, which the command line does not name: read "
-        f"that file, then add the method to your command, as in: {shortened(command, 1000)}"
+        f"that file, then add the method to your command, as in: {one_line(command, 1000)}"
     )
 
 
@@ -126,15 +128,8 @@ def option_names(options: type) -> tuple[str, ...]:
 def sentence(error: Exception) -> str:
     """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
     if isinstance(error, OSError) and error.strerror and not error.filename:
-        return shortened(error.strerror)
-    return shortened(str(error))
-
-
-def shortened(text: str, max_chars: int = 4000) -> str:
-    """A text that may quote a file, as one line of bounded length that holds no control characters."""
-    words = " ".join(text[: 2 * max_chars].split())
-    words = "".join(char if char.isprintable() else "?" for char in words)
-    return words if len(words) <= max_chars else f"{words[: max_chars - 4]} ..."
+        return one_line(error.strerror, MAX_SENTENCE)
+    return one_line(error, MAX_SENTENCE)
 
 
 def parse(parser: ArgumentParser, argv: list[str]) -> Any:
@@ -142,7 +137,7 @@ def parse(parser: ArgumentParser, argv: list[str]) -> Any:
     try:
         return parser.parse_args(argv)
     except ArgumentError as error:
-        raise ValueError(f"{shortened(str(error), 1000)} (--help lists what is allowed)") from None
+        raise ValueError(f"{one_line(error, 1000)} (--help lists what is allowed)") from None
 
 
 def underscored(argv: list[str]) -> list[str]:
@@ -234,7 +229,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         has_alias = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
         values = {} if has_alias else yaml.safe_load(text) or {}
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path} is not valid YAML: {shortened(str(error), 500)}") from None
+        raise ValueError(f"{path} is not valid YAML: {one_line(error, 500)}") from None
     except RecursionError:
         raise ValueError(f"{path} is not valid YAML: it is nested too deeply") from None
     if has_alias:

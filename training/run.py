@@ -17,6 +17,7 @@ from rich.console import Console
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from loaders.formats.lock import lock_folder
+from loaders.formats.sentence import one_line
 from training import checkpoint
 from training.arguments import continue_command, make_config, parse_args, sentence
 from training.budget import who_pays
@@ -110,7 +111,13 @@ def _run(
     folder, summary = _open_folder(run, resume, content is not None, held)
     if summary:
         console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
-        print_summary(console, summary, folder)
+        try:
+            print_summary(console, summary, folder)
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"{folder / files.SUMMARY} is not whole (of {type(error).__name__}: {one_line(error)}): delete it, and "
+                "--resume makes it again"
+            ) from None
         return summary
     changed = checkpoint.other_processes(content, ranks) if content else []
     where = f"continuing {folder} behind step {run.ledger.steps:,}" if content else f"results go to {folder}"

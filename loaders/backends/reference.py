@@ -3,7 +3,6 @@
 Slow on purpose. It shares the draws and the normalisation table with the other backends, and no pixel code.
 """
 
-import io
 import math
 from collections.abc import Generator
 
@@ -19,6 +18,7 @@ from loaders.augment.normalisation import normalisation_table
 from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
 from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans
 from loaders.formats.dataset import DatasetFile
+from loaders.formats.image_file import decode_image
 from loaders.order.rng import hash_array
 from loaders.types import Batch, EpochPlan, Mix
 
@@ -68,12 +68,12 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
     height, width, _ = shape
     kind = "JPEG" if dataset.is_jpeg[sample] else "PNG"
     try:
-        image = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG", "PNG"])
+        image = decode_image(stored.tobytes(), ("JPEG", "PNG")).rgb
         if image.size != (width, height):
-            raise OSError(f"it is {image.size[1]} x {image.size[0]} pixels, its record says {height} x {width}")
-        return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from error
+            raise ValueError(f"it is {image.height} x {image.width} pixels, its record says {height} x {width}")
+    except ValueError as error:
+        raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from None
+    return np.asarray(image)
 
 
 def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
