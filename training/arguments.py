@@ -9,6 +9,8 @@ import re
 import reprlib
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,14 @@ from training.methods import METHODS, method_class
 from training.methods.own_policy import is_own_policy
 
 MAX_YAML_BYTES = 1 << 16  # of one file of settings
+MAX_YAML_DEPTH = 20
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 MAX_SENTENCE = 4000  # characters of what a command says when it fails
 
 _RESUME_HELP = (
@@ -158,19 +168,41 @@ def _value(argv: list[str], name: str) -> str | None:
 def _parse(argv: list[str], settings: Path | None) -> Config:
     """The configuration; `settings` are those of the run that is resumed."""
     files, others = _files_first(argv)
-    values = [read_yaml(file) for file in ([settings] if settings else []) + files]
+    all_files = ([settings] if settings else []) + files
+    values = [read_yaml(file) for file in all_files]
+    places = f" (set on the command line, or in {' or '.join(map(str, all_files))})" if all_files else ""
     method = _method(others, values)
-    kind = method_class(method)
+    with _in_file("", places):
+        kind = method_class(method)
     parser = _parser(kind.Options, settings)
     parser.add_argument("--config", action="config", help="YAML file of settings; only what differs from the defaults")
     parser.add_argument("--resume", nargs="?", const="auto", metavar="PATH", help=_RESUME_HELP)
     mine = option_names(kind.Options)
-    flags = [item.partition("=")[0][2:] for item in others if item.startswith("--")]
-    for name in (*flags, *(key for file in values for key in file)):
-        if name not in (*FIELDS, *mine, "resume", "help", "print_config"):
+    known = (*FIELDS, *mine, "resume", "help", "print_config")
+    for item in others:
+        name = item.partition("=")[0][2:]
+        if item.startswith("--") and name not in known:
             raise ValueError(_unknown(name, method))
+    for file, names in zip(all_files, values, strict=True):  # each by itself, so that the sentence names it
+        with _in_file(f"{file}: "):
+            for name, value in names.items():
+                if name not in known:
+                    raise ValueError(_unknown(name, method))
+                if value is None and getattr(Config, name, getattr(kind.Options, name, None)) is not None:
+                    raise ValueError(f"{name} is null, needed: a value")  # which jsonargparse lets pass
+            parse(parser, [f"--config={file}"])
     parsed = parse(parser, [*(f"--config={file}" for file in files), *others])
-    return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)})
+    with _in_file("", places):
+        return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)})
+
+
+@contextmanager
+def _in_file(before: str, behind: str = "") -> Iterator[None]:
+    """Name the file in a ValueError of the block."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{before}{error}{behind}") from None
 
 
 @functools.cache
@@ -226,7 +258,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} has more than {MAX_YAML_BYTES:,} bytes, which no file of settings needs")
     try:
         text = content.decode("utf-8")
-        has_alias = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+        has_alias = _has_alias(text)
         values = {} if has_alias else yaml.safe_load(text) or {}
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path} is not valid YAML: {one_line(error, 500)}") from None
@@ -237,6 +269,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold `key: value` lines, got a {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
+
+
+def _has_alias(text: str) -> bool:
+    """Whether a YAML text has an alias; nothing is built from it.
+
+    Raises:
+        RecursionError: it is nested more deeply than any settings, for which PyYAML would need hours.
+        YAMLError: it is not YAML.
+    """
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            return True
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_YAML_DEPTH:
+            raise RecursionError
+    return False
 
 
 def _unknown(name: str, method: str) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import reprlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -107,11 +106,13 @@ def load(path: Path, data: bytes | None = None) -> dict[str, Any]:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception:  # noqa: BLE001 - zipfile and torch raise anything on damaged files
         raise unreadable from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    kind, version = (content.get(key) if isinstance(content, dict) else None for key in ("format", "version"))
+    if not isinstance(kind, str) or kind != FORMAT:
         raise ValueError(f"{path} is not a checkpoint of this program: give --resume the folder of one of its runs")
-    if content.get("version") != VERSION:
+    if not isinstance(version, int) or version != VERSION:
+        found = version if isinstance(version, int) else type(version).__name__
         raise ValueError(
-            f"{path} has version {reprlib.repr(content.get('version'))}, this program reads {VERSION}: start a new "
+            f"{path} has version {one_line(found, 40)}, this program reads {VERSION}: start a new "
             "run, or continue it with the release of Rebar that began it"
         )
     if not has_digest:

@@ -110,14 +110,7 @@ def _run(
         run.network = torch.compile(run.network)  # type: ignore[assignment]
     folder, summary = _open_folder(run, resume, content is not None, held)
     if summary:
-        console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
-        try:
-            print_summary(console, summary, folder)
-        except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(
-                f"{folder / files.SUMMARY} is not whole (of {type(error).__name__}: {one_line(error)}): delete it, and "
-                "--resume makes it again"
-            ) from None
+        print_finished(console, summary, folder)
         return summary
     changed = checkpoint.other_processes(content, ranks) if content else []
     where = f"continuing {folder} behind step {run.ledger.steps:,}" if content else f"results go to {folder}"
@@ -137,6 +130,22 @@ def _run(
         raise
     print_summary(console, summary, folder)
     return summary
+
+
+def print_finished(console: Console, summary: dict[str, Any], folder: Path) -> None:
+    """The result of a run that is finished already, as its folder has it.
+
+    Raises:
+        ValueError: summary.json is not whole.
+    """
+    console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
+    try:
+        print_summary(console, summary, folder)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(
+            f"{folder / files.SUMMARY} is not whole ({type(error).__name__}: {one_line(error)}): delete it, and "
+            "--resume makes it again"
+        ) from None
 
 
 def _about(run: Run) -> list[str]:

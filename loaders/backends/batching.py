@@ -90,6 +90,13 @@ def back_to_back(num: int, image_bytes: int) -> Rows:
     return found
 
 
+def watched(dataset: DatasetFile, todo: list[Span]) -> Generator[Span]:
+    """The spans of an epoch; before each of them the file is looked at (`DatasetFile.check_in_place`)."""
+    for span in todo:
+        dataset.check_in_place()
+        yield span
+
+
 def longest(todo: list[Span]) -> int:
     """Length of the longest batch of an epoch, for which memory is needed; a batch_size may be any number."""
     return max((last - first for first, last in todo), default=0)

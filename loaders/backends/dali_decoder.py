@@ -24,6 +24,7 @@ from loaders.backends.device import DeviceFetch, DeviceImages
 from loaders.backends.reference import decode
 from loaders.formats.dataset import CHANNELS, DatasetFile
 from loaders.formats.image_header import find_other_sizes
+from loaders.formats.sentence import one_line
 from loaders.types import EpochPlan
 
 # A callback of a pipeline: gives the inputs of batch number `info.iteration`. DALI's own objects are Any.
@@ -109,7 +110,8 @@ class Decoder:
         except RuntimeError as error:
             self._pipeline = None  # DALI's are of no use after an error
             self._name_culprit()
-            raise RuntimeError(f"DALI could not decode images of {self.dataset.path}: {error}") from error
+            reason = one_line(str(error).replace("Critical error in pipeline:", ""))
+            raise ValueError(f"{self.dataset.path}: DALI could not decode a batch of its images: {reason}") from error
         finally:
             self._plan, self._todo = _NO_PLAN, []  # what is in the making goes on; the next epoch waits for it
 

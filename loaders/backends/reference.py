@@ -16,7 +16,7 @@ from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, RAND
 from loaders.augment.mixers import ONE, MixGeometry, draw_mix
 from loaders.augment.normalisation import normalisation_table
 from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
-from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans
+from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans, watched
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_file import decode_image
 from loaders.order.rng import hash_array
@@ -40,7 +40,7 @@ class Reference:
     def _batches(self, plan: EpochPlan, todo: list[Span]) -> Generator[Batch]:
         augment, dtype = self.settings.augment, self.settings.dtype
         beside = columns(plan, self.dataset)
-        for span in todo:
+        for span in watched(self.dataset, todo):
             samples = zip(plan.ids[span.first : span.last], plan.positions[span.first : span.last], strict=True)
             pixels = [augmented(decode(self.dataset, i), augment, plan.key, position) for i, position in samples]
             images, mix = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels]), None

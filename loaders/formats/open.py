@@ -1,5 +1,6 @@
 """Open a data set of either format, and refuse images that claim to be too large."""
 
+import dataclasses
 import os
 
 from loaders.formats.beton import open_beton
@@ -12,7 +13,8 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
 
     Args:
-        path: the file; a name that ends in `.tar` is a tar. The file must not change while it is open.
+        path: the file; a name that ends in `.tar` is a tar. The file must not change while it is open; see
+            `DatasetFile.check_in_place`.
 
     Returns:
         The data set, which holds one file descriptor and no copy of the pixels.
@@ -25,7 +27,9 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetFile:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
+    before = os.stat(path)
     dataset = open_tar(path) if path.endswith(".tar") else open_beton(path)
+    dataset = dataclasses.replace(dataset, inode=(before.st_dev, before.st_ino))
     huge = are_too_many_pixels(dataset.heights, dataset.widths, dataset.sizes)
     if huge.any():
         sample = int(huge.argmax())
