@@ -109,7 +109,7 @@ def _run(
     if config.compile:
         run.network = torch.compile(run.network)  # type: ignore[assignment]
     folder, summary = _open_folder(run, resume, content is not None, held)
-    if summary:
+    if summary is not None:
         print_finished(console, summary, folder)
         return summary
     changed = checkpoint.other_processes(content, ranks) if content else []

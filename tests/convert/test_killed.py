@@ -1,4 +1,4 @@
-"""A conversion that is killed at any instant leaves a whole data set or none, and the next one is not hindered by it."""
+"""A conversion that is killed at any instant leaves a whole data set or none, and does not hinder the next one."""
 
 import os
 import random  # noqa: TID251 (instants of kills)
