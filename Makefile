@@ -1,5 +1,6 @@
 # `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then the quick
-# tests, a few minutes on two cores.  `make test-all`: every test.  `make lint`: style, layers and types.
+# tests, a few minutes on two cores.  `make test-all`: every test.  `make fuzz`, `make kills`: damaged files
+# for every parser, killed runs (docs/reliability.md).  `make lint`: style, layers and types.
 
 PYTHON ?= python3
 BUDGET ?= 0.3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 # FFCV is built from source against these; the rest comes as wheels.
 DEBIAN_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev python3-venv
 
-.PHONY: run test test-all lint bench-gpu clean
+.PHONY: run test test-all fuzz kills lint bench-gpu clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -24,6 +25,15 @@ test: .venv/.test
 
 test-all: .venv/.test
 	$(BIN)/python -m pytest -q
+
+# 100,000 damaged files over all parsers: some ten minutes.
+fuzz: .venv/.test
+	$(BIN)/python -m tests.fuzz --inputs 100000
+
+# 250 kills of training and 40 of conversion: some fifteen minutes.
+kills: .venv/.test
+	REBAR_TRAINING_KILLS=250 REBAR_CONVERSION_KILLS=40 $(BIN)/python -m pytest -q -m slow \
+	  tests/training/test_resume.py tests/convert/test_killed.py
 
 lint: .venv/.test
 	$(BIN)/ruff check

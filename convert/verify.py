@@ -5,7 +5,6 @@ So a `.beton` and a `.tar` that pass hold the same samples.
 """
 
 import hashlib
-import io
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from convert.command import run_command
+from loaders.formats.image_file import decode_image
 from loaders.formats.manifest import FileEntry, Split, file_entry, labels_digest, read_manifest
 from loaders.formats.open import open_dataset
 
@@ -69,15 +69,12 @@ def problem(path: Path, entry: FileEntry, split: Split, num_classes: int) -> str
 
 def contents(path: Path, num_classes: int) -> tuple[int, str, str]:
     """Read a file with `loaders`; return its number of samples and the digests of images and labels as in `Split`."""
-    from PIL import Image  # not every format needs it
-
     dataset = open_dataset(path)
     pixels = hashlib.sha256()
     for sample in range(dataset.num_samples):
         content = dataset.bytes(sample)
         if dataset.kind == "png" and not dataset.is_jpeg[sample]:
-            with Image.open(io.BytesIO(content.tobytes()), formats=["PNG"]) as image:
-                content = np.asarray(image.convert("RGB"))
+            content = np.asarray(decode_image(content.tobytes(), ("PNG",)).rgb)
         pixels.update(np.ascontiguousarray(content).data)
     return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, num_classes)
 

@@ -9,18 +9,30 @@ import re
 import reprlib
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from loaders.formats.sentence import one_line
 from training import checkpoint
 from training.config import FIELDS, GROUPS, Config
 from training.methods import METHODS, method_class
 from training.methods.own_policy import is_own_policy
 
 MAX_YAML_BYTES = 1 << 16  # of one file of settings
+MAX_YAML_DEPTH = 20
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+MAX_SENTENCE = 4000  # characters of what a command says when it fails
 
 _RESUME_HELP = (
     "continue a run from its last checkpoint, with its settings: a run's folder, or nothing for the run in --out "
@@ -61,7 +73,7 @@ def _require_repeated(method: str, argv: list[str]) -> None:
     command = shlex.join(["python", "-m", "training.run", *argv, "--method", method])
     raise ValueError(
         f"the settings name a Python file to run, {reprlib.repr(method)}, which the command line does not name: read "
-        f"that file, then add the method to your command, as in: {shortened(command, 1000)}"
+        f"that file, then add the method to your command, as in: {one_line(command, 1000)}"
     )
 
 
@@ -126,15 +138,8 @@ def option_names(options: type) -> tuple[str, ...]:
 def sentence(error: Exception) -> str:
     """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
     if isinstance(error, OSError) and error.strerror and not error.filename:
-        return shortened(error.strerror)
-    return shortened(str(error))
-
-
-def shortened(text: str, max_chars: int = 4000) -> str:
-    """A text that may quote a file, as one line of bounded length that holds no control characters."""
-    words = " ".join(text[: 2 * max_chars].split())
-    words = "".join(char if char.isprintable() else "?" for char in words)
-    return words if len(words) <= max_chars else f"{words[: max_chars - 4]} ..."
+        return one_line(error.strerror, MAX_SENTENCE)
+    return one_line(error, MAX_SENTENCE)
 
 
 def parse(parser: ArgumentParser, argv: list[str]) -> Any:
@@ -142,7 +147,7 @@ def parse(parser: ArgumentParser, argv: list[str]) -> Any:
     try:
         return parser.parse_args(argv)
     except ArgumentError as error:
-        raise ValueError(f"{shortened(str(error), 1000)} (--help lists what is allowed)") from None
+        raise ValueError(f"{one_line(error, 1000)} (--help lists what is allowed)") from None
 
 
 def underscored(argv: list[str]) -> list[str]:
@@ -163,19 +168,41 @@ def _value(argv: list[str], name: str) -> str | None:
 def _parse(argv: list[str], settings: Path | None) -> Config:
     """The configuration; `settings` are those of the run that is resumed."""
     files, others = _files_first(argv)
-    values = [read_yaml(file) for file in ([settings] if settings else []) + files]
+    all_files = ([settings] if settings else []) + files
+    values = [read_yaml(file) for file in all_files]
+    places = f" (set on the command line, or in {' or '.join(map(str, all_files))})" if all_files else ""
     method = _method(others, values)
-    kind = method_class(method)
+    with _in_file("", places):
+        kind = method_class(method)
     parser = _parser(kind.Options, settings)
     parser.add_argument("--config", action="config", help="YAML file of settings; only what differs from the defaults")
     parser.add_argument("--resume", nargs="?", const="auto", metavar="PATH", help=_RESUME_HELP)
     mine = option_names(kind.Options)
-    flags = [item.partition("=")[0][2:] for item in others if item.startswith("--")]
-    for name in (*flags, *(key for file in values for key in file)):
-        if name not in (*FIELDS, *mine, "resume", "help", "print_config"):
+    known = (*FIELDS, *mine, "resume", "help", "print_config")
+    for item in others:
+        name = item.partition("=")[0][2:]
+        if item.startswith("--") and name not in known:
             raise ValueError(_unknown(name, method))
+    for file, names in zip(all_files, values, strict=True):  # each by itself, so that the sentence names it
+        with _in_file(f"{file}: "):
+            for name, value in names.items():
+                if name not in known:
+                    raise ValueError(_unknown(name, method))
+                if value is None and getattr(Config, name, getattr(kind.Options, name, None)) is not None:
+                    raise ValueError(f"{name} is null, needed: a value")  # which jsonargparse lets pass
+            parse(parser, [f"--config={file}"])
     parsed = parse(parser, [*(f"--config={file}" for file in files), *others])
-    return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)})
+    with _in_file("", places):
+        return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)})
+
+
+@contextmanager
+def _in_file(before: str, behind: str = "") -> Iterator[None]:
+    """Name the file in a ValueError of the block."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{before}{error}{behind}") from None
 
 
 @functools.cache
@@ -231,10 +258,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} has more than {MAX_YAML_BYTES:,} bytes, which no file of settings needs")
     try:
         text = content.decode("utf-8")
-        has_alias = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+        has_alias = _has_alias(text)
         values = {} if has_alias else yaml.safe_load(text) or {}
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path} is not valid YAML: {shortened(str(error), 500)}") from None
+        raise ValueError(f"{path} is not valid YAML: {one_line(error, 500)}") from None
     except RecursionError:
         raise ValueError(f"{path} is not valid YAML: it is nested too deeply") from None
     if has_alias:
@@ -242,6 +269,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold `key: value` lines, got a {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
+
+
+def _has_alias(text: str) -> bool:
+    """Whether a YAML text has an alias; nothing is built from it.
+
+    Raises:
+        RecursionError: it is nested more deeply than any settings, for which PyYAML would need hours.
+        YAMLError: it is not YAML.
+    """
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            return True
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_YAML_DEPTH:
+            raise RecursionError
+    return False
 
 
 def _unknown(name: str, method: str) -> str:

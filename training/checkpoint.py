@@ -2,8 +2,7 @@
 
 import hashlib
 import io
-import pickle
-import reprlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,11 @@ import numpy as np
 import torch
 
 from loaders.formats.atomic import atomic_path
+from loaders.formats.claims import check_stored
+from loaders.formats.json_file import entry
+from loaders.formats.sentence import one_line
 from loaders.types import EpochPlan
+from training.checkpoint_check import check_state, is_plain
 from training.config import NEUTRAL_KEYS, Config
 from training.machine.distributed import Ranks
 from training.state import Run
@@ -100,14 +103,17 @@ def load(path: Path, data: bytes | None = None) -> dict[str, Any]:
     if has_digest and hashlib.sha256(memoryview(data)[:-DIGEST_BYTES]).digest() != data[-DIGEST_BYTES:]:
         raise unreadable
     try:
+        _check_sizes(data)
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, AttributeError, TypeError):
+    except Exception:  # noqa: BLE001 - zipfile and torch raise anything on damaged files
         raise unreadable from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    kind, version = (content.get(key) if isinstance(content, dict) else None for key in ("format", "version"))
+    if not isinstance(kind, str) or kind != FORMAT:
         raise ValueError(f"{path} is not a checkpoint of this program: give --resume the folder of one of its runs")
-    if content.get("version") != VERSION:
+    if not isinstance(version, int) or version != VERSION:
+        found = version if isinstance(version, int) else type(version).__name__
         raise ValueError(
-            f"{path} has version {reprlib.repr(content.get('version'))}, this program reads {VERSION}: start a new "
+            f"{path} has version {one_line(found, 40)}, this program reads {VERSION}: start a new "
             "run, or continue it with the release of Rebar that began it"
         )
     if not has_digest:
@@ -115,14 +121,26 @@ def load(path: Path, data: bytes | None = None) -> dict[str, Any]:
     return content
 
 
+def _check_sizes(data: bytes) -> None:
+    """The records of the archive lie in it as they are: none claims more than is there."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise ValueError("a record is compressed, which torch does not do")
+    check_stored("the records", sum(record.file_size for record in records), len(data))
+
+
 def restore(content: dict[str, Any], run: Run) -> None:
     """Put a loaded checkpoint into a run that stands at its beginning.
 
     Raises:
-        ValueError: the run to continue was made with other settings or other data; the sentence names them.
+        ValueError: the run to continue was made with other settings or other data, or a value is missing or of another
+            kind; the sentence names it.
     """
-    check_config(content["config"], run.config)
-    (saved_data, _, saved_coreset), (data, _, coreset) = content["data"].partition("/"), run.data.digest.partition("/")
+    name = "the checkpoint"
+    check_config(entry(content, "config", dict, name), run.config)
+    saved_data, _, saved_coreset = entry(content, "data", str, name).partition("/")
+    data, _, coreset = run.data.digest.partition("/")
     if saved_data != data:
         raise ValueError(
             f"the checkpoint was made on other data than {run.config.data} holds: point --data to that data"
@@ -132,6 +150,7 @@ def restore(content: dict[str, Any], run: Run) -> None:
             f"{run.config.coreset} is another core-set than the checkpoint's: bring that back, or start a new run"
         )
     try:
+        check_state(content, run)
         run.model.load_state_dict(content["model"])
         for optimizer, saved in zip(run.optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -148,8 +167,8 @@ def restore(content: dict[str, Any], run: Run) -> None:
             run.method.forget_sums()
         run.epoch, run.batch, run.trained = content["epoch"], content["batch"], content["trained"]
         run.plan = None if content["plan"] is None else _plan(content["plan"])
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except Exception as error:  # noqa: BLE001 - torch raises anything on values of another kind
+        reason = one_line(error) or type(error).__name__
         raise ValueError(f"the checkpoint does not fit this program ({reason}): start a new run") from None
 
 
@@ -159,6 +178,8 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
     Raises:
         ValueError: names each key with both values.
     """
+    if not all(isinstance(key, str) and is_plain(value) for key, value in saved.items()):
+        raise ValueError("the checkpoint holds settings that are no plain values: start a new run")
     saved, mine = ({**values, "device": _kind(values.get("device"))} for values in (saved, config.as_dict()))
     keys = [key for key in sorted({*saved, *mine} - {*NEUTRAL_KEYS}) if saved.get(key) != mine.get(key)]
     if keys:

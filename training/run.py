@@ -17,6 +17,7 @@ from rich.console import Console
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from loaders.formats.lock import lock_folder
+from loaders.formats.sentence import one_line
 from training import checkpoint
 from training.arguments import continue_command, make_config, parse_args, sentence
 from training.budget import who_pays
@@ -108,9 +109,8 @@ def _run(
     if config.compile:
         run.network = torch.compile(run.network)  # type: ignore[assignment]
     folder, summary = _open_folder(run, resume, content is not None, held)
-    if summary:
-        console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
-        print_summary(console, summary, folder)
+    if summary is not None:
+        print_finished(console, summary, folder)
         return summary
     changed = checkpoint.other_processes(content, ranks) if content else []
     where = f"continuing {folder} behind step {run.ledger.steps:,}" if content else f"results go to {folder}"
@@ -130,6 +130,22 @@ def _run(
         raise
     print_summary(console, summary, folder)
     return summary
+
+
+def print_finished(console: Console, summary: dict[str, Any], folder: Path) -> None:
+    """The result of a run that is finished already, as its folder has it.
+
+    Raises:
+        ValueError: summary.json is not whole.
+    """
+    console.print(f"{folder} is finished already; its result:", highlight=False, soft_wrap=True)
+    try:
+        print_summary(console, summary, folder)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(
+            f"{folder / files.SUMMARY} is not whole ({type(error).__name__}: {one_line(error)}): delete it, and "
+            "--resume makes it again"
+        ) from None
 
 
 def _about(run: Run) -> list[str]:

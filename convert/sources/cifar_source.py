@@ -3,7 +3,6 @@
 An archive is compared with its published checksum before anything in it is read, and is not unpacked on the disk.
 """
 
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,12 @@ from convert.sources.checksum import file_md5
 from convert.sources.cifar_image_folder import read_image_folder
 from convert.sources.cifar_layouts import Layout, layouts
 from convert.sources.cifar_published import Published
+from convert.sources.tar_file import read_members
 from convert.writers.arrays import Arrays
+from loaders.formats.claims import read_limited
 from loaders.formats.manifest import labels_digest, pixels_digest
 
-MAX_FILE_BYTES = 1 << 28  # of one file in an unpacked folder; the largest published one has 154 MB
+MAX_FILE_BYTES = 1 << 28  # of one file, unpacked; the largest published one has 154 MB
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def read_source(path: Path, published: Published) -> Content:
         _check_archive(path, published)
     known = layouts(published)
     wanted = {name for layout in known for name in layout.all_files}
-    contents = _read_folder(path, wanted) if path.is_dir() else _read_archive(path, wanted)
+    contents = _read_folder(path, wanted) if path.is_dir() else read_members(path, wanted, MAX_FILE_BYTES)
     layout = _layout_of(contents, known, path, published)
     try:
         splits = {
@@ -75,27 +76,12 @@ def _check_archive(path: Path, published: Published) -> None:
         )
 
 
-def _read_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
-    """Return the contents of the wanted members of a verified tar archive, by base name."""
-    contents: dict[str, bytes] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            name = Path(member.name).name
-            file = archive.extractfile(member) if member.isreg() and name in wanted else None
-            if file is not None:
-                contents[name] = file.read()
-    return contents
-
-
 def _read_folder(path: Path, wanted: set[str]) -> dict[str, bytes]:
     """Return the contents of the wanted files in a folder or, when it has none, in one folder inside it, by name."""
     for folder in (path, *sorted(child for child in path.iterdir() if child.is_dir())):
         found = {name: folder / name for name in wanted if (folder / name).is_file()}
-        for file in found.values():
-            if file.stat().st_size > MAX_FILE_BYTES:
-                raise ValueError(f"{file} has {file.stat().st_size:,} bytes, more than any published file of CIFAR")
         if found:
-            return {name: file.read_bytes() for name, file in found.items()}
+            return {name: read_limited(file, MAX_FILE_BYTES) for name, file in found.items()}
     return {}
 
 

@@ -7,10 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from convert.sources.labelled_images import LabelledImage
 from convert.writers.streams import Stream
+from loaders.formats.image_file import decode_image
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 """Formats that are decoded, whatever a file is called: Pillow hands PostScript to another program, Ghostscript."""
@@ -59,9 +60,8 @@ def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
     """
     try:
         content = image.read()
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-            keep = opened.format == "JPEG" and opened.mode == "RGB" and not 0 < max_side < max(opened.size)
-            pixels = opened.convert("RGB")
+        pixels, format, mode = decode_image(content, FORMATS)
+        keep = format == "JPEG" and mode == "RGB" and not 0 < max_side < max(pixels.size)
         if not keep:
             if 0 < max_side < max(pixels.size):
                 width, height = (max(1, round(length * max_side / max(pixels.size))) for length in pixels.size)
@@ -69,8 +69,6 @@ def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
             buffer = io.BytesIO()
             pixels.save(buffer, "JPEG", quality=quality)
             content = buffer.getvalue()
-    except UnidentifiedImageError:
-        raise ValueError(f"{image.name} is not an image that Pillow can read: repair or remove it") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{image.name} is not a whole image ({error}): repair or remove it") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{image.name} cannot be used ({error}): repair or remove it") from None
     return Stream(content, pixels.height, pixels.width, np.array(pixels.histogram(), np.int64).reshape(3, 256))

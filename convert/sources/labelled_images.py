@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from convert.sources.tar_file import list_members
+from loaders.formats.sentence import one_line
+
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
 SPLITS = ("train", "val", "test")
 
@@ -66,23 +69,15 @@ def _find_in_folder(path: Path) -> FoundImages:
 
 def _find_in_tar(path: Path) -> FoundImages:
     parts: dict[str, dict[str, tarfile.TarInfo]] = {}
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                folder, slash, name = member.name.rpartition("/")
-                key, dot, extension = name.partition(".")
-                if member.isreg() and dot:
-                    parts.setdefault(folder + slash + key, {})[extension.lower()] = member
-            end = archive.offset
-        with open(path, "rb") as file:  # tarfile also stops at a damaged header, or where the file is cut
-            if os.pread(file.fileno(), tarfile.BLOCKSIZE, end) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"it is cut or damaged at byte {end:,}")
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} is not a whole tar ({error}); a packed one must be unpacked first") from None
+    for member in list_members(path):
+        folder, slash, name = member.name.rpartition("/")
+        key, dot, extension = name.partition(".")
+        if dot:
+            parts.setdefault(folder + slash + key, {})[extension.lower()] = member
 
     def content(member: tarfile.TarInfo) -> bytes:
         with open(path, "rb") as file:
-            return os.pread(file.fileno(), member.size, member.offset_data)
+            return os.pread(file.fileno(), member.size, member.offset_data)  # as large as the tar at most
 
     sources = []
     for key, members in parts.items():
@@ -90,10 +85,11 @@ def _find_in_tar(path: Path) -> FoundImages:
         if image is None:
             continue
         label = content(members["cls"]).strip() if "cls" in members else b""
+        key, name = one_line(key, 80), one_line(image.name, 80)
         if not label.isdigit() or len(label) > 6:
             needed = f"a member {key}.cls with the number of its class, at most six digits"
             raise ValueError(f"{path}: the sample {key} has no label, needed: {needed}")
-        sources.append(LabelledImage(f"{path}: {image.name}", lambda member=image: content(member), int(label)))
+        sources.append(LabelledImage(f"{path}: {name}", lambda member=image: content(member), int(label)))
     if not sources:
         raise ValueError(f"{path} holds no images, needed: members such as 0001.jpg and 0001.cls")
     return FoundImages({"train": sources}, tuple(map(str, range(1 + max(source.label for source in sources)))))

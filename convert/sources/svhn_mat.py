@@ -9,6 +9,7 @@ import numpy as np
 
 from convert.sources.checksum import check_md5
 from convert.writers.arrays import Arrays
+from loaders.formats.sentence import one_line
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 FILES = {  # split -> the official file and its published MD5
@@ -24,7 +25,7 @@ def read_mat(path: Path, md5: str) -> Arrays:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: its MD5 is not `md5`.
+        ValueError: its MD5 is not `md5`, or it holds something else.
         ImportError: SciPy is not installed.
     """
     if not path.is_file():
@@ -34,5 +35,15 @@ def read_mat(path: Path, md5: str) -> Arrays:
         from scipy.io import loadmat  # an optional package
     except ImportError as error:
         raise ImportError(f"reading .mat files needs SciPy ({error}): pip install 'rebar-loaders[svhn]'") from error
-    content = loadmat(path, variable_names=("X", "y"))
-    return np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2)), content["y"].ravel().astype(np.int64) % 10
+    try:
+        content = loadmat(path, variable_names=("X", "y"))
+        images, labels = content["X"], content["y"].ravel()
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape != (32, 32, 3, len(labels)):
+            raise ValueError(f"X is {images.dtype} {[*images.shape]} beside {len(labels)} labels")
+        if labels.dtype.kind not in "iu" or not len(labels):
+            raise ValueError(f"y holds {labels.dtype} [{len(labels)}]")
+    except Exception as error:  # noqa: BLE001 - SciPy raises anything on damaged files
+        raise ValueError(
+            f"{path} is not a file of SVHN ({one_line(error)}), needed: X uint8 [32, 32, 3, N] and y integers [N]"
+        ) from None
+    return np.ascontiguousarray(images.transpose(3, 0, 1, 2)), labels.astype(np.int64) % 10

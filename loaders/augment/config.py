@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 
 from loaders.augment.mixers import RICAP, CutMix, Mixup
@@ -43,6 +44,9 @@ class Augment:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
+        for name in ("resize", "crop_padding", "cutout"):
+            if not isinstance(getattr(self, name), numbers.Integral):
+                raise ValueError(f"{name} is a whole number of pixels, got {getattr(self, name)!r}")
         _check_box(self)
         if self.crop_padding < 0 or self.cutout < 0:
             raise ValueError(f"crop_padding and cutout are pixels >= 0, got {self.crop_padding} and {self.cutout}")

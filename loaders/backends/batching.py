@@ -75,6 +75,33 @@ HostImages = tuple[np.ndarray, np.ndarray, np.ndarray]
 HostFetch = Callable[[EpochPlan, list[Span]], Generator[HostImages]]
 
 
+class Rows(NamedTuple):
+    """Where the images of a batch lie, one behind the other, as the kernels read it; read-only."""
+
+    offsets: np.ndarray  # int64 [B], the first byte of each
+    rows: np.ndarray  # int64 [B], 0 to B-1
+
+
+def back_to_back(num: int, image_bytes: int) -> Rows:
+    """`Rows` of `num` images of `image_bytes` each."""
+    found = Rows(np.arange(num) * image_bytes, np.arange(num))
+    for array in found:
+        array.flags.writeable = False  # one type for the kernels, whether they read this or the file
+    return found
+
+
+def watched(dataset: DatasetFile, todo: list[Span]) -> Generator[Span]:
+    """The spans of an epoch; before each of them the file is looked at (`DatasetFile.check_in_place`)."""
+    for span in todo:
+        dataset.check_in_place()
+        yield span
+
+
+def longest(todo: list[Span]) -> int:
+    """Length of the longest batch of an epoch, for which memory is needed; a batch_size may be any number."""
+    return max((last - first for first, last in todo), default=0)
+
+
 def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch: int) -> list[Span]:
     """Cut an epoch into batches, from `start_batch` on; a plan that does not fit is refused before the epoch starts.
 

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 
 from loaders.backends.batching import HostImages, Settings, Span, delivered_shape
-from loaders.backends.dali_decoder import Decoder, Source, dali_process
+from loaders.backends.dali_decoder import AHEAD, Decoder, Source, dali_process
 from loaders.backends.device import DeviceFeed
 from loaders.backends.host import Feed
+from loaders.formats.claims import machine_memory
 from loaders.formats.dataset import DatasetFile
 from loaders.threads import available_cores
 from loaders.types import EpochPlan
 
-AHEAD = 2  # batches that DALI holds ready or in the making
 _MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install \"rebar-loaders[dali]\""
 
 
@@ -44,8 +44,8 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
                 yield dataset.data, dataset.offsets, plan.ids[span.first : span.last]
 
         return Feed(dataset, shape, settings, lambda: fetch)
-    build = functools.partial(pipeline, dataset=dataset, settings=settings, device_id=None)
-    return Feed(dataset, shape, settings, lambda: Decoder(dataset, settings, shape, build).fetch)
+    build, memory = functools.partial(pipeline, dataset=dataset, settings=settings, device_id=None), machine_memory()
+    return Feed(dataset, shape, settings, lambda: Decoder(dataset, settings, shape, build, memory).fetch)
 
 
 def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.device) -> DeviceFeed:
@@ -59,7 +59,8 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
     shape = delivered_shape(dataset, settings.augment, "dali")
     build = functools.partial(pipeline, dataset=dataset, settings=settings, device_id=device.index)
     residence = f"images decoded and batches made on {device}"
-    new_fetch = lambda: Decoder(dataset, settings, shape, build).fetch_on(device)  # noqa: E731
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else machine_memory()
+    new_fetch = lambda: Decoder(dataset, settings, shape, build, memory).fetch_on(device)  # noqa: E731
     return DeviceFeed(dataset, shape, settings, device, new_fetch, residence)
 
 
@@ -81,10 +82,10 @@ def _check_installed() -> None:
         raise ImportError(_MISSING.format(reason=error)) from error
 
 
-def pipeline(source: Source, dataset: DatasetFile, settings: Settings, device_id: int | None) -> Any:
-    """Build a pipeline of `graph`, ready to run; `device_id` None is the CPU."""
+def pipeline(source: Source, batch_size: int, dataset: DatasetFile, settings: Settings, device_id: int | None) -> Any:
+    """Build a pipeline of `graph` for batches up to a size, ready to run; `device_id` None is the CPU."""
     made = _pipeline_type()(
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         num_threads=settings.num_threads or available_cores(),
         device_id=device_id,
         prefetch_queue_depth=AHEAD,

@@ -9,6 +9,7 @@ would hang. Only the process that first used DALI may do so; `dali_process` name
 
 import contextlib
 import functools
+import math
 import os
 import weakref
 from collections.abc import Callable, Generator
@@ -18,15 +19,17 @@ import numpy as np
 import torch
 
 from loaders.augment.crop import boxes
-from loaders.backends.batching import HostImages, Settings, Span
+from loaders.backends.batching import HostImages, Settings, Span, back_to_back, longest
 from loaders.backends.device import DeviceFetch, DeviceImages
 from loaders.backends.reference import decode
-from loaders.formats.dataset import DatasetFile
+from loaders.formats.dataset import CHANNELS, DatasetFile
 from loaders.formats.image_header import find_other_sizes
+from loaders.formats.sentence import one_line
 from loaders.types import EpochPlan
 
 # A callback of a pipeline: gives the inputs of batch number `info.iteration`. DALI's own objects are Any.
 Source = Callable[[Any], tuple[Any, ...]]
+AHEAD = 2  # batches that DALI holds ready or in the making
 _NO_PLAN = EpochPlan(np.empty(0, np.int64))  # between epochs
 
 
@@ -43,39 +46,44 @@ class Decoder:
         dataset: the open file.
         settings: how to deliver.
         shape: (H, W, 3) of the decoded (and resized) images.
-        build: makes a pipeline from its external source; its one output is uint8 [B, H, W, 3].
+        build: makes a pipeline from its external source, for batches up to a size; its one output is uint8
+            [B, H, W, 3].
+        memory: bytes, where the images are decoded. Batches in the making may take half of it.
     """
 
     def __init__(
-        self, dataset: DatasetFile, settings: Settings, shape: tuple[int, int, int], build: Callable[[Source], Any]
+        self,
+        dataset: DatasetFile,
+        settings: Settings,
+        shape: tuple[int, int, int],
+        build: Callable[[Source, int], Any],
+        memory: int,
     ):
-        self.dataset, self.settings, self._build = dataset, settings, build
+        self.dataset, self.settings, self._build, self._memory = dataset, settings, build, memory
         self._pipeline: Any = None
+        self._max_batch = 0  # of the pipeline
         self._plan = _NO_PLAN
         self._todo: list[Span] = []
         self._shape = shape
-        self._offsets = np.arange(settings.batch_size) * (shape[0] * shape[1] * shape[2])
-        self._rows = np.arange(settings.batch_size)
-        self._other_size = np.empty(settings.batch_size, np.bool_)
-        self._offsets.flags.writeable = self._rows.flags.writeable = False
 
     def fetch(self, plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
         """Decode the images of each span, on the host; see `loaders.backends.host`."""
+        offsets, rows = back_to_back(longest(todo), math.prod(self._shape))
         with contextlib.closing(self._outputs(plan, todo, lambda: None)) as outputs:
             for span, decoded in zip(todo, outputs, strict=True):
                 pixels = np.asarray(decoded.as_tensor()).reshape(-1)
                 pixels.flags.writeable = False
-                yield pixels, self._offsets, self._rows[: span.last - span.first]
+                yield pixels, offsets, rows[: span.last - span.first]
                 del decoded, pixels
 
     def fetch_on(self, device: torch.device) -> DeviceFetch:
         """Make a `DeviceFetch` that leaves the images where DALI decoded them, on the device."""
-        starts = torch.from_numpy(self._offsets.copy()).to(device)
 
         def stream() -> torch.cuda.Stream | None:
             return torch.cuda.current_stream(device) if device.type == "cuda" else None
 
         def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[DeviceImages]:
+            starts = torch.arange(longest(todo), device=device) * math.prod(self._shape)
             with contextlib.closing(self._outputs(plan, todo, stream)) as outputs:
                 for span, decoded in zip(todo, outputs, strict=True):
                     yield torch.from_dlpack(decoded.as_tensor()).view(-1), starts[: span.last - span.first]
@@ -87,7 +95,8 @@ class Decoder:
         self, plan: EpochPlan, todo: list[Span], stream: Callable[[], torch.cuda.Stream | None]
     ) -> Generator[Any]:
         """The pipeline's output for each span, ordered before what comes next on `stream()`, or finished when None."""
-        pipeline = self._ready()
+        self._check_memory(plan, todo)
+        pipeline = self._ready(longest(todo))
         self._plan, self._todo = plan, todo
         try:
             for span in todo:
@@ -101,7 +110,8 @@ class Decoder:
         except RuntimeError as error:
             self._pipeline = None  # DALI's are of no use after an error
             self._name_culprit()
-            raise RuntimeError(f"DALI could not decode images of {self.dataset.path}: {error}") from error
+            reason = one_line(str(error).replace("Critical error in pipeline:", ""))
+            raise ValueError(f"{self.dataset.path}: DALI could not decode a batch of its images: {reason}") from error
         finally:
             self._plan, self._todo = _NO_PLAN, []  # what is in the making goes on; the next epoch waits for it
 
@@ -125,8 +135,8 @@ class Decoder:
         box = box.astype(np.int32)
         return images, box[:, :2].copy(), box[:, 2:].copy()
 
-    def _ready(self) -> Any:
-        """The pipeline of this process, before its first batch.
+    def _ready(self, batch_size: int) -> Any:
+        """The pipeline of this process, for batches up to this size, before its first batch.
 
         Raises:
             RuntimeError: this process was forked off one that had decoded with DALI.
@@ -138,10 +148,12 @@ class Decoder:
             )
         if self._pipeline is not None:
             self._rewind()
+        if batch_size > self._max_batch:
+            self._pipeline, self._max_batch = None, batch_size
         if self._pipeline is None:
             # A weak reference makes no circle: the pipeline's threads end with the loader.
             decoder = weakref.proxy(self)
-            self._pipeline = self._build(lambda info: decoder._source(info))
+            self._pipeline = self._build(lambda info: decoder._source(info), self._max_batch)
         return self._pipeline
 
     def _rewind(self) -> None:
@@ -158,12 +170,31 @@ class Decoder:
         except RuntimeError:
             self._pipeline = None  # a batch that nobody asked for could not be decoded
 
+    def _check_memory(self, plan: EpochPlan, todo: list[Span]) -> None:
+        """DALI decodes all images of a batch at once: refuse batches that do not fit into half of the memory.
+
+        Raises:
+            ValueError: names the batch's size in memory.
+        """
+        if self.dataset.kind == "raw":
+            return
+        decoded = CHANNELS * self.dataset.heights[plan.ids] * self.dataset.widths[plan.ids]
+        ends = np.concatenate([[0], np.cumsum(decoded)])
+        most = max((int(ends[last] - ends[first]) for first, last in todo), default=0)
+        if AHEAD * most > self._memory // 2:
+            raise ValueError(
+                f"{self.dataset.path}: the images of a batch take {most / 1e9:.1f} GB when they are decoded, {AHEAD} "
+                f"batches are made at once, and half of the memory is {self._memory / 2e9:.1f} GB: lower batch_size, "
+                "make the images smaller, or use backend='ffcv'"
+            )
+
     def _check_sizes(self, ids: np.ndarray) -> None:
         """DALI goes by the header of a JPEG, boxes and kernels by its record: raise the ValueError where they part."""
         stored = self.dataset
         fields = stored.data, stored.offsets, stored.sizes, stored.heights, stored.widths, stored.is_jpeg
-        find_other_sizes(*fields, ids, self._other_size)
-        for i in np.flatnonzero(self._other_size[: len(ids)]):
+        other = np.empty(len(ids), np.bool_)
+        find_other_sizes(*fields, ids, other)
+        for i in np.flatnonzero(other):
             decode(stored, ids[i])
 
     def _check_decoded(self, ids: np.ndarray, shapes: list[tuple[int, ...]]) -> None:

@@ -18,7 +18,7 @@ from loaders.augment.config import Augment
 from loaders.augment.mixers import Mixup, draw_mix
 from loaders.augment.normalisation import normalisation_table
 from loaders.backends.augmenter import check_padding
-from loaders.backends.batching import Columns, Settings, Span, columns, nchw, spans
+from loaders.backends.batching import Columns, Settings, Span, columns, nchw, spans, watched
 from loaders.backends.transfer import sent, sent_if_any
 from loaders.formats.dataset import DatasetFile
 from loaders.order.rng import hash_array
@@ -104,7 +104,8 @@ class DeviceFeed:
         mixings = self._mixings(plan, todo)
         fetched = fetch(plan, todo)
         try:
-            for span, mixing, (data, starts) in zip(todo, mixings, fetched, strict=True):
+            in_turn = zip(watched(self.dataset, todo), mixings, fetched, strict=True)
+            for span, mixing, (data, starts) in in_turn:
                 images = self._augmented(data, starts, bits[span.first : span.last], mixing)
                 del data, starts
                 mix = None if mixing is None else Mix(mixing.partners, mixing.shares)

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import glob
 import importlib.util
+import math
 import os
 from collections.abc import Generator
 
@@ -19,7 +20,7 @@ import numpy as np
 from numba import types
 
 from loaders.augment.crop import boxes
-from loaders.backends.batching import HostFetch, HostImages, Settings, Span, delivered_shape
+from loaders.backends.batching import HostFetch, HostImages, Settings, Span, back_to_back, delivered_shape, longest
 from loaders.backends.host import Feed
 from loaders.backends.reference import decode
 from loaders.compiled import compiled
@@ -73,18 +74,20 @@ def _load_library() -> ctypes.CDLL:
 
 
 def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Settings) -> HostFetch:
-    decoded = np.empty((settings.batch_size, *shape), np.uint8)
-    readable = decoded.reshape(-1).view()
-    offsets, failed = np.arange(settings.batch_size) * decoded[0].size, np.zeros(settings.batch_size, np.bool_)
-    rows = np.arange(settings.batch_size)
-    for array in (readable, offsets, rows):
-        array.flags.writeable = False  # one type for the kernels, whether they read this or the file
+    buffer = np.empty((0, *shape), np.uint8)
     stored = (dataset.data, dataset.offsets, dataset.sizes, dataset.is_jpeg)
     augment = settings.augment
     # FFCV's decoder keeps memory for each thread that ever called it, and an epoch's own thread ends with the epoch.
     decode_blocks = functools.partial(for_blocks, threads=settings.num_threads, caller_helps=dataset.kind == "raw")
 
     def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
+        nonlocal buffer
+        if len(buffer) < longest(todo):
+            buffer = np.empty((longest(todo), *shape), np.uint8)
+        decoded, failed = buffer, np.zeros(len(buffer), np.bool_)
+        readable = decoded.reshape(-1).view()
+        readable.flags.writeable = False
+        offsets, rows = back_to_back(len(decoded), math.prod(shape))
         for span in todo:
             ids, box = plan.ids[span.first : span.last], None
             if augment.resize:

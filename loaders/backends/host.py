@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 import torch
 
 from loaders.backends.augmenter import Augmenter
-from loaders.backends.batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans
+from loaders.backends.batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans, watched
 from loaders.backends.prefetch import prefetch, stop_threads_at_exit
 from loaders.backends.randaugment import randaugmenting
 from loaders.formats.dataset import DatasetFile
@@ -74,7 +74,7 @@ class Feed:
         fetch = self._idle.pop() if self._idle else self.new_fetch()
         settings, fetched = self.settings, fetch(plan, todo)
         try:
-            for span, (data, offsets, rows) in zip(todo, fetched, strict=True):
+            for span, (data, offsets, rows) in zip(watched(self.dataset, todo), fetched, strict=True):
                 images = torch.empty((len(rows), *self.shape), dtype=settings.dtype, pin_memory=settings.pinned)
                 mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(images))
                 yield Batch(nchw(images), *beside.slice(span), mix)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 import numpy as np
 
 from loaders.augment.randaugment import GREY, Operation, RandAugment, operations
-from loaders.backends.batching import HostFetch, HostImages, Settings, Span
+from loaders.backends.batching import HostFetch, HostImages, Settings, Span, back_to_back, longest
 from loaders.kernels import randaugment_cpu as pixel_ops
 from loaders.kernels.randaugment_cpu import Prepared, randaugment_block
 from loaders.threads import for_blocks
@@ -87,12 +87,15 @@ def randaugmenting(
     ops = prepare(randaugment, height, width)
 
     def new_augmented_fetch() -> HostFetch:
-        fetch, out = new_fetch(), np.empty((settings.batch_size, height * width * 3), np.uint8)
-        offsets, rows, readable = np.arange(len(out)) * out.shape[1], np.arange(len(out)), out.reshape(-1).view()
-        for array in (offsets, rows, readable):
-            array.flags.writeable = False  # one type for the kernels, whether they read this or the file
+        fetch, buffer = new_fetch(), np.empty((0, height * width * 3), np.uint8)
 
         def augmented_fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
+            nonlocal buffer
+            if len(buffer) < longest(todo):
+                buffer = np.empty((longest(todo), buffer.shape[1]), np.uint8)
+            out, readable = buffer, buffer.reshape(-1).view()
+            readable.flags.writeable = False
+            offsets, rows = back_to_back(*out.shape)
             with contextlib.closing(fetch(plan, todo)) as fetched:
                 for span, images in zip(todo, fetched, strict=True):
                     where = np.uint64(plan.key), plan.rank + plan.world_size * span.first, plan.world_size

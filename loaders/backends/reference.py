@@ -3,7 +3,6 @@
 Slow on purpose. It shares the draws and the normalisation table with the other backends, and no pixel code.
 """
 
-import io
 import math
 from collections.abc import Generator
 
@@ -17,8 +16,9 @@ from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, RAND
 from loaders.augment.mixers import ONE, MixGeometry, draw_mix
 from loaders.augment.normalisation import normalisation_table
 from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
-from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans
+from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans, watched
 from loaders.formats.dataset import DatasetFile
+from loaders.formats.image_file import decode_image
 from loaders.order.rng import hash_array
 from loaders.types import Batch, EpochPlan, Mix
 
@@ -40,7 +40,7 @@ class Reference:
     def _batches(self, plan: EpochPlan, todo: list[Span]) -> Generator[Batch]:
         augment, dtype = self.settings.augment, self.settings.dtype
         beside = columns(plan, self.dataset)
-        for span in todo:
+        for span in watched(self.dataset, todo):
             samples = zip(plan.ids[span.first : span.last], plan.positions[span.first : span.last], strict=True)
             pixels = [augmented(decode(self.dataset, i), augment, plan.key, position) for i, position in samples]
             images, mix = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels]), None
@@ -68,12 +68,12 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
     height, width, _ = shape
     kind = "JPEG" if dataset.is_jpeg[sample] else "PNG"
     try:
-        image = Image.open(io.BytesIO(stored.tobytes()), formats=["JPEG", "PNG"])
+        image = decode_image(stored.tobytes(), ("JPEG", "PNG")).rgb
         if image.size != (width, height):
-            raise OSError(f"it is {image.size[1]} x {image.size[0]} pixels, its record says {height} x {width}")
-        return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from error
+            raise ValueError(f"it is {image.height} x {image.width} pixels, its record says {height} x {width}")
+    except ValueError as error:
+        raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from None
+    return np.asarray(image)
 
 
 def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:

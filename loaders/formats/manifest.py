@@ -4,16 +4,19 @@ import hashlib
 import json
 import os
 import reprlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from loaders.formats.atomic import atomic_path
+from loaders.formats.json_file import entries, entry, read_json
+from loaders.formats.sentence import one_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
+MAX_SIDE = 65_535  # pixels, as in a .beton
 
 
 @dataclass(frozen=True)
@@ -132,41 +135,69 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     path = Path(folder) / FILE_NAME
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"{path} has schema version {reprlib.repr(version)}, this code reads {SCHEMA_VERSION}")
+        return _manifest(values, str(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist: convert a data set into this folder first") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it and convert again") from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} has schema version {reprlib.repr(version)}, this code reads {SCHEMA_VERSION}: convert again"
-        )
-    try:
-        splits = {name: _split(split) for name, split in values["splits"].items()}
-        tuples = {key: tuple(values[key]) for key in ("image_shape", "classes", "mean", "std")}
-        fields: dict[str, Any] = {**values, **tuples, "splits": splits}
-        manifest = Manifest(**fields)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} lacks or misuses a key ({str(error)[:200]}): delete it and convert again") from None
-    for name in (name for split in splits.values() for name in split.files):
-        if not is_plain_name(name):
-            raise ValueError(
-                f"{path} names the file {reprlib.repr(name)}, allowed is the plain name of a file beside it: delete it "
-                "and convert again"
-            )
-    return manifest
+    except ValueError as error:
+        raise ValueError(f"{error}: delete it and convert again") from None
 
 
 def is_plain_name(name: str) -> bool:
     """Whether a name that was read from a file stays in its folder when it is joined to that folder's path."""
-    return name == os.path.basename(name) and name not in ("", ".", "..") and name.isprintable()
+    is_plain = name == os.path.basename(name) and name not in ("", ".", "..")
+    return is_plain and name.isprintable() and len(name.encode()) <= 255
 
 
-def _split(values: dict[str, Any]) -> Split:
-    files = {name: FileEntry(**entry) for name, entry in values["files"].items()}
-    fields: dict[str, Any] = {**values, "files": files}
-    return Split(**fields)
+def _manifest(values: dict[str, Any], path: str) -> Manifest:
+    _check_keys(values, Manifest, path)
+    mean, std = entries(values, "mean", float, path), entries(values, "std", float, path)
+    shape = entries(values, "image_shape", int, path)
+    if len(shape) != 3 or min(shape) < 0 or max(shape) > MAX_SIDE or not len(mean) == len(std) == shape[2]:
+        raise ValueError(
+            f"{path}: image_shape is {reprlib.repr([*shape])} with {len(mean)} values of mean and {len(std)} of std, "
+            f"needed: [H, W, C], each at most {MAX_SIDE}, and C values of each"
+        )
+    splits = entry(values, "splits", dict, path)
+    return Manifest(
+        name=entry(values, "name", str, path),
+        image_shape=(shape[0], shape[1], shape[2]),
+        classes=entries(values, "classes", str, path),
+        mean=mean,
+        std=std,
+        source=entry(values, "source", str, path),
+        verified=entry(values, "verified", bool, path),
+        note=entry(values, "note", str, path),
+        splits={name: _split(split, f"{path}: {one_line(name, 80)}") for name, split in splits.items()},
+    )
+
+
+def _split(values: Any, where: str) -> Split:
+    files: dict[str, FileEntry] = {}
+    for name, file in entry(values, "files", dict, where).items():
+        if not is_plain_name(name):
+            raise ValueError(
+                f"{where} names the file {reprlib.repr(name)}, allowed is the plain name of a file beside it"
+            )
+        of_file = f"{where}: {one_line(name, 80)}"
+        files[name] = FileEntry(entry(file, "num_bytes", int, of_file), entry(file, "sha256", str, of_file))
+        _check_keys(file, FileEntry, of_file)
+    _check_keys(values, Split, where)
+    num_samples = entry(values, "num_samples", int, where)
+    if num_samples < 1:
+        raise ValueError(f"{where}: num_samples is {num_samples}, needed: 1 or more")
+    return Split(
+        num_samples, entry(values, "pixels_sha256", str, where), entry(values, "labels_sha256", str, where), files
+    )
+
+
+def _check_keys(values: dict[str, Any], kind: type, where: str) -> None:
+    unknown = values.keys() - {field.name for field in fields(kind)}
+    if unknown:
+        raise ValueError(f"{where} has the unknown key {reprlib.repr(min(unknown))}")
 
 
 def missing_files(folder: str | Path, manifest: Manifest) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Open a data set of either format, and refuse images that claim to be too large."""
 
 import copyreg
+import dataclasses
 import os
 import zlib
 from collections.abc import Callable
@@ -8,38 +9,40 @@ from collections.abc import Callable
 import numpy as np
 
 from loaders.formats.beton import open_beton
-from loaders.formats.dataset import CHANNELS, DatasetFile
+from loaders.formats.claims import MAX_GROWTH, MAX_PIXELS, are_too_many_pixels
+from loaders.formats.dataset import DatasetFile
 from loaders.formats.tar import open_tar
-
-# Of a compressed image, as in Pillow: a header of a few bytes may claim gigabytes of pixels.
-MAX_PIXELS = 178_956_970
 
 
 def open_dataset(path: str | os.PathLike[str]) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
 
     Args:
-        path: the file; a name that ends in `.tar` is a tar. The file must not change while it is open.
+        path: the file; a name that ends in `.tar` is a tar. The file must not change while it is open; see
+            `DatasetFile.check_in_place`.
 
     Returns:
         The data set, which holds one file descriptor and no copy of the pixels.
 
     Raises:
         FileNotFoundError: there is no such file, or a tar has no index.
-        ValueError: the file is damaged or of another kind, or an image claims more than 178,956,970 pixels.
+        ValueError: the file is damaged or of another kind, or an image claims more pixels than its bytes can
+            hold, or more than 178,956,970.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
+    before = os.stat(path)
     dataset = open_tar(path) if path.endswith(".tar") else open_beton(path)
-    pixels = dataset.heights * dataset.widths.astype(np.float64)
-    huge = (pixels > MAX_PIXELS) & (dataset.sizes < CHANNELS * pixels)
+    dataset = dataclasses.replace(dataset, inode=(before.st_dev, before.st_ino))
+    huge = are_too_many_pixels(dataset.heights, dataset.widths, dataset.sizes)
     if huge.any():
         sample = int(huge.argmax())
-        height, width = dataset.heights[sample], dataset.widths[sample]
+        height, width, size = dataset.heights[sample], dataset.widths[sample], dataset.sizes[sample]
         raise ValueError(
-            f"{path}: the image of sample {sample} claims to have {height} x {width} pixels, at most {MAX_PIXELS} "
-            "are allowed: make it smaller, or write the file again"
+            f"{path}: the image of sample {sample} claims to have {height} x {width} pixels in {size:,} bytes, at most "
+            f"{MAX_PIXELS} are allowed, and {MAX_GROWTH} bytes of them for each byte: make it smaller, or write the "
+            "file again"
         )
     return dataset
 

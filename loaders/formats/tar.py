@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from loaders.formats.claims import read_limited
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.image_header import image_sizes
 from loaders.threads import for_blocks
@@ -35,8 +36,9 @@ def open_tar(path: str) -> DatasetFile:
     if os.path.getsize(path) < 2 * BLOCK:
         raise ValueError(f"{path} is not a whole tar: it has {os.path.getsize(path)} bytes")
     data = np.memmap(path, np.uint8, "r").view(np.ndarray)
-    with open(index, encoding="ascii", errors="replace") as file:
-        version, *lines = file.read().splitlines() or [""]
+    # Each sample takes at least two blocks of a tar, and its line names no more than lies there.
+    text = read_limited(index, len(data)).decode("ascii", "replace")
+    version, *lines = text.splitlines() or [""]
     if version.split() != [VERSION, str(len(lines))] or not lines:
         raise ValueError(
             f"{index} is not a whole index: it begins with {version[:40]!r} and {len(lines)} lines follow, "

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from training import checkpoint, run
 from training.checkpoint import check_config, other_processes
 from training.config import Config
 from training.machine.distributed import Ranks
+from training.report import folder
 from training.run import main
 
 
@@ -276,6 +278,108 @@ def test_a_checkpoint_that_lacks_a_part(broken, capsys):
     del content["model"]["head.bias"]
     write_checkpoint(broken / "checkpoint.pt", content)
     assert "does not fit this program" in fails(capsys, ["--resume", str(broken)])
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        ("config", None, "the checkpoint: config is None, needed: an object"),
+        ("epoch", "2", "epoch is '2', needed: an integer"),
+        ("batch", -1, "batch is negative"),
+        ("optimizers", [], "does not fit this program"),
+        ("loss_sum", torch.zeros(3), r"loss_sum is float32 [3], needed: float64 []"),
+        ("table", {}, "table has other keys than this run's"),
+        ("version", torch.zeros(1).expand(1 << 40), "has version Tensor, this program reads 8"),
+    ],
+)
+def test_a_checkpoint_of_other_values(broken, capsys, part, value, sentence):
+    content = torch.load(broken / "checkpoint.pt", weights_only=True)
+    write_checkpoint(broken / "checkpoint.pt", {**content, part: value})
+    assert sentence in fails(capsys, ["--resume", str(broken)])
+
+
+def test_a_momentum_of_another_shape(broken, capsys):
+    """torch's optimisers take it over, and fail in the next step."""
+    content = torch.load(broken / "checkpoint.pt", weights_only=True)
+    content["optimizers"][0]["state"][0]["momentum_buffer"] = torch.zeros(7)
+    write_checkpoint(broken / "checkpoint.pt", content)
+    assert "state[0].momentum_buffer is float32 [7], needed: float32 [" in fails(capsys, ["--resume", str(broken)])
+
+
+def test_a_checkpoint_whose_records_are_compressed(broken, capsys):
+    """torch sets memory aside as a record says; it writes none that is compressed."""
+    with zipfile.ZipFile(broken / "checkpoint.pt") as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(broken / "checkpoint.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+    assert "cannot be read as a checkpoint" in fails(capsys, ["--resume", str(broken)])
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '{"epoch": "1"}', "{", "\xff", "[" * 9999])
+def test_a_row_that_is_none(broken, capsys, line):
+    rows = (broken / "metrics.jsonl").read_text()
+    (broken / "metrics.jsonl").write_text(f"{line}\n{rows}")
+    sentence = fails(capsys, ["--resume", str(broken)])
+    assert "metrics.jsonl, line 1" in sentence
+    assert "remove that line" in sentence
+
+
+def test_a_row_without_what_the_curve_needs(broken, capsys):
+    rows = (broken / "metrics.jsonl").read_text()
+    (broken / "metrics.jsonl").write_text(rows.replace('"samples": 300', '"samples": null', 1))
+    assert "metrics.jsonl, line 1: samples is None, needed: a finite number" in fails(capsys, ["--resume", str(broken)])
+
+
+@pytest.mark.parametrize("text", ["", "{}", "5", "[]", '{"visits": 3}', "{" * 9999])
+def test_a_summary_that_is_none(broken, capsys, text):
+    (broken / "summary.json").write_text(text)
+    sentence = fails(capsys, ["--resume", str(broken)])
+    assert "summary.json" in sentence
+    assert "delete it, and --resume makes it again" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[" * 60_000, "c.yaml is not valid YAML: it is nested too deeply"),
+        ("lr: fast\n", 'c.yaml: Parser key "lr"'),
+        ("lr: null\n", "c.yaml: lr is null, needed: a value"),
+        ("learning_rate: 1\n", "c.yaml: unknown setting 'learning_rate'"),
+        ("budget: 7\n", "budget must be above 0 and at most 1, got 7"),
+        ("method: sgd\n", "unknown method 'sgd'"),
+    ],
+)
+def test_a_file_of_settings_is_named(tmp_path, capsys, text, sentence):
+    (tmp_path / "c.yaml").write_text(text)
+    told = fails(capsys, ["--config", str(tmp_path / "c.yaml")])
+    assert sentence in told
+    assert "c.yaml" in told
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("weights = undefined\n", "policy.py, line 1: NameError: name 'undefined' is not defined"),
+        ("def policy(snapshot):\n    return snapshot.nothing\n", "policy.py, line 2: AttributeError: "),
+        ("def policy(snapshot)\n", "policy.py, line 1: expected ':'"),
+        ("import nothing_of_this_name\n", "policy.py, line 1: ModuleNotFoundError"),
+    ],
+)
+def test_a_mistake_in_a_policy_of_ones_own(quick_args, tmp_path, capsys, program, sentence):
+    (tmp_path / "policy.py").write_text(program)
+    method = f"{tmp_path / 'policy.py'}:policy"
+    assert sentence in fails(capsys, quick_args(out=tmp_path / "run", method=method))
+
+
+def test_a_full_disk_at_a_row(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"could not add a row to .*metrics\.jsonl \(File too large\): free some"):
+            folder.append_row(tmp_path, {"epoch": 1, "samples": 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_rows_after_the_checkpoint_are_cut(broken, capsys):

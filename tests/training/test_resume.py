@@ -27,11 +27,18 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("saving", "anywhere"), [(1, 2), pytest.param(5, 20, marks=pytest.mark.slow)])
+KILLS = int(os.environ.get("REBAR_TRAINING_KILLS", "25"))
+
+
+@pytest.mark.parametrize(
+    ("saving", "anywhere"), [(1, 2), pytest.param(KILLS // 5, KILLS - KILLS // 5, marks=pytest.mark.slow)]
+)
 def test_stopped_and_killed(quick_args, tmp_path, saving, anywhere):
     """By SIGTERM, by Ctrl-C, by SIGKILL while a checkpoint is written, and by SIGKILL at random instants."""
     root, script = Path(__file__).parents[2], Path(__file__).with_name("forks.py")
     command = [sys.executable, script, tmp_path, str(saving), str(anywhere), *quick_args(**CHANGES)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    done = subprocess.run(
+        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600 + 20 * anywhere
+    )
     assert done.returncode == 0, done.stdout + "".join(log.read_text() for log in tmp_path.glob("*.log"))

@@ -4,20 +4,23 @@ Nothing in the files is trusted: every value is checked when they are read.
 """
 
 import hashlib
-import io
 import json
 import reprlib
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from loaders.formats import json_file
 from loaders.formats.atomic import atomic_path
+from loaders.formats.claims import read_limited
+from loaders.formats.json_file import entry, parse_json, read_json
+from loaders.formats.npz_file import read_arrays
 from training.machine.distributed import Ranks
 
 FORMAT, VERSION = "rebar core-set", 1
+MAX_BYTES = 1 << 32  # of the .npz: 12 bytes for each id
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def write_coreset(
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """The manifest of a core-set, or an empty one where there is none that has options."""
     try:
-        found = json.loads(json_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(json_path(path))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("options"), dict) else {}
 
@@ -141,16 +144,17 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
             in 0..N-1.
     """
     npz, text = files or _read_files(path)
-    again = "choose it again with `python -m training.coreset`"
+    again, where = "choose it again with `python -m training.coreset`", str(json_path(path))
     try:
-        manifest = json.loads(text)
-        chosen = manifest["options"]["method"]
-        cost = Cost(**{name: value for name, value in manifest["cost"].items() if name != "flops"})
-        kind, version, data, digest = (manifest[name] for name in ("format", "version", "data", "sha256"))
-        name, made_on = data["name"], data["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        manifest = parse_json(text, where)
+        kind, version = entry(manifest, "format", str, where), entry(manifest, "version", int, where)
+        chosen = entry(entry(manifest, "options", dict, where), "method", str, where)
+        cost = _cost(entry(manifest, "cost", dict, where), where)
+        data, digest = entry(manifest, "data", dict, where), entry(manifest, "sha256", str, where)
+        name, made_on = entry(data, "name", str, where), entry(data, "digest", str, where)
+    except ValueError as error:
         raise ValueError(
-            f"{json_path(path)} is not a core-set's manifest (cut short, or another kind of file): {again}"
+            f"{where} is not a core-set's manifest (cut short, or another kind of file: {error}): {again}"
         ) from None
     if (kind, version) != (FORMAT, VERSION):
         raise ValueError(
@@ -162,10 +166,11 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
             f"the core-set {path} is of other data ({name!s:.100}) than --data holds: {again} on that data"
         )
     try:
-        with np.load(io.BytesIO(npz), allow_pickle=False) as arrays:
-            ids, weights = arrays["ids"], arrays["weights"]
-    except (ValueError, KeyError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile):
-        raise ValueError(f"{path} is not a core-set (cut short, damaged, or another kind of file): {again}") from None
+        ids, weights = read_arrays(npz, ("ids", "weights"), MAX_BYTES)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not a core-set (cut short, damaged, or another kind of file: {error}): {again}"
+        ) from None
     if (
         ids.dtype != np.int64
         or weights.dtype != np.float32
@@ -177,6 +182,8 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
             f"{path} holds ids {ids.dtype} {list(ids.shape)} and weights {weights.dtype} {list(weights.shape)}, "
             f"needed: int64 [M >= 1] and float32 [M]: {again}"
         )
+    if not np.isfinite(weights).all() or weights.min() < 0:
+        raise ValueError(f"{path} has weights that are negative or not finite: {again}")
     if ids.min() < 0 or ids.max() >= num_samples or (np.diff(ids) <= 0).any():
         raise ValueError(f"{path} has ids that are not ascending or not in 0..{num_samples - 1}: {again}")
     if _digest(ids, weights) != digest:
@@ -184,11 +191,20 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
     return Coreset(ids, None if (weights == 1).all() else weights, chosen, cost, digest)
 
 
+def _cost(values: dict[str, Any], where: str) -> Cost:
+    """What choosing took, from the manifest: every number is there, and not negative."""
+    samples = [entry(values, f"{way}_samples", int, where) for way in ("forward", "backward")]
+    numbers = [entry(values, name, float, where) for name in ("forward_flops", "backward_flops", "seconds")]
+    if min(*samples, *numbers) < 0:
+        raise ValueError(f"{where}: a cost is negative")
+    return Cost(samples[0], samples[1], *numbers)
+
+
 def _read_files(path: str | Path) -> tuple[bytes, bytes]:
     if Path(path).suffix != ".npz":
         raise ValueError(f"a core-set is a file that ends in .npz, got {path}")
     try:
-        return Path(path).read_bytes(), json_path(path).read_bytes()
+        return read_limited(path, MAX_BYTES), read_limited(json_path(path), json_file.MAX_BYTES)
     except OSError as error:
         raise ValueError(
             f"cannot read the core-set {error.filename} ({error.strerror}): "

@@ -1,9 +1,13 @@
 """A policy of your own: `--method FILE.py:FUNCTION`."""
 
 import importlib.util
+import traceback
 from pathlib import Path
+from typing import Any
 
+from loaders.formats.sentence import one_line
 from loaders.order.policies import Policy
+from loaders.types import Snapshot
 from training.methods.base import Context
 from training.methods.latest_score import SmoothedOptions, Weighted
 
@@ -25,7 +29,7 @@ def load_policy(method: str) -> Policy:
     """The function that `FILE.py:FUNCTION` names; the file is run to find it.
 
     Raises:
-        ValueError: no such file or function.
+        ValueError: no such file or function, or the file or later the function fails; says in which line.
     """
     file, _, name = method.rpartition(":")
     if not Path(file).is_file():
@@ -36,8 +40,25 @@ def load_policy(method: str) -> Policy:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ValueError(f"method {method}: {file}, line {error.lineno}: {error.msg}") from None
-    if not callable(getattr(module, name, None)):
+    except Exception as error:
+        raise _in_words(method, file, error) from error
+    function = getattr(module, name, None)
+    if not callable(function):
         raise ValueError(f"method {method}: {file} has no function {name!r}")
-    return getattr(module, name)
+
+    def policy(snapshot: Snapshot) -> Any:
+        try:
+            return function(snapshot)
+        except Exception as error:
+            raise _in_words(method, file, error) from error
+
+    return policy
+
+
+def _in_words(method: str, file: str, error: Exception) -> ValueError:
+    """Where in the file an error of it arose, and which."""
+    if isinstance(error, SyntaxError):
+        return ValueError(f"method {method}: {file}, line {error.lineno}: {error.msg}")
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f"{file}, line {lines[-1]}" if lines else file
+    return ValueError(f"method {method}: {where}: {type(error).__name__}: {one_line(error)}")

@@ -3,16 +3,20 @@
 import json
 import os
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from loaders.formats.atomic import atomic_path, remove_leftovers
+from loaders.formats.claims import read_limited
+from loaders.formats.json_file import entry, parse_json, read_json, typed
 from training import checkpoint
 from training.config import Config
 
 CONFIG, METRICS, SUMMARY, CURVE = "config.yaml", "metrics.jsonl", "summary.json", "curve.png"
+MAX_METRICS_BYTES = 1 << 26
 
 
 def make_folder(config: Config) -> Path:
@@ -72,23 +76,62 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def append_row(folder: Path, row: dict[str, Any]) -> None:
-    """Add one line to metrics.jsonl, and have it on disk."""
-    with open(folder / METRICS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add one line to metrics.jsonl, and have it on disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = folder / METRICS
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        sentence = f"could not add a row to {path} ({error.strerror}): free some space, then continue with --resume"
+        raise OSError(error.errno, sentence) from error
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl, without a last line that was cut short."""
-    rows = []
-    if (folder / METRICS).exists():
-        for line in (folder / METRICS).read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+    """The rows of metrics.jsonl, without a last line that was cut short.
+
+    Raises:
+        ValueError: another line is no row of an epoch; says which.
+    """
+    path, rows = folder / METRICS, []
+    if not path.exists():
+        return []
+    content = read_limited(path, MAX_METRICS_BYTES)
+    lines, is_cut = content.splitlines(), not content.endswith(b"\n")
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
+        try:
+            rows.append(parse_json(line, where))
+            entry(rows[-1], "epoch", int, where)
+        except ValueError as error:
+            if is_cut and number == len(lines):
+                return rows[: number - 1]
+            raise ValueError(f"{error}: remove that line, or start a new run") from None
     return rows
+
+
+def check_rows(folder: Path, rows: list[dict[str, Any]], split: str) -> None:
+    """Refuse rows that curve and summary cannot be made from.
+
+    Args:
+        split: what the run is tested on.
+
+    Raises:
+        ValueError: names the line and the key.
+    """
+    for number, row in enumerate(rows, start=1):
+        where = f"{folder / METRICS}, line {number}"
+        entry(row, "samples", float, where)
+        entry(entry(row, "weights", dict, where), "tau", float, where)
+        for name in ("train_loss", f"{split}_accuracy", f"{split}_accuracy_tta", f"{split}_loss"):
+            value = row.get(name, "nothing")
+            if not (value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 53)):
+                raise ValueError(f"{where}: {name} is {reprlib.repr(value)}, needed: a number or null")
 
 
 def cut_rows(folder: Path, num_epochs: int) -> None:
@@ -105,5 +148,13 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """summary.json of a finished run."""
-    return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    """summary.json of a finished run.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    path = folder / SUMMARY
+    try:
+        return typed(read_json(path), dict, str(path))
+    except ValueError as error:
+        raise ValueError(f"{error}: delete it, and --resume makes it again") from None

@@ -61,7 +61,11 @@ def finish(run: Run, folder: Path) -> dict[str, Any]:
         what summary.json holds.
     """
     ranks = run.ranks
-    rows = files.read_rows(folder) if ranks.is_writer else []
+    rows: list[dict[str, Any]] = []
+    with ranks.together():
+        if ranks.is_writer:
+            rows = files.read_rows(folder)
+            files.check_rows(folder, rows, run.data.tested_split)
     rows = json.loads(ranks.broadcast(json.dumps(rows).encode()))
     if rows and rows[-1]["epoch"] == run.epoch:
         last, split = rows[-1], run.data.tested_split

@@ -49,6 +49,35 @@ def test_initial_values_come_from_the_generator_alone(name):
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [0.1, 0.5, 1.0])
+def test_no_network_has_the_convolution_that_corrupts_memory(name, width):
+    """1x1 with a stride: torch 2.13 writes beside its memory in the weight gradient, with few channels on a CPU."""
+    convolutions = [m for m in build_model(name, 10, generator=seeded(), width=width).modules() if hasattr(m, "stride")]
+    assert not [m for m in convolutions if getattr(m, "kernel_size", 0) == (1, 1) and m.stride not in (1, (1, 1))]
+
+
+def test_a_shortcut_equals_the_strided_convolution():
+    """Values and gradients; 16 channels, where torch's own strided one is sound. Odd sizes too."""
+    block = build_model("resnet8", 10, generator=seeded()).blocks[1]
+    convolution = block.shortcut[0]
+    for height, width in ((48, 48), (13, 17)):
+        x = (
+            torch.randn(4, 16, height, width, generator=seeded(1))
+            .to(memory_format=torch.channels_last)
+            .requires_grad_()
+        )
+        weight = convolution.weight.detach().requires_grad_()
+        wanted = F.conv2d(x, weight, stride=2)
+        wanted.square().sum().backward()
+        gradients = x.grad.clone(), weight.grad.clone()
+        x.grad, convolution.weight.grad = None, None
+        got = convolution(x[:, :, :: block.stride, :: block.stride])
+        got.square().sum().backward()
+        torch.testing.assert_close(got, wanted)
+        torch.testing.assert_close((x.grad, convolution.weight.grad), gradients, rtol=1e-4, atol=1e-4)
+
+
 def test_resnet_starts_from_pytorchs_default_distribution():
     weight = build_model("resnet18", 10, generator=seeded()).blocks[0].conv2.weight
     bound = (64 * 9) ** -0.5
