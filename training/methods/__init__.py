@@ -18,6 +18,7 @@ from training.methods.own_policy import OwnPolicy
 from training.methods.p_sgd import PSGD
 from training.methods.rank import Rank
 from training.methods.scan import Scan
+from training.methods.seta import SeTa
 from training.methods.uniform import Uniform
 from training.methods.within_batch.grad_norm import GradNorm
 from training.methods.within_batch.ordered_sgd import OrderedSGD
@@ -35,6 +36,7 @@ METHODS: dict[str, type[Any]] = {
     "loss": Loss,
     "el2n": EL2N,
     "infobatch": InfoBatch,
+    "seta": SeTa,
     "orderdp": OrderDP,
     "selective-backprop": SelectiveBackprop,
     "ordered-sgd": OrderedSGD,

@@ -106,6 +106,17 @@ class Context:
         )
         return dataclasses.replace(scheduler, policy=policy, **settings)
 
+    def scheduler_of_own_length(self, policy: Policy) -> IndexScheduler:
+        """A scheduler whose policy decides how many of all samples an epoch draws, by returning a `Preference`.
+
+        Raises:
+            ValueError: the settings decide that already.
+        """
+        if self.config.epoch_fraction is not None:
+            raise ValueError(f"{self.config.method} decides how long an epoch is: leave epoch_fraction out")
+        whole = self.num_items / (self.num_samples - self.num_held_out)
+        return self.scheduler(policy, whole, design="systematic")
+
 
 class Method:
     """How a run chooses its samples; by default an epoch is its scheduler's plan, and every batch is trained on whole.
@@ -125,6 +136,8 @@ class Method:
     """Whether there are forward passes for scores alone."""
     even_epochs: ClassVar[bool] = True
     """Whether all epochs are equally long and each of their batches is one step."""
+    own_length: ClassVar[bool] = False
+    """Whether its policy decides how many samples an epoch draws (see `Context.scheduler_of_own_length`)."""
 
     def __init__(self, scheduler: IndexScheduler, warmup_epochs: int = 0):
         self.scheduler, self.warmup_epochs = scheduler, warmup_epochs
