@@ -93,17 +93,28 @@ def batches(run: Run, plan: EpochPlan) -> Iterator[Batch]:
 
 def select(run: Run, batch: Batch, plan: EpochPlan) -> Batch | None:
     """What the next step trains on, by the run's method; the passes that it asks for are paid here."""
-    size = run.schedule.image_size(run.progress)
+    with run.ledger.clock("scoring"), torch.no_grad():
+        return run.method.select(batch, plan, run.batch, Passes(run))
 
-    def score(batch: Batch) -> Tensor:
+
+class Passes:
+    """Forward passes in evaluation mode, for scores alone, of images as large as a step would see them; each is paid.
+
+    Attributes:
+        progress: fraction of the budget that is spent.
+    """
+
+    def __init__(self, run: Run):
+        self.progress, self._run = run.progress, run
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The logits of a batch, [B, C]."""
+        run, size = self._run, self._run.schedule.image_size(self.progress)
         run.ledger.add_scoring(len(batch.images), run.flops[size].forward)
         run.model.eval()
         logits_BC = forward(run.model, batch.images, run.precision, size)
         run.model.train()
         return logits_BC
-
-    with run.ledger.clock("scoring"), torch.no_grad():
-        return run.method.select(batch, plan, run.batch, score)
 
 
 def train_step(run: Run, batch: Batch) -> None:

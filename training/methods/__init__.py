@@ -20,6 +20,7 @@ from training.methods.rank import Rank
 from training.methods.scan import Scan
 from training.methods.seta import SeTa
 from training.methods.uniform import Uniform
+from training.methods.within_batch.evolved_sampling import EvolvedSampling
 from training.methods.within_batch.grad_norm import GradNorm
 from training.methods.within_batch.ordered_sgd import OrderedSGD
 from training.methods.within_batch.random_batch import RandomBatch
@@ -39,6 +40,7 @@ METHODS: dict[str, type[Any]] = {
     "seta": SeTa,
     "orderdp": OrderDP,
     "selective-backprop": SelectiveBackprop,
+    "es": EvolvedSampling,
     "ordered-sgd": OrderedSGD,
     "grad-norm": GradNorm,
     "random-batch": RandomBatch,

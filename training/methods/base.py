@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -118,6 +117,21 @@ class Context:
         return self.scheduler(policy, whole, design="systematic")
 
 
+class Scorer(Protocol):
+    """What a method may ask while it chooses within a batch; what it asks is paid from the budget.
+
+    Attributes:
+        progress: fraction of the budget that is spent.
+    """
+
+    @property
+    def progress(self) -> float: ...
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The logits [B, C] of a batch, by a forward pass in evaluation mode."""
+        ...
+
+
 class Method:
     """How a run chooses its samples; by default an epoch is its scheduler's plan, and every batch is trained on whole.
 
@@ -154,12 +168,12 @@ class Method:
         """What decides that plan: float [N], or None for equal weights."""
         return self.scheduler_of(epoch, progress).weights(scores)
 
-    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
+    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:
         """What the next step trains on, or None when no whole batch is together yet.
 
         Args:
             batch: number `index` of this rank's `plan`.
-            score: gives the logits [B, C] of a batch by a forward pass in evaluation mode, paid from the budget.
+            score: gives the logits of a batch, paid from the budget, and says how much of that is spent.
         """
         return batch
 

@@ -40,7 +40,7 @@ from training.state import Run
 
 OWN = f"{Path(__file__).parents[3] / 'examples/capped_loss.py'}:capped_loss"
 ALL = [*METHODS, OWN]
-GATHERING = ("selective-backprop", "random-batch")
+GATHERING = ("selective-backprop", "es", "random-batch")
 WITHIN_BATCH = (*GATHERING, "ordered-sgd", "grad-norm")
 WHOLE = (*GATHERING, "infobatch", "seta")  # the first epoch offers all samples
 # So that in a short run each one does what sets it apart.
@@ -49,6 +49,7 @@ OPTIONS = {
     "rank": {"final_pressure": 2.0},
     "seta": {"prune_ratio": 0.0, "num_groups": 3, "window_fraction": 0.7},
     "active-bias": {"warmup_epochs": 1},
+    "es": {"keep": 0.5, "prune_ratio": 0.2, "anneal": 0.1},
     "ordered-sgd": {"keep": 0.5},
     "grad-norm": {"tau_threshold": 0.5, "presample": 2},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
 from training import batch_ops
-from training.methods.base import Context, DesignOption, Method
+from training.methods.base import Context, DesignOption, Method, Scorer
 from training.methods.within_batch.gathering import all_positions, require_one_process
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 
@@ -59,7 +58,7 @@ class GradNorm(Method):
         self.draws = 0  # batches that were drawn
         self.is_drawing = False  # whether tau was above the threshold at the last look
 
-    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
+    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:
         if self.held is None and self.steps % LOOK_EVERY == 0:
             self.is_drawing = bool(self.tau > self.threshold)
         if not self.is_drawing:
