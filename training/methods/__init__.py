@@ -3,12 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from loaders.types import Snapshot
 from training.budget import draw_fraction
 from training.methods.active_bias import ActiveBias
-from training.methods.base import Context, Method
+from training.methods.base import Context, Method, trial_snapshots
 from training.methods.c_sgd import CSGD
 from training.methods.fixed import Fixed
 from training.methods.infobatch import InfoBatch
@@ -72,8 +69,7 @@ def make_method(context: Context) -> Method:
     kind = method_class(config.method)
     context = replace(context, fraction=draw_fraction(config, kind.chooses))
     method = kind(config.options or kind.Options(), context)
-    scores = np.linspace(0, 1, context.num_samples, dtype=np.float32)
-    for known in (None, Snapshot(np.ones_like(scores), *[scores] * (len(Snapshot._fields) - 1))):
-        if len(method.scheduler.plan(0, known)) != len(method.scheduler) and kind.even_epochs:
+    for known in trial_snapshots(context.num_samples):
+        if len(method.scheduler.plan(0, known)) != len(method.scheduler) and method.even_epochs:
             raise ValueError(f"method {config.method} sets its own number of samples, which a budget does not allow")
     return method

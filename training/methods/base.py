@@ -117,6 +117,12 @@ class Context:
         return self.scheduler(policy, whole, design="systematic")
 
 
+def trial_snapshots(num_samples: int) -> tuple[Snapshot, Snapshot]:
+    """What a method can be tried on: nothing is known of the samples; one visit each, and scores from 0 to 1."""
+    fields, scores = len(Snapshot._fields), np.linspace(0, 1, num_samples, dtype=np.float32)
+    return Snapshot(*[np.zeros_like(scores)] * fields), Snapshot(np.ones_like(scores), *[scores] * (fields - 1))
+
+
 class Scorer(Protocol):
     """What a method may ask while it chooses within a batch; what it asks is paid from the budget.
 
@@ -144,13 +150,13 @@ class Method:
     """
 
     Options: ClassVar[type] = NoOptions
-    chooses: ClassVar[bool] = False
+    chooses: bool = False
     """Whether it chooses once an epoch, so that an epoch must leave samples out."""
-    makes_passes: ClassVar[bool] = False
+    makes_passes: bool = False
     """Whether there are forward passes for scores alone."""
-    even_epochs: ClassVar[bool] = True
+    even_epochs: bool = True
     """Whether all epochs are equally long and each of their batches is one step."""
-    own_length: ClassVar[bool] = False
+    own_length: bool = False
     """Whether its policy decides how many samples an epoch draws (see `Context.scheduler_of_own_length`)."""
 
     def __init__(self, scheduler: IndexScheduler, warmup_epochs: int = 0):

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.methods.toy import made, snapshot
+from loaders.order.rng import POLICY, fold_in
+from tests.training.methods.toy import NUM, made, make_run, snapshot, train
 from training.arguments import make_config
+from training.budget import make_budget
 from training.report.folder import read_summary
 from training.run import main
 
@@ -48,6 +50,71 @@ def test_a_run_finds_it_again(quick_args, tmp_path, capsys):
     assert main(command.split()[3:]) == 2
     assert f"there is no file {file}" in capsys.readouterr().err
     assert make_config({"data": "data/shapes", "method": method}).run_name == "shapes-capped_loss-b1-s0"
+
+
+def own(tmp_path: Path, text: str) -> str:
+    """A file of one's own with a function f, as a method."""
+    (tmp_path / "a.py").write_text(f"import numpy as np\n{text}\n")
+    return f"{tmp_path / 'a.py'}:f"
+
+
+def test_it_is_told_epoch_progress_and_a_key_where_it_has_a_parameter_of_that_name(tmp_path):
+    text = "def f(s, epoch, *, progress, key=0): return np.arange(len(s.loss)) % 7 + epoch + progress + key % 1000"
+    method = made(own(tmp_path, text), seed=4)
+    for epoch, progress in ((0, 0.0), (3, 0.25)):
+        key = fold_in(4, POLICY, epoch) % 1000
+        wanted = np.arange(200) % 7 + epoch + progress + key
+        assert method.weights(epoch, snapshot(200), progress) == pytest.approx(wanted)
+    assert fold_in(4, POLICY, 0) != fold_in(4, POLICY, 1)
+
+
+def test_what_it_is_told_goes_with_smoothing_and_warm_up(tmp_path):
+    method = own(tmp_path, "def f(s, epoch): return 1.0 + (np.arange(len(s.loss)) == epoch)")
+    weights = made(method, smoothing=0.5, warmup_epochs=2).weights(5, snapshot(200))
+    assert weights.argmax() == 5
+    assert weights.max() == pytest.approx(0.5 + 0.5 * 2 / (201 / 200))
+    plans = [made(name, warmup_epochs=2).plan(1, snapshot(200)).ids for name in (method, "loss")]
+    assert np.array_equal(*plans)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("np.random.rand(200)", "numpy.random"), ("random.random() + s.visits", "random"), ("torch.rand(200)", "torch")],
+)
+def test_it_is_told_when_it_draws_from_a_global_generator(tmp_path, line, name):
+    method = own(tmp_path, f"import random, torch\ndef f(s): return np.asarray({line})")
+    with pytest.raises(
+        ValueError, match=rf"draws from the global generator of {name}, .* np.random.default_rng\(key\)"
+    ):
+        made(method)
+    keyed = own(tmp_path, "def f(s, key): return np.random.default_rng(key).random(len(s.loss))")
+    first, again = (made(keyed).plan(2, snapshot(200)).ids for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_it_may_decide_how_many_samples_an_epoch_draws(tmp_path):
+    text = """from loaders import Preference
+def f(s, epoch):
+    if not s.visits.any():
+        return None
+    hard = s.loss > 0.5
+    return Preference(hard.astype(float), int(hard.sum()), None if epoch % 2 else np.full(len(hard), 2.0))"""
+    method, known = made(own(tmp_path, text)), snapshot(200)
+    hard = (known.loss > 0.5).sum()
+    assert len(method.plan(0)) == 200, "all, while nothing is known"
+    for epoch in (1, 2):
+        plan = method.plan(epoch, known)
+        assert len(plan) == hard // 10 * 10
+        assert (known.loss[plan.ids] > 0.5).all()
+        assert plan.weights is None if epoch % 2 else (plan.weights == 2).all()
+    assert method.own_length
+    run = make_run(own(tmp_path, text), lr=0.1, fraction=0.4, epochs=3)
+    run.budget = make_budget(run.config, NUM, run.flops, False, run.method.even_epochs)
+    while not run.is_over:
+        train(run)
+    assert run.ledger.samples == 3 * 480
+    with pytest.raises(ValueError, match=r"sets its own number of draws, .* leave --smoothing out"):
+        made(own(tmp_path, text), smoothing=0.5)
 
 
 @pytest.mark.parametrize(
