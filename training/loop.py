@@ -116,6 +116,16 @@ class Passes:
         run.model.train()
         return logits_BC
 
+    def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The logits, and the features [B, D] that the network's last linear layer makes them of."""
+        *_, head = (module for module in self._run.model.modules() if isinstance(module, nn.Linear))
+        given: dict[str, Tensor] = {}
+        hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
+        try:
+            return self(batch), given["features"]
+        finally:
+            hook.remove()
+
 
 def train_step(run: Run, batch: Batch) -> None:
     """One forward pass, one backward pass, one step of each optimiser, and their traces in table, average and ledger.

@@ -17,6 +17,7 @@ from training.methods.rank import Rank
 from training.methods.scan import Scan
 from training.methods.seta import SeTa
 from training.methods.uniform import Uniform
+from training.methods.within_batch.divbs import DivBS
 from training.methods.within_batch.evolved_sampling import EvolvedSampling
 from training.methods.within_batch.grad_norm import GradNorm
 from training.methods.within_batch.ordered_sgd import OrderedSGD
@@ -38,6 +39,7 @@ METHODS: dict[str, type[Any]] = {
     "orderdp": OrderDP,
     "selective-backprop": SelectiveBackprop,
     "es": EvolvedSampling,
+    "divbs": DivBS,
     "ordered-sgd": OrderedSGD,
     "grad-norm": GradNorm,
     "random-batch": RandomBatch,

@@ -137,6 +137,10 @@ class Scorer(Protocol):
         """The logits [B, C] of a batch, by a forward pass in evaluation mode."""
         ...
 
+    def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The logits, and the features [B, D] that the network's last linear layer makes them of."""
+        ...
+
 
 class Method:
     """How a run chooses its samples; by default an epoch is its scheduler's plan, and every batch is trained on whole.

@@ -40,7 +40,7 @@ from training.state import Run
 
 OWN = f"{Path(__file__).parents[3] / 'examples/capped_loss.py'}:capped_loss"
 ALL = [*METHODS, OWN]
-GATHERING = ("selective-backprop", "es", "random-batch")
+GATHERING = ("selective-backprop", "es", "divbs", "random-batch")
 WITHIN_BATCH = (*GATHERING, "ordered-sgd", "grad-norm")
 WHOLE = (*GATHERING, "infobatch", "seta")  # the first epoch offers all samples
 # So that in a short run each one does what sets it apart.
@@ -225,7 +225,7 @@ def test_each_method_knows_its_design():
         (
             "p-sgd",
             {"keep": 0.3},
-            "keep is an option of selective-backprop, ordered-sgd, random-batch, and method p-sgd",
+            r"keep is an option of selective-backprop, .*random-batch, and method p-sgd",
         ),
         ("p-sgd", {"smothing": 0.3}, "unknown setting 'smothing': did you mean 'smoothing'"),
     ],

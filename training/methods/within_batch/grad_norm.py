@@ -113,6 +113,15 @@ def gradient_norms(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0
     """|softmax - target|_2, float32 [B]: the norm of the loss's gradient at the logits, which bounds that at the
     weights up to a factor (Katharopoulos and Fleuret 2018, section 3.2).
 
+    Args:
+        batch: has the labels, as `batch_ops.own` makes them.
+    """
+    return logit_gradients(logits_BC, batch, label_smoothing).norm(dim=1)
+
+
+def logit_gradients(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    """softmax - target, float32 [B, C]: each image's gradient of its loss at the logits.
+
     The target is that of the loss: one class, the fractions of a mixed image, smoothed.
 
     Args:
@@ -124,7 +133,7 @@ def gradient_norms(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0
     else:
         target_BC.scatter_add_(1, batch.labels, batch.mix.shares)
     target_BC = target_BC * (1 - label_smoothing) + label_smoothing / logits_BC.shape[1]
-    return (F.softmax(logits_BC.float(), dim=1) - target_BC).norm(dim=1)
+    return F.softmax(logits_BC.float(), dim=1) - target_BC
 
 
 def tau(norms_M: Tensor) -> Tensor:
