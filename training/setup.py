@@ -91,7 +91,9 @@ def set_up(
         coreset = read_coreset(config.coreset, data_digest(manifest), num_samples, coreset_files)
         cost = coreset.cost
         ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
-        context = dataclasses.replace(context, subset=coreset.ids, subset_weights=coreset.weights)
+        context = dataclasses.replace(
+            context, subset=coreset.ids, subset_weights=coreset.weights, reference_losses=coreset.losses
+        )
     held_out, num_trainable = None, num_samples
     if config.validation:
         if coreset:

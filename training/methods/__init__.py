@@ -22,6 +22,7 @@ from training.methods.within_batch.evolved_sampling import EvolvedSampling
 from training.methods.within_batch.grad_norm import GradNorm
 from training.methods.within_batch.ordered_sgd import OrderedSGD
 from training.methods.within_batch.random_batch import RandomBatch
+from training.methods.within_batch.rho_loss import RHOLoss
 from training.methods.within_batch.selective_backprop import SelectiveBackprop
 
 METHODS: dict[str, type[Any]] = {
@@ -40,6 +41,7 @@ METHODS: dict[str, type[Any]] = {
     "selective-backprop": SelectiveBackprop,
     "es": EvolvedSampling,
     "divbs": DivBS,
+    "rho-loss": RHOLoss,
     "ordered-sgd": OrderedSGD,
     "grad-norm": GradNorm,
     "random-batch": RandomBatch,

@@ -62,6 +62,8 @@ class Context:
         ranks: the processes that train together.
         subset, subset_weights: ids and weights of a core-set, or the ids that are not held out for validation (see
             `IndexScheduler`), or None.
+        reference_losses: of a network that was trained on other samples, float32, of each sample of the subset; None
+            where there is no such network.
         num_held_out: samples of the training set that are kept for validation.
         fraction: of the others that one epoch draws.
     """
@@ -72,6 +74,7 @@ class Context:
     ranks: Ranks = field(default_factory=Ranks)
     subset: np.ndarray | None = None
     subset_weights: np.ndarray | None = None
+    reference_losses: np.ndarray | None = None
     num_held_out: int = 0
     fraction: float = 1.0
 

@@ -40,7 +40,7 @@ from training.state import Run
 
 OWN = f"{Path(__file__).parents[3] / 'examples/capped_loss.py'}:capped_loss"
 ALL = [*METHODS, OWN]
-GATHERING = ("selective-backprop", "es", "divbs", "random-batch")
+GATHERING = ("selective-backprop", "es", "divbs", "rho-loss", "random-batch")
 WITHIN_BATCH = (*GATHERING, "ordered-sgd", "grad-norm")
 WHOLE = (*GATHERING, "infobatch", "seta")  # the first epoch offers all samples
 # So that in a short run each one does what sets it apart.

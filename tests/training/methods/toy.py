@@ -80,7 +80,7 @@ def make_run(
     values = {"batch_size": BATCH_SIZE, "label_smoothing": 0.0, "ema": 0.0, "eval_every": 0, **settings}
     values["budget"] = values.pop("fraction", 1.0)
     config, place, model = make_config({"method": method, **values}), torch.device(device), Linear().to(device)
-    chooser = make_method(Context(config, NUM, place))
+    chooser = make_method(Context(config, NUM, place, reference_losses=reference_losses(NUM)))
     schedule = Schedule(final_lr=lr, ema=config.ema)
     manifest = SimpleNamespace(splits={"test": SimpleNamespace(num_samples=BATCH_SIZE)})
     loader = Loader(mix)
@@ -149,7 +149,13 @@ def snapshot(num_samples: int, seed: int = 0) -> Snapshot:
 def made(method: str, num_samples: int = 200, ranks: Ranks = Ranks(), subset=None, **settings) -> Method:  # noqa: B008
     """A method for so many samples, of which an epoch draws 30 % in batches of ten."""
     config = make_config({"method": method, "budget": 0.3, "batch_size": 10, "epochs": 8, **settings})
-    return make_method(Context(config, num_samples, ranks=ranks, subset=subset))
+    reference = reference_losses(num_samples if subset is None else len(subset))
+    return make_method(Context(config, num_samples, ranks=ranks, subset=subset, reference_losses=reference))
+
+
+def reference_losses(num: int) -> np.ndarray:
+    """Those of another network, for rho-loss."""
+    return np.random.default_rng(1).exponential(size=num).astype(np.float32)
 
 
 class StopAfter(StopRequest):
