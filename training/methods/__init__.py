@@ -21,6 +21,7 @@ from training.methods.within_batch.divbs import DivBS
 from training.methods.within_batch.evolved_sampling import EvolvedSampling
 from training.methods.within_batch.grad_norm import GradNorm
 from training.methods.within_batch.ordered_sgd import OrderedSGD
+from training.methods.within_batch.proxy_filter import ProxyFilter
 from training.methods.within_batch.random_batch import RandomBatch
 from training.methods.within_batch.rho_loss import RHOLoss
 from training.methods.within_batch.selective_backprop import SelectiveBackprop
@@ -42,6 +43,7 @@ METHODS: dict[str, type[Any]] = {
     "es": EvolvedSampling,
     "divbs": DivBS,
     "rho-loss": RHOLoss,
+    "proxy-filter": ProxyFilter,
     "ordered-sgd": OrderedSGD,
     "grad-norm": GradNorm,
     "random-batch": RandomBatch,

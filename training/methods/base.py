@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from loaders.order.policies import Policy
 from loaders.order.rounding import floor_fraction
@@ -65,6 +66,8 @@ class Context:
         reference_losses: of a network that was trained on other samples, float32, of each sample of the subset; None
             where there is no such network.
         num_held_out: samples of the training set that are kept for validation.
+        make_network: makes another network of the run's kind on the device, from the factor on its channels and the key
+            of its initial values; None where methods are only planned with.
         fraction: of the others that one epoch draws.
     """
 
@@ -76,6 +79,7 @@ class Context:
     subset_weights: np.ndarray | None = None
     reference_losses: np.ndarray | None = None
     num_held_out: int = 0
+    make_network: Callable[[float, int], nn.Module] | None = None
     fraction: float = 1.0
 
     @property
@@ -142,6 +146,27 @@ class Scorer(Protocol):
 
     def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits, and the features [B, D] that the network's last linear layer makes them of."""
+        ...
+
+    @property
+    def forward_flops(self) -> float:
+        """FLOPs of the network's forward pass over one image as it is now sized."""
+        ...
+
+    def sized(self, images_BCHW: Tensor) -> Tensor:
+        """The images as large as a step would see them."""
+        ...
+
+    def logits(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
+        """The logits of another network, in the run's precision, which are not paid yet (`pay`)."""
+        ...
+
+    def rate(self, base_lr: float) -> float:
+        """The learning rate by the run's schedule, from `base_lr` at the first step."""
+        ...
+
+    def pay(self, num_forward: int, num_backward: int, flops: float) -> None:
+        """Charge the run for passes of another network over so many images."""
         ...
 
 
