@@ -17,11 +17,11 @@ import torch
 from loaders.order.policies import Policy, Preference, mixture
 from loaders.order.rng import POLICY, fold_in
 from loaders.order.scheduler import IndexScheduler
-from loaders.types import Snapshot
+from loaders.types import EpochPlan, Snapshot
 from training.methods.base import Context, trial_snapshots
 from training.methods.latest_score import SmoothedOptions, Weighted
 
-TOLD = ("epoch", "progress", "key")
+TOLD = ("epoch", "progress", "key", "before")
 """What a function is told besides the snapshot, where it has a parameter of that name."""
 
 
@@ -32,6 +32,10 @@ class OwnPolicy(Weighted):
         self.function = load_function(context.config.method)
         self.wants = [name for name in TOLD if name in inspect.signature(self.function).parameters]
         self.method, self.seed, self.smoothing = context.config.method, context.config.seed, options.smoothing
+        self.subset = context.subset
+        self.planned = -1  # the epoch that was planned last
+        self.latest: Snapshot | None = None  # what was known then
+        self.before: Snapshot | None = None  # and in the epoch before it
         self.policy = self.policy_of(0, 0.0)
         super().__init__(options, context)
         if any(isinstance(self.policy(known), Preference) for known in trial_snapshots(context.num_items)):
@@ -45,9 +49,39 @@ class OwnPolicy(Weighted):
 
     def policy_of(self, epoch: int, progress: float) -> Policy:
         """The function for one epoch, with what it wants to be told of it."""
-        told: dict[str, Any] = {"epoch": epoch, "progress": progress, "key": fold_in(self.seed, POLICY, epoch)}
+        before = self.before
+        if before is not None and self.subset is not None:
+            before = Snapshot(*(values[self.subset] for values in before))
+        key = fold_in(self.seed, POLICY, epoch)
+        told: dict[str, Any] = {"epoch": epoch, "progress": progress, "key": key, "before": before}
         function = partial(self.function, **{name: told[name] for name in self.wants})
         return partial(without_global_draws, function, self.method)
+
+    def plan(self, epoch: int, scores: Snapshot | None = None, progress: float = 0.0) -> EpochPlan:
+        self._remember(epoch, scores)
+        return super().plan(epoch, scores, progress)
+
+    def weights(self, epoch: int, scores: Snapshot | None = None, progress: float = 0.0) -> np.ndarray | None:
+        self._remember(epoch, scores)
+        return super().weights(epoch, scores, progress)
+
+    def _remember(self, epoch: int, scores: Snapshot | None) -> None:
+        if "before" in self.wants and epoch != self.planned:
+            self.planned, self.latest, self.before = epoch, scores, self.latest
+
+    def state_dict(self) -> dict[str, Any]:
+        if "before" not in self.wants:
+            return {}
+        snapshots = {name: getattr(self, name) for name in ("latest", "before")}
+        tensors = {name: known and torch.from_numpy(np.stack(known)) for name, known in snapshots.items()}
+        return {"planned": self.planned, **tensors}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if "before" in self.wants:
+            self.planned = state["planned"]
+            self.latest, self.before = (
+                None if state[name] is None else Snapshot(*state[name].numpy()) for name in ("latest", "before")
+            )
 
     def scheduler_of(self, epoch: int, progress: float) -> IndexScheduler:
         scheduler = super().scheduler_of(epoch, progress)

@@ -8,6 +8,7 @@ import pytest
 
 from loaders.order.rng import POLICY, fold_in
 from tests.training.methods.toy import NUM, made, make_run, snapshot, train
+from training import checkpoint
 from training.arguments import make_config
 from training.budget import make_budget
 from training.report.folder import read_summary
@@ -66,6 +67,31 @@ def test_it_is_told_epoch_progress_and_a_key_where_it_has_a_parameter_of_that_na
         wanted = np.arange(200) % 7 + epoch + progress + key
         assert method.weights(epoch, snapshot(200), progress) == pytest.approx(wanted)
     assert fold_in(4, POLICY, 0) != fold_in(4, POLICY, 1)
+
+
+def test_it_is_told_what_was_known_the_epoch_before_also_when_it_is_resumed(tmp_path):
+    text = """def f(s, before):
+    return np.ones(len(s.loss)) if before is None else 0.01 + np.abs(s.loss - before.loss)"""
+    method, plans = own(tmp_path, text), []
+    for stops in (False, True):
+        run = make_run(method, lr=0.3, fraction=0.4)
+        plans.append([])
+        for _ in range(5):
+            if stops:
+                state = checkpoint.state_dict(run)
+                run = make_run(method, lr=0.3, fraction=0.4)
+                checkpoint.restore(state, run)
+            train(run)
+            plans[-1].append(run.method.latest.loss)
+        plans[-1].append(run.method.plan(5, run.table.snapshot(), 0.5).ids)
+        assert not np.array_equal(run.method.latest.loss, run.method.before.loss)
+    assert all(np.array_equal(*pair) for pair in zip(*plans, strict=True))
+    known, later = snapshot(200), snapshot(200, seed=1)
+    subset = np.arange(0, 200, 2)
+    chooser = made(method, subset=subset)
+    chooser.plan(0, known)
+    assert chooser.weights(1, later) == pytest.approx(0.01 + np.abs(later.loss - known.loss)[subset])
+    assert chooser.weights(1, later) == pytest.approx(0.01 + np.abs(later.loss - known.loss)[subset]), "asked again"
 
 
 def test_what_it_is_told_goes_with_smoothing_and_warm_up(tmp_path):
