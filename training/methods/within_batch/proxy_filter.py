@@ -26,7 +26,7 @@ class ProxyFilterOptions(DesignOption):
     Args:
         keep: fraction of the images of a batch that it is trained on; the budget when not given
         proxy_width: channels of the small network, as a fraction of the large one's
-        proxy_every: the small network makes a step on each so-manieth batch
+        proxy_every: the small network makes a step on one batch of so many
     """
 
     keep: float | None = None

@@ -29,7 +29,7 @@ from training.run import main
 
 
 def masks_of_a_small_network(ids: np.ndarray, keep: int, every: int, rates) -> list[list[int]]:
-    """The two-phase way: train the small network first, on each so-manieth batch, and write down whom it chose."""
+    """The two-phase way: train the small network first, on one batch of so many, and write down whom it chose."""
     network, masks = Linear(), []
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
     for number, batch in enumerate(ids.reshape(-1, BATCH_SIZE)):
