@@ -1,5 +1,8 @@
 """A policy of your own: losses count up to their 95th percentile, so that wrong labels are not chased.
 
+A function that also has a parameter named `epoch`, `progress`, `key` or `before` is told these: see docs/methods.md,
+"Your own".
+
 python -m training.run --budget 0.3 --method examples/capped_loss.py:capped_loss
 """
 

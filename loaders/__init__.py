@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loaders.formats.open import open_dataset as open_dataset
     from loaders.importance import ImportanceTable as ImportanceTable
     from loaders.loader import make_loader as make_loader
+    from loaders.order.policy_parts import Preference as Preference
     from loaders.order.scheduler import IndexScheduler as IndexScheduler
     from loaders.types import Batch as Batch
     from loaders.types import EpochPlan as EpochPlan
@@ -43,6 +44,7 @@ _HOME = {
     "Scores": "types",
     "ImportanceTable": "importance",
     "IndexScheduler": "order.scheduler",
+    "Preference": "order.policy_parts",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -124,9 +124,7 @@ def check_settings(values: dict[str, Any]) -> Config:
     try:
         parsed = _parser_of_values(kind.Options).parse_object(values)
     except ArgumentError as error:
-        raise ValueError(
-            f"{shortened(str(error), 1000)} (python -m training.run --help says what is allowed)"
-        ) from None
+        raise ValueError(f"{one_line(str(error), 1000)} (python -m training.run --help says what is allowed)") from None
     return make_config({name: getattr(parsed, name) for name in (*FIELDS, *option_names(kind.Options))})
 
 

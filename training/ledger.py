@@ -57,8 +57,13 @@ class Ledger:
 
     def add_scoring(self, num_samples: int, flops_per_sample: float) -> None:
         """Count a forward pass for scores alone."""
-        self.forward_samples += num_samples
-        self.flops += num_samples * flops_per_sample
+        self.add_passes(num_samples, 0, num_samples * flops_per_sample)
+
+    def add_passes(self, num_forward: int, num_backward: int, flops: float) -> None:
+        """Count passes of any network that are no step of the run."""
+        self.forward_samples += num_forward
+        self.backward_samples += num_backward
+        self.flops += flops
 
     def charge(self, forward_samples: int, backward_samples: int, flops: float, seconds: float) -> None:
         """Count what choosing a core-set took, before the first step."""
@@ -127,7 +132,7 @@ def count_flops(model: nn.Module, shape_CHW: tuple[int, int, int]) -> Flops:
     shadow = copy.deepcopy(model).to("meta").train()
     images = torch.empty(2, *shape_CHW, device="meta")
     counter = FlopCounterMode(display=False)
-    with counter:
+    with counter, torch.enable_grad():
         logits = shadow(images)
         forward = counter.get_total_flops()
         logits.float().sum().backward()

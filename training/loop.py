@@ -93,17 +93,62 @@ def batches(run: Run, plan: EpochPlan) -> Iterator[Batch]:
 
 def select(run: Run, batch: Batch, plan: EpochPlan) -> Batch | None:
     """What the next step trains on, by the run's method; the passes that it asks for are paid here."""
-    size = run.schedule.image_size(run.progress)
+    with run.ledger.clock("scoring"), torch.no_grad():
+        return run.method.select(batch, plan, run.batch, Passes(run))
 
-    def score(batch: Batch) -> Tensor:
-        run.ledger.add_scoring(len(batch.images), run.flops[size].forward)
+
+class Passes:
+    """What a method asks of its run while it chooses within a batch (`training.methods.base.Scorer`).
+
+    Passes for scores are made in evaluation mode, over images as large as a step would see them; each is paid.
+
+    Attributes:
+        progress: fraction of the budget that is spent.
+    """
+
+    def __init__(self, run: Run):
+        self.progress, self._run = run.progress, run
+        self._size = run.schedule.image_size(self.progress)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The logits of a batch, [B, C]."""
+        run = self._run
+        run.ledger.add_scoring(len(batch.images), self.forward_flops)
         run.model.eval()
-        logits_BC = forward(run.model, batch.images, run.precision, size)
+        logits_BC = forward(run.model, batch.images, run.precision, self._size)
         run.model.train()
         return logits_BC
 
-    with run.ledger.clock("scoring"), torch.no_grad():
-        return run.method.select(batch, plan, run.batch, score)
+    def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The logits, and the features [B, D] that the network's last linear layer makes them of."""
+        *_, head = (module for module in self._run.model.modules() if isinstance(module, nn.Linear))
+        given: dict[str, Tensor] = {}
+        hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
+        try:
+            return self(batch), given["features"]
+        finally:
+            hook.remove()
+
+    @property
+    def forward_flops(self) -> float:
+        """FLOPs of a forward pass over one image."""
+        return self._run.flops[self._size].forward
+
+    def sized(self, images_BCHW: Tensor) -> Tensor:
+        """The images as large as a step would see them."""
+        return resized(images_BCHW, self._size)
+
+    def logits(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
+        """The logits of another network, [B, C]."""
+        return forward(network, images_BCHW, self._run.precision)
+
+    def rate(self, base_lr: float) -> float:
+        """The learning rate by the run's schedule."""
+        return self._run.schedule.rate(self.progress, base_lr)
+
+    def pay(self, num_forward: int, num_backward: int, flops: float) -> None:
+        """Charge the run for passes of another network."""
+        self._run.ledger.add_passes(num_forward, num_backward, flops)
 
 
 def train_step(run: Run, batch: Batch) -> None:
@@ -148,10 +193,16 @@ def record(run: Run, batch: Batch, logits_BC: Tensor) -> None:
 
 def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, size: int | None = None) -> Tensor:
     """Logits [B, C] of images that the network sees at height and width `size`; None is their own."""
-    if size is not None and images_BCHW.shape[2:] != (size, size):
-        images_BCHW = F.interpolate(images_BCHW, size=(size, size), mode="area")
+    images_BCHW = resized(images_BCHW, size)
     with precision.autocast(images_BCHW.device):
         return model(images_BCHW)
+
+
+def resized(images_BCHW: Tensor, size: int | None) -> Tensor:
+    """The images at height and width `size`; None is their own."""
+    if size is None or images_BCHW.shape[2:] == (size, size):
+        return images_BCHW
+    return F.interpolate(images_BCHW, size=(size, size), mode="area")
 
 
 def end_epoch(run: Run) -> None:

@@ -91,7 +91,9 @@ def set_up(
         coreset = read_coreset(config.coreset, data_digest(manifest), num_samples, coreset_files)
         cost = coreset.cost
         ledger.charge(cost.forward_samples, cost.backward_samples, cost.flops, cost.seconds)
-        context = dataclasses.replace(context, subset=coreset.ids, subset_weights=coreset.weights)
+        context = dataclasses.replace(
+            context, subset=coreset.ids, subset_weights=coreset.weights, reference_losses=coreset.losses
+        )
     held_out, num_trainable = None, num_samples
     if config.validation:
         if coreset:
@@ -102,14 +104,18 @@ def set_up(
         held_out = hold_out(labels_N, config.validation)
         kept = np.setdiff1d(np.arange(num_samples), held_out)
         context, num_trainable = dataclasses.replace(context, subset=kept, num_held_out=len(held_out)), len(kept)
-    method = make_method(context)
+    images = _whitening_images(config, device, normalise(config, manifest), num_samples)
+
+    def make_network(width: float, key: int) -> nn.Module:
+        generator = torch.Generator().manual_seed(key)
+        classes = len(manifest.classes)
+        model = build_model(config.model, classes, generator=generator, width=width, whitening_images=images)
+        return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    method = make_method(dataclasses.replace(context, make_network=make_network))
     clean = clean_fraction(config, num_trainable / method.scheduler.num_items)
     data = _open_loaders(config, device, ranks, manifest, coreset, held_out, has_clean_end=clean > 0)
-    images = _whitening_images(config, device, normalise(config, manifest), num_samples)
-    generator = torch.Generator().manual_seed(fold_in(config.seed, INIT))
-    model = build_model(
-        config.model, len(manifest.classes), generator=generator, width=config.width, whitening_images=images
-    )
+    model = make_network(config.width, fold_in(config.seed, INIT))
     flops = {size: count_flops(model, (channels, size or height, size or width)) for size in {None, *sizes}}
     fraction = draw_fraction(config, method.chooses)
     budget = make_budget(config, num_trainable, flops, method.makes_passes, method.even_epochs, ledger, fraction)
@@ -118,7 +124,6 @@ def set_up(
     schedule = Schedule(
         config.final_lr, until, sizes, clean, config.ema, config.lr_schedule, config.lr_milestones, config.lr_gamma
     )
-    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Run(
         config=config,
         ranks=ranks,

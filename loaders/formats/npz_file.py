@@ -28,6 +28,12 @@ def read_arrays(content: bytes, names: tuple[str, ...], max_bytes: int) -> list[
         raise ValueError(one_line(error) or type(error).__name__) from None
 
 
+def holds(content: bytes, name: str) -> bool:
+    """Whether a file that `read_arrays` has read holds this array too."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return f"{name}.npy" in archive.namelist()
+
+
 def _array(archive: zipfile.ZipFile, name: str, num_bytes: int, max_bytes: int) -> np.ndarray:
     member = archive.getinfo(name)
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

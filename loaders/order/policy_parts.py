@@ -17,12 +17,12 @@ class Preference(NamedTuple):
     Attributes:
         weights: float [N], >= 0.
         num_draws: number of samples to draw, in place of the budget's.
-        importance: float [N], the factor of each sample's loss if it is drawn.
+        importance: float [N], the factor of each sample's loss if it is drawn; None is one for all.
     """
 
     weights: np.ndarray
     num_draws: int
-    importance: np.ndarray
+    importance: np.ndarray | None = None
 
 
 def fill_unseen(values: np.ndarray, seen: np.ndarray) -> np.ndarray:

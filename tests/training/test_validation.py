@@ -24,7 +24,9 @@ def test_a_hold_out_is_stratified_and_always_the_same():
         held_out(labels, 0.0001)
 
 
-@pytest.mark.parametrize("method", ["scan", "uniform", "fixed", "p-sgd", "infobatch", "orderdp", "selective-backprop"])
+@pytest.mark.parametrize(
+    "method", ["scan", "uniform", "fixed", "p-sgd", "infobatch", "seta", "orderdp", "selective-backprop"]
+)
 def test_held_out_samples_are_never_trained_on(quick_args, shapes, tmp_path, method):
     out = tmp_path / "run"
     assert main(quick_args(method=method, validation=0.2, budget=0.5, epochs=2, batch_size=20, out=out)) == 0

@@ -22,7 +22,8 @@ import yaml
 from loaders.formats.atomic import atomic_path
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_file, lock_folder
-from training.arguments import read_yaml, shortened
+from loaders.formats.sentence import one_line
+from training.arguments import read_yaml
 from training.compare.outcome import Outcome
 from training.compare.study import UNNAMED, Cell, Study
 
@@ -196,7 +197,7 @@ def read_values(folder: Path) -> dict[str, Any]:
     """
     path = folder / STUDY
     if not path.exists():
-        raise ValueError(f"{shortened(str(folder), 200)} holds no study ({STUDY} is missing): give a study file first")
+        raise ValueError(f"{one_line(str(folder), 200)} holds no study ({STUDY} is missing): give a study file first")
     return read_yaml(path)
 
 

@@ -16,11 +16,12 @@ from training.coreset.craig import craig, require_small_classes
 from training.coreset.file import Cost, read_coreset, read_manifest, write_coreset
 from training.coreset.options import Options, parse_options
 from training.coreset.proxy import ask, train_proxy
-from training.coreset.scores import el2n, entropy, gradients, grand, margin
+from training.coreset.scores import el2n, entropy, gradients, grand, loss, margin
 from training.data import data_digest, open_manifest
 from training.machine.memory import keep_freed_memory
+from training.validation import held_out
 
-SCORES = {"el2n": el2n, "grand": grand, "entropy": entropy, "margin": margin, "craig": gradients}
+SCORES = {"el2n": el2n, "grand": grand, "entropy": entropy, "margin": margin, "craig": gradients, "rho": loss}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,28 +48,36 @@ def make_coreset(options: Options, console: Console) -> None:
         console.print(f"{path} is already there; delete it to choose again")
         return
     labels_N = open_dataset(f"{options.data}/train.beton").labels
-    ids, weights, cost = choose(options, labels_N, console)
+    ids, weights, losses, cost = choose(options, labels_N, console)
     counts = np.bincount(labels_N[ids], minlength=len(manifest.classes)).tolist()
     per_class = dict(zip(manifest.classes, counts, strict=True))
     split = manifest.splits["train"]
     data = {"name": manifest.name, "num_samples": split.num_samples, "digest": data_digest(manifest)}
-    write_coreset(path, ids, weights, options.deciding(), data, per_class, cost)
+    write_coreset(path, ids, weights, options.deciding(), data, per_class, cost, losses)
+    method = " --method rho-loss" if options.method == "rho" else ""
     for line in (
         f"{path}: {len(ids):,} of {split.num_samples:,} samples by {options.method}, "
         f"{min(counts):,} to {max(counts):,} of a class",
         f"choosing took {cost.flops / 1e12:,.2f} TFLOP and {cost.seconds:,.1f} s; a run on it is charged with both",
         f"train on it with: python -m training.run --data {options.data} --budget {options.fraction:g} "
-        f"--coreset {path}",
+        f"--coreset {path}{method}",
     ):
         console.print(line)
 
 
-def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np.ndarray, np.ndarray, Cost]:
-    """The ids, int64 [M] ascending, their weights, float32 [M] with mean one, and what choosing took."""
+def choose(
+    options: Options, labels_N: np.ndarray, console: Console
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Cost]:
+    """The ids, int64 [M] ascending, their weights, float32 [M] with mean one, their losses for rho, and what choosing
+    took."""
     key = fold_in(options.seed, CORESET)
     total = floor_fraction(len(labels_N), options.fraction)
     if total < 1:
         raise ValueError(f"a fraction of {options.fraction:g} of {len(labels_N)} samples is none: raise the fraction")
+    if options.method == "rho":
+        ids = held_out(labels_N, options.fraction)  # just those that the network's own run holds out
+        losses, cost = score(options, len(ids), console, ids)
+        return ids, np.ones(len(ids), np.float32), losses / np.float32(options.num_networks), cost
     if options.method == "craig":
         require_small_classes(labels_N)
     scores, cost = score(options, len(labels_N), console)
@@ -78,11 +87,17 @@ def choose(options: Options, labels_N: np.ndarray, console: Console) -> tuple[np
     else:
         ids = hardest(scores, options.fraction, options.offset, key, labels_N if options.balanced else None)
         weights = np.ones(len(ids), np.float32)
-    return ids, weights, cost + Cost(seconds=time.perf_counter() - start)
+    return ids, weights, None, cost + Cost(seconds=time.perf_counter() - start)
 
 
-def score(options: Options, num_samples: int, console: Console) -> tuple[np.ndarray, Cost]:
-    """The sum of the networks' scores, [N] (for craig [N, C]), all equal without a network; and what it took."""
+def score(
+    options: Options, num_samples: int, console: Console, ids: np.ndarray | None = None
+) -> tuple[np.ndarray, Cost]:
+    """The sum of the networks' scores, [N] (for craig [N, C]), all equal without a network; and what it took.
+
+    Args:
+        ids: the N samples that are scored; None is the whole training set.
+    """
     total, cost = np.zeros(num_samples, np.float32), Cost()
     for number in range(options.num_networks):
         what = f"network {number + 1} of {options.num_networks}"
@@ -94,7 +109,7 @@ def score(options: Options, num_samples: int, console: Console) -> tuple[np.ndar
             if options.method == "forgetting":
                 scores, asking = proxy.forgotten.counts(never_learned=options.num_epochs).numpy(), Cost()
             else:
-                scores, asking = ask(proxy, SCORES[options.method])
+                scores, asking = ask(proxy, SCORES[options.method], ids)
         total = total + scores if number else scores
         cost = cost + training + asking
         console.print(f"{what}: {options.num_epochs} epochs and its scores in {(training + asking).seconds:,.1f} s")

@@ -1,4 +1,5 @@
-"""A core-set on disk: NAME.npz with ids and weights, and NAME.json with how they were chosen and what that cost.
+"""A core-set on disk: NAME.npz with ids, weights and perhaps losses, and NAME.json with how they were
+chosen and what that cost.
 
 Nothing in the files is trusted: every value is checked when they are read.
 """
@@ -16,7 +17,7 @@ from loaders.formats import json_file
 from loaders.formats.atomic import atomic_path
 from loaders.formats.claims import read_limited
 from loaders.formats.json_file import entry, parse_json, read_json
-from loaders.formats.npz_file import read_arrays
+from loaders.formats.npz_file import holds, read_arrays
 from training.machine.distributed import Ranks
 
 FORMAT, VERSION = "rebar core-set", 1
@@ -50,7 +51,8 @@ class Coreset:
         weights: float32 [M] with mean one, or None where all are one.
         method: that chose them.
         cost: of choosing them.
-        digest: SHA-256 of ids and weights.
+        digest: SHA-256 of ids and weights, and losses.
+        losses: float32 [M] of a network that was trained on the other samples (method rho), or None.
     """
 
     ids: np.ndarray
@@ -58,6 +60,7 @@ class Coreset:
     method: str
     cost: Cost
     digest: str
+    losses: np.ndarray | None = None
 
     def summary(self, path: str) -> dict[str, Any]:
         """What a run's summary.json says of it."""
@@ -78,6 +81,7 @@ def write_coreset(
     data: dict[str, Any],
     per_class: dict[str, int],
     cost: Cost,
+    losses: np.ndarray | None = None,
 ) -> None:
     """Write both files, the manifest last, each by atomic rename.
 
@@ -87,12 +91,16 @@ def write_coreset(
         options: everything that decided the choice.
         data: `name`, `num_samples` and `digest` of the training set.
         per_class: chosen samples of each class.
+        losses: float32 [M] of a reference network, or None.
 
     The same arguments give the same bytes.
     """
     json_path(path).unlink(missing_ok=True)  # it must not vouch for ids that are about to change
+    arrays = {"ids": ids.astype("<i8"), "weights": weights.astype("<f4")}
+    if losses is not None:
+        arrays["losses"] = losses.astype("<f4")
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, ids=ids.astype("<i8"), weights=weights.astype("<f4"))
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     manifest = {
         "format": FORMAT,
         "version": VERSION,
@@ -101,7 +109,7 @@ def write_coreset(
         "num_ids": len(ids),
         "ids_per_class": per_class,
         "cost": {**asdict(cost), "flops": cost.flops},
-        "sha256": _digest(ids, weights),
+        "sha256": _digest(ids, weights, losses),
     }
     with atomic_path(json_path(path)) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -167,6 +175,7 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
         )
     try:
         ids, weights = read_arrays(npz, ("ids", "weights"), MAX_BYTES)
+        losses = read_arrays(npz, ("losses",), MAX_BYTES)[0] if holds(npz, "losses") else None
     except ValueError as error:
         raise ValueError(
             f"{path} is not a core-set (cut short, damaged, or another kind of file: {error}): {again}"
@@ -186,9 +195,16 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
         raise ValueError(f"{path} has weights that are negative or not finite: {again}")
     if ids.min() < 0 or ids.max() >= num_samples or (np.diff(ids) <= 0).any():
         raise ValueError(f"{path} has ids that are not ascending or not in 0..{num_samples - 1}: {again}")
-    if _digest(ids, weights) != digest:
+    if losses is not None and (
+        losses.dtype != np.float32 or losses.shape != ids.shape or not np.isfinite(losses).all()
+    ):
+        raise ValueError(
+            f"{path} holds losses {losses.dtype} {list(losses.shape)}, needed: finite float32 {list(ids.shape)}: "
+            f"{again}"
+        )
+    if _digest(ids, weights, losses) != digest:
         raise ValueError(f"{path} does not hold what its manifest says (another SHA-256): {again}")
-    return Coreset(ids, None if (weights == 1).all() else weights, chosen, cost, digest)
+    return Coreset(ids, None if (weights == 1).all() else weights, chosen, cost, digest, losses)
 
 
 def _cost(values: dict[str, Any], where: str) -> Cost:
@@ -212,5 +228,6 @@ def _read_files(path: str | Path) -> tuple[bytes, bytes]:
         ) from None
 
 
-def _digest(ids: np.ndarray, weights: np.ndarray) -> str:
-    return hashlib.sha256(ids.astype("<i8").tobytes() + weights.astype("<f4").tobytes()).hexdigest()
+def _digest(ids: np.ndarray, weights: np.ndarray, losses: np.ndarray | None) -> str:
+    more = b"" if losses is None else losses.astype("<f4").tobytes()
+    return hashlib.sha256(ids.astype("<i8").tobytes() + weights.astype("<f4").tobytes() + more).hexdigest()

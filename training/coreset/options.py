@@ -19,9 +19,10 @@ DEFAULTS = {
     "entropy": (1, 4),
     "margin": (1, 4),
     "craig": (1, 4),
+    "rho": (1, 8),
     "random": (0, 0),
 }
-UNRANKED = ("craig", "random")  # methods that know no hardest sample
+UNRANKED = ("craig", "rho", "random")  # methods that know no hardest sample
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,15 @@ class Options:
 
     Args:
         method: the samples forgotten most often (forgetting), of the largest error (el2n) or last-layer gradient
-            (grand), of the largest entropy or smallest margin, those whose gradients stand for all others' (craig), or
-            any (random)
+            (grand), of the largest entropy or smallest margin, those whose gradients stand for all others' (craig), any
+            that are held out from the network whose losses on them are kept (rho, for --method rho-loss), or any
+            (random)
         data: folder made by a script of convert/
         fraction: fraction of the training set to choose, above 0 and up to 1
-        balanced: choose that fraction of each class, not of all samples together; craig always does
+        balanced: choose that fraction of each class, not of all samples together; craig and rho always do
         offset: fraction of the very hardest samples that is left out first
         seeds: number of networks whose scores are added up; 4 for el2n and grand, else 1, when not given
-        epochs: epochs that each is trained; 8 for forgetting, 2 for el2n and grand, else 4, when not given
+        epochs: epochs that each is trained; 8 for forgetting and rho, 2 for el2n and grand, else 4, when not given
         model: rebarnet, resnet18 or resnet8
         width: factor on the network's channels
         image_size: height and width that images are brought to, needed where they vary in size
@@ -49,7 +51,7 @@ class Options:
         out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<fraction>.npz when not given
     """
 
-    method: Literal["forgetting", "el2n", "grand", "entropy", "margin", "craig", "random"]
+    method: Literal["forgetting", "el2n", "grand", "entropy", "margin", "craig", "rho", "random"]
     data: str = "data/cifar10"
     fraction: float = 0.3
     balanced: bool = False
@@ -75,6 +77,11 @@ class Options:
             )
         if self.offset and self.method in UNRANKED:
             raise ValueError(f"{self.method} ranks no samples, so it has no hardest to leave out: leave --offset out")
+        if self.method == "rho" and self.fraction > 0.95:
+            raise ValueError(
+                f"rho trains its network on the rest of the training set, got a fraction of {self.fraction:g}: "
+                "choose at most 0.95"
+            )
         if self.method == "random" and (self.seeds or self.epochs):
             raise ValueError("random trains no network: leave --seeds and --epochs out")
         if self.path.suffix != ".npz":
@@ -106,7 +113,7 @@ class Options:
 
     def proxy(self, number: int) -> Config:
         """Settings of one network: a plain run over whole epochs, no sample twice in one, rates falling to zero at the
-        end; it is the trained weights that are asked."""
+        end; it is the trained weights that are asked. For rho, what is chosen is held out."""
         return Config(
             data=self.data,
             method="uniform",
@@ -117,6 +124,7 @@ class Options:
             batch_size=self.batch_size,
             seed=fold_in(self.seed, CORESET, number),
             label_smoothing=0.0,
+            validation=self.fraction if self.method == "rho" else 0.0,
             image_size=self.image_size,
             size_schedule=(),
             precision=self.precision,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from loaders.types import EpochPlan
 from training.config import Config
 from training.coreset.file import Cost
 from training.coreset.scores import Answer, ForgettingCounts
@@ -54,17 +55,20 @@ def train_proxy(config: Config, say: Callable[[int], None] = lambda num_epochs: 
 
 
 @torch.inference_mode()
-def ask(proxy: Proxy, score: Callable[[Answer], Tensor]) -> tuple[np.ndarray, Cost]:
+def ask(proxy: Proxy, score: Callable[[Answer], Tensor], ids: np.ndarray | None = None) -> tuple[np.ndarray, Cost]:
     """One forward pass, in evaluation mode, over the training set as it is.
 
     Args:
         score: float32 [B, ...] of the answers to a batch.
+        ids: int64 [M], the samples that are asked for; None is all of them.
 
     Returns:
-        the scores in the order of the ids, [N, ...], and what the pass took.
+        the scores in the order of the ids, [M, ...], and what the pass took.
     """
     run = proxy.run
-    config, num_samples = run.config, run.data.num_samples
+    config = run.config
+    plan = whole_split(run.data.num_samples) if ids is None else EpochPlan(ids)
+    num_samples = len(plan)
     loader = open_loader(config, run.device, "train", normalise(config, run.data.manifest), config.batch_size)
     warm_up(loader, config.batch_size)
     head, given = run.model.head, {}
@@ -73,7 +77,7 @@ def ask(proxy: Proxy, score: Callable[[Answer], Tensor]) -> tuple[np.ndarray, Co
     start = time.perf_counter()
     run.model.eval()
     scores = []
-    for batch in loader.epoch(whole_split(num_samples)):
+    for batch in loader.epoch(plan):
         with run.precision.autocast(run.device):
             logits = run.model(batch.images)
         scores.append(score(Answer(logits.float(), batch.labels, given["features"], head.bias is not None)))

@@ -28,6 +28,13 @@ class Answer(NamedTuple):
     has_bias: bool
 
 
+def loss(answer: Answer) -> Tensor:
+    """Cross-entropy, float32 [B]: of a network trained on other samples, what nobody can learn of this one (the
+    irreducible loss of Mindermann et al., "Prioritized training on points that are learnable, worth learning, and not
+    yet learnt", ICML 2022)."""
+    return sample_scores(answer.logits, answer.labels).loss
+
+
 def el2n(answer: Answer) -> Tensor:
     """EL2N, |softmax - onehot|_2 (Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021): float32 [B]."""
     return sample_scores(answer.logits, answer.labels).el2n

@@ -3,12 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from loaders.types import Snapshot
 from training.budget import draw_fraction
 from training.methods.active_bias import ActiveBias
-from training.methods.base import Context, Method
+from training.methods.base import Context, Method, trial_snapshots
 from training.methods.c_sgd import CSGD
 from training.methods.fixed import Fixed
 from training.methods.infobatch import InfoBatch
@@ -18,10 +15,15 @@ from training.methods.own_policy import OwnPolicy
 from training.methods.p_sgd import PSGD
 from training.methods.rank import Rank
 from training.methods.scan import Scan
+from training.methods.seta import SeTa
 from training.methods.uniform import Uniform
+from training.methods.within_batch.divbs import DivBS
+from training.methods.within_batch.evolved_sampling import EvolvedSampling
 from training.methods.within_batch.grad_norm import GradNorm
 from training.methods.within_batch.ordered_sgd import OrderedSGD
+from training.methods.within_batch.proxy_filter import ProxyFilter
 from training.methods.within_batch.random_batch import RandomBatch
+from training.methods.within_batch.rho_loss import RHOLoss
 from training.methods.within_batch.selective_backprop import SelectiveBackprop
 
 METHODS: dict[str, type[Any]] = {
@@ -35,8 +37,13 @@ METHODS: dict[str, type[Any]] = {
     "loss": Loss,
     "el2n": EL2N,
     "infobatch": InfoBatch,
+    "seta": SeTa,
     "orderdp": OrderDP,
     "selective-backprop": SelectiveBackprop,
+    "es": EvolvedSampling,
+    "divbs": DivBS,
+    "rho-loss": RHOLoss,
+    "proxy-filter": ProxyFilter,
     "ordered-sgd": OrderedSGD,
     "grad-norm": GradNorm,
     "random-batch": RandomBatch,
@@ -68,8 +75,7 @@ def make_method(context: Context) -> Method:
     kind = method_class(config.method)
     context = replace(context, fraction=draw_fraction(config, kind.chooses))
     method = kind(config.options or kind.Options(), context)
-    scores = np.linspace(0, 1, context.num_samples, dtype=np.float32)
-    for known in (None, Snapshot(np.ones_like(scores), *[scores] * (len(Snapshot._fields) - 1))):
-        if len(method.scheduler.plan(0, known)) != len(method.scheduler) and kind.even_epochs:
+    for known in trial_snapshots(context.num_samples):
+        if len(method.scheduler.plan(0, known)) != len(method.scheduler) and method.even_epochs:
             raise ValueError(f"method {config.method} sets its own number of samples, which a budget does not allow")
     return method

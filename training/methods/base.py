@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from loaders.order.policies import Policy
 from loaders.order.rounding import floor_fraction
@@ -63,7 +63,11 @@ class Context:
         ranks: the processes that train together.
         subset, subset_weights: ids and weights of a core-set, or the ids that are not held out for validation (see
             `IndexScheduler`), or None.
+        reference_losses: of a network that was trained on other samples, float32, of each sample of the subset; None
+            where there is no such network.
         num_held_out: samples of the training set that are kept for validation.
+        make_network: makes another network of the run's kind on the device, from the factor on its channels and the key
+            of its initial values; None where methods are only planned with.
         fraction: of the others that one epoch draws.
     """
 
@@ -73,7 +77,9 @@ class Context:
     ranks: Ranks = field(default_factory=Ranks)
     subset: np.ndarray | None = None
     subset_weights: np.ndarray | None = None
+    reference_losses: np.ndarray | None = None
     num_held_out: int = 0
+    make_network: Callable[[float, int], nn.Module] | None = None
     fraction: float = 1.0
 
     @property
@@ -106,6 +112,63 @@ class Context:
         )
         return dataclasses.replace(scheduler, policy=policy, **settings)
 
+    def scheduler_of_own_length(self, policy: Policy) -> IndexScheduler:
+        """A scheduler whose policy decides how many of all samples an epoch draws, by returning a `Preference`.
+
+        Raises:
+            ValueError: the settings decide that already.
+        """
+        if self.config.epoch_fraction is not None:
+            raise ValueError(f"{self.config.method} decides how long an epoch is: leave epoch_fraction out")
+        whole = self.num_items / (self.num_samples - self.num_held_out)
+        return self.scheduler(policy, whole, design="systematic")
+
+
+def trial_snapshots(num_samples: int) -> tuple[Snapshot, Snapshot]:
+    """What a method can be tried on: nothing is known of the samples; one visit each, and scores from 0 to 1."""
+    fields, scores = len(Snapshot._fields), np.linspace(0, 1, num_samples, dtype=np.float32)
+    return Snapshot(*[np.zeros_like(scores)] * fields), Snapshot(np.ones_like(scores), *[scores] * (fields - 1))
+
+
+class Scorer(Protocol):
+    """What a method may ask while it chooses within a batch; what it asks is paid from the budget.
+
+    Attributes:
+        progress: fraction of the budget that is spent.
+    """
+
+    @property
+    def progress(self) -> float: ...
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The logits [B, C] of a batch, by a forward pass in evaluation mode."""
+        ...
+
+    def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The logits, and the features [B, D] that the network's last linear layer makes them of."""
+        ...
+
+    @property
+    def forward_flops(self) -> float:
+        """FLOPs of the network's forward pass over one image as it is now sized."""
+        ...
+
+    def sized(self, images_BCHW: Tensor) -> Tensor:
+        """The images as large as a step would see them."""
+        ...
+
+    def logits(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
+        """The logits of another network, in the run's precision, which are not paid yet (`pay`)."""
+        ...
+
+    def rate(self, base_lr: float) -> float:
+        """The learning rate by the run's schedule, from `base_lr` at the first step."""
+        ...
+
+    def pay(self, num_forward: int, num_backward: int, flops: float) -> None:
+        """Charge the run for passes of another network over so many images."""
+        ...
+
 
 class Method:
     """How a run chooses its samples; by default an epoch is its scheduler's plan, and every batch is trained on whole.
@@ -119,12 +182,14 @@ class Method:
     """
 
     Options: ClassVar[type] = NoOptions
-    chooses: ClassVar[bool] = False
+    chooses: bool = False
     """Whether it chooses once an epoch, so that an epoch must leave samples out."""
-    makes_passes: ClassVar[bool] = False
+    makes_passes: bool = False
     """Whether there are forward passes for scores alone."""
-    even_epochs: ClassVar[bool] = True
+    even_epochs: bool = True
     """Whether all epochs are equally long and each of their batches is one step."""
+    own_length: bool = False
+    """Whether its policy decides how many samples an epoch draws (see `Context.scheduler_of_own_length`)."""
 
     def __init__(self, scheduler: IndexScheduler, warmup_epochs: int = 0):
         self.scheduler, self.warmup_epochs = scheduler, warmup_epochs
@@ -141,12 +206,12 @@ class Method:
         """What decides that plan: float [N], or None for equal weights."""
         return self.scheduler_of(epoch, progress).weights(scores)
 
-    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
+    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:
         """What the next step trains on, or None when no whole batch is together yet.
 
         Args:
             batch: number `index` of this rank's `plan`.
-            score: gives the logits [B, C] of a batch by a forward pass in evaluation mode, paid from the budget.
+            score: gives the logits of a batch, paid from the budget, and says how much of that is spent.
         """
         return batch
 

@@ -34,13 +34,10 @@ class InfoBatch(Method):
 
     Options = InfoBatchOptions
     even_epochs = False
+    own_length = True
 
     def __init__(self, options: InfoBatchOptions, context: Context):
-        if context.config.epoch_fraction is not None:
-            raise ValueError("infobatch decides how long an epoch is: leave epoch_fraction out")
-        policy = partial(policies.infobatch, ratio=options.prune_ratio)
-        whole = context.num_items / (context.num_samples - context.num_held_out)
-        super().__init__(context.scheduler(policy, whole, design="systematic"))
+        super().__init__(context.scheduler_of_own_length(partial(policies.infobatch, ratio=options.prune_ratio)))
         self.prune_until = options.prune_until
 
     def scheduler_of(self, epoch: int, progress: float) -> IndexScheduler:

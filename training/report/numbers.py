@@ -72,7 +72,7 @@ def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Resu
         **run.ledger.summary(),
         "visits": spread,
         "did_not_choose": did_not_choose(run, rows, spread),
-        **({"saved_fraction": run.ledger.saved_fraction} if config.method == "infobatch" else {}),
+        **({"saved_fraction": run.ledger.saved_fraction} if run.method.own_length else {}),
         **({"coreset": coreset.summary(str(config.coreset))} if coreset else {}),
         "data": run.data.manifest.name,
         "precision": config.precision,

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 
 from loaders.formats.open import open_dataset
+from training import checkpoint
 from training.coreset.command import main
 from training.coreset.file import read_coreset
-from training.coreset.options import DEFAULTS
+from training.coreset.options import DEFAULTS, Options
+from training.coreset.proxy import ask, train_proxy
+from training.coreset.scores import loss
 from training.data import data_digest, open_manifest
+from training.report.folder import read_summary
+from training.run import main as run_main
+from training.validation import held_out
 
 TINY = {"model": "resnet8", "width": 0.125, "batch_size": 100, "epochs": 1, "seeds": 1, "backend": "reference"}
 
@@ -51,7 +57,8 @@ def test_every_method_chooses_its_fraction_and_tells_the_cost(coresets, labels, 
     assert len(coreset.ids) == manifest["num_ids"] == 180
     assert [*manifest["ids_per_class"].values()] == np.bincount(labels[coreset.ids], minlength=10).tolist()
     cost = manifest["cost"]
-    assert (cost["forward_samples"], cost["backward_samples"]) == ((trained + asked) * 600, trained * 600)
+    passes = ((trained + asked) * 600, trained * 600) if method != "rho" else (400 + 180, 400)
+    assert (cost["forward_samples"], cost["backward_samples"]) == passes
     if method == "random":
         assert cost["flops"] == 0
         return
@@ -142,3 +149,35 @@ def test_another_core_set_is_not_overwritten(coresets, shapes, capsys):
     assert main([f"--data={shapes}", f"--out={path}", "--method=random", "--fraction=0.4", "--batch_size=50"]) == 2
     assert "fraction was 0.3 and is now 0.4" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_rho_keeps_the_losses_of_a_network_that_never_saw_the_samples(coresets, shapes, labels):
+    coreset, _, path = coresets["rho"]
+    assert np.array_equal(coreset.ids, held_out(labels, 0.3))
+    proxy, _ = train_proxy(Options(method="rho", data=str(shapes), **{k: v for k, v in TINY.items()}).proxy(0))
+    assert np.array_equal(proxy.run.data.held_out, coreset.ids)
+    assert proxy.run.table.snapshot().visits[coreset.ids].sum() == 0
+    losses, _ = ask(proxy, loss)
+    assert coreset.losses == pytest.approx(losses[coreset.ids], rel=1e-4)
+    assert (read_coreset(str(path), data_digest(open_manifest(str(shapes))), 600).losses == coreset.losses).all()
+
+
+def test_a_run_of_rho_loss_trains_on_what_was_held_out_and_pays_for_the_reference(
+    coresets, quick_args, tmp_path, capsys
+):
+    coreset, manifest, path = coresets["rho"]
+    out = tmp_path / "run"
+    arguments = quick_args(method="rho-loss", coreset=path, keep=0.3, budget=0.3, epochs=2, eval_every=0, out=out)
+    assert run_main(arguments) == 0
+    summary = read_summary(out)
+    assert summary["coreset_flops"] == manifest["cost"]["flops"]
+    assert summary["samples"] == 2 * 150
+    seen = checkpoint.load(out / "checkpoint.pt")["table"]["total"][:, 0].numpy()
+    assert not np.delete(seen, coreset.ids).any()
+    assert run_main(quick_args(method="rho-loss", keep=0.3, out=tmp_path / "other")) == 2
+    assert "make them with `python -m training.coreset --method rho`" in capsys.readouterr().err
+
+
+def test_rho_leaves_something_to_train_its_network_on(shapes, tmp_path, capsys):
+    assert main([f"--data={shapes}", "--method=rho", "--fraction=1", f"--out={tmp_path / 'a.npz'}"]) == 2
+    assert "rho trains its network on the rest of the training set" in capsys.readouterr().err

@@ -114,3 +114,14 @@ def test_no_pickle_is_opened(tmp_path):
     assert "is not a core-set" in refused(path)
     path.write_bytes(pickle.dumps({"ids": IDS}))
     assert "is not a core-set" in refused(path)
+
+
+@pytest.mark.parametrize("losses", [np.zeros(19, np.float32), np.full(20, np.nan, np.float32)])
+def test_losses_that_do_not_fit_are_refused(tmp_path, losses):
+    path = tmp_path / "a.npz"
+    data = {"name": "shapes", "num_samples": 100, "digest": "abc"}
+    write_coreset(path, IDS, WEIGHTS, {"method": "rho"}, data, {"disc": 20}, COST, losses)
+    with pytest.raises(
+        ValueError, match=r"holds losses float32 \[\d+\], needed: finite float32 \[20\]: choose it again"
+    ):
+        read_coreset(str(path), "abc", 100)

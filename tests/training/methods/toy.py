@@ -20,6 +20,7 @@ from training.machine.precision import choose_precision
 from training.machine.signals import StopRequest
 from training.methods import make_method
 from training.methods.base import Context, Method
+from training.methods.within_batch.proxy_filter import ProxyFilter
 from training.schedules import Schedule
 from training.setup import average_of
 from training.state import Run
@@ -27,6 +28,7 @@ from training.state import Run
 NUM, BATCH_SIZE, CLASSES = 1200, 20, 3
 NUM_BATCHES = NUM // BATCH_SIZE
 FLOPS = Flops(forward=1.0, step=3.0)
+SMALL_FLOPS = Flops(forward=0.25, step=0.75)
 RNG = np.random.default_rng(0)
 IMAGES = torch.from_numpy(RNG.normal(size=(NUM, 3, 2, 2)).astype(np.float32))
 LABELS = torch.from_numpy(RNG.integers(0, CLASSES, NUM))
@@ -77,10 +79,21 @@ def make_run(
     method: str, *, budget: Budget = ENDLESS, lr: float = 0.02, mix: bool = False, device: str = "cpu", **settings
 ) -> Run:
     """A run that stands at its beginning; an epoch is all of the images unless `settings` say otherwise."""
-    values = {"batch_size": BATCH_SIZE, "label_smoothing": 0.0, "ema": 0.0, "eval_every": 0, **settings}
+    values = {
+        "batch_size": BATCH_SIZE,
+        "label_smoothing": 0.0,
+        "ema": 0.0,
+        "eval_every": 0,
+        "optimizer": "sgd",
+        **settings,
+    }
     values["budget"] = values.pop("fraction", 1.0)
     config, place, model = make_config({"method": method, **values}), torch.device(device), Linear().to(device)
-    chooser = make_method(Context(config, NUM, place))
+    chooser = make_method(
+        Context(config, NUM, place, reference_losses=reference_losses(NUM), make_network=small_network)
+    )
+    if isinstance(chooser, ProxyFilter):
+        chooser.flops = {(3, 2, 2): SMALL_FLOPS}
     schedule = Schedule(final_lr=lr, ema=config.ema)
     manifest = SimpleNamespace(splits={"test": SimpleNamespace(num_samples=BATCH_SIZE)})
     loader = Loader(mix)
@@ -148,8 +161,30 @@ def snapshot(num_samples: int, seed: int = 0) -> Snapshot:
 
 def made(method: str, num_samples: int = 200, ranks: Ranks = Ranks(), subset=None, **settings) -> Method:  # noqa: B008
     """A method for so many samples, of which an epoch draws 30 % in batches of ten."""
-    config = make_config({"method": method, "budget": 0.3, "batch_size": 10, "epochs": 8, **settings})
-    return make_method(Context(config, num_samples, ranks=ranks, subset=subset))
+    config = make_config(
+        {"method": method, "budget": 0.3, "batch_size": 10, "epochs": 8, "optimizer": "sgd", **settings}
+    )
+    reference = reference_losses(num_samples if subset is None else len(subset))
+    return make_method(
+        Context(
+            config,
+            num_samples,
+            ranks=ranks,
+            subset=subset,
+            reference_losses=reference,
+            make_network=small_network,
+        )
+    )
+
+
+def small_network(width: float, key: int) -> Linear:
+    """One beside the run's, for proxy-filter; its initial values depend on neither."""
+    return Linear()
+
+
+def reference_losses(num: int) -> np.ndarray:
+    """Those of another network, for rho-loss."""
+    return np.random.default_rng(1).exponential(size=num).astype(np.float32)
 
 
 class StopAfter(StopRequest):

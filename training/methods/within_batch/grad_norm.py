@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
 from training import batch_ops
-from training.methods.base import Context, DesignOption, Method
+from training.methods.base import Context, DesignOption, Method, Scorer
 from training.methods.within_batch.gathering import all_positions, require_one_process
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 
@@ -59,7 +58,7 @@ class GradNorm(Method):
         self.draws = 0  # batches that were drawn
         self.is_drawing = False  # whether tau was above the threshold at the last look
 
-    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
+    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:
         if self.held is None and self.steps % LOOK_EVERY == 0:
             self.is_drawing = bool(self.tau > self.threshold)
         if not self.is_drawing:
@@ -114,6 +113,15 @@ def gradient_norms(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0
     """|softmax - target|_2, float32 [B]: the norm of the loss's gradient at the logits, which bounds that at the
     weights up to a factor (Katharopoulos and Fleuret 2018, section 3.2).
 
+    Args:
+        batch: has the labels, as `batch_ops.own` makes them.
+    """
+    return logit_gradients(logits_BC, batch, label_smoothing).norm(dim=1)
+
+
+def logit_gradients(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    """softmax - target, float32 [B, C]: each image's gradient of its loss at the logits.
+
     The target is that of the loss: one class, the fractions of a mixed image, smoothed.
 
     Args:
@@ -125,7 +133,7 @@ def gradient_norms(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0
     else:
         target_BC.scatter_add_(1, batch.labels, batch.mix.shares)
     target_BC = target_BC * (1 - label_smoothing) + label_smoothing / logits_BC.shape[1]
-    return (F.softmax(logits_BC.float(), dim=1) - target_BC).norm(dim=1)
+    return F.softmax(logits_BC.float(), dim=1) - target_BC
 
 
 def tau(norms_M: Tensor) -> Tensor:

@@ -1,15 +1,13 @@
 """The control of the methods that choose within a batch: it keeps as many, at random."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from loaders.order.rounding import floor_fraction
 from loaders.types import Batch, EpochPlan
 from training import batch_ops
-from training.methods.base import Context, DesignOption
+from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, check_keep
 from training.methods.within_batch.keyed_draws import random_bits, to_device
 
@@ -36,7 +34,7 @@ class RandomBatch(GatheringMethod):
     def __init__(self, options: RandomBatchOptions, context: Context):
         super().__init__(options.keep, options.design, context)
 
-    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
+    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:
         num = len(batch.images)
         bits = random_bits(plan, index * self.batch_size, num)
         positions = random_subset(bits, even_fraction(self.keep_fraction, num, index))

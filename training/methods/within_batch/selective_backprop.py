@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from loaders.types import Batch, EpochPlan
 from training import batch_ops
 from training.losses import LossFailure, sample_losses
-from training.methods.base import Context, DesignOption
+from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, all_positions, check_keep
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 
@@ -49,7 +48,7 @@ class SelectiveBackprop(GatheringMethod):
         self.history = torch.zeros(0, device=self.device)
         self.passed_over = 0  # images since the last one that stayed
 
-    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Callable[[Batch], Tensor]) -> Batch | None:
+    def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:
         batch = batch_ops.own(batch)
         num = len(batch.images)
         losses_B = sample_losses(score(batch), batch.labels, batch.mix, self.label_smoothing)
