@@ -1,0 +1,136 @@
+"""Claim 1: no way of choosing samples consistently beats a uniform order; and the controls that give it a meaning.
+
+The claim is that of Arazo et al., "How Important is Importance Sampling for Deep Budgeted Training?" (BMVC 2021). The
+rules are set before any result is known:
+
+- refuted: one method wins in at least 80 % of its cells. It wins in a cell where the 95 % interval (Welch) of its
+  accuracy less that of the better baseline lies above 0, and none of its runs failed;
+- supported: in most cells it is equivalent to the better baseline (TOST) or loses, and it wins in at most half of them;
+- undecided: anything else.
+
+Only comparisons at equal FLOPs count, scoring included, and only of runs that did choose.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from training.compare import wording
+from training.compare.comparisons import ONE_SEED, Comparison
+from training.compare.verdict import Decision, Verdict
+
+CLAIM = "No way of choosing samples consistently beats a uniform order"
+POSITIVE_CLAIM = "Positive control: where most images are duplicates of easy ones, choosing wins"
+NEGATIVE_CLAIM = "Negative control: where labels are wrong, choosing the hard samples loses"
+NO_EFFECT = "This set-up could not have shown an effect"
+CONSISTENT = 0.8
+
+
+def judge_methods(comparisons: Sequence[Comparison], margin: float) -> list[Verdict]:
+    """A verdict for each method, in the order of their first comparison."""
+    methods = dict.fromkeys(one.arm.method for one in comparisons)
+    return [_judge([one for one in comparisons if one.arm.method == name], name, margin) for name in methods]
+
+
+def judge_claim(comparisons: Sequence[Comparison], margin: float) -> Verdict:
+    """The verdict over all methods: one that wins consistently refutes it."""
+    return _judge(comparisons, "", margin)
+
+
+def judge_positive(comparisons: Sequence[Comparison], is_complete: bool) -> Verdict | None:
+    """Whether a method won where it must; None where no run of the control is there.
+
+    Args:
+        comparisons: those of the positive control.
+        is_complete: whether all runs are there, so that a win may no longer be waited for.
+    """
+    return _judge_control(comparisons, is_complete, POSITIVE_CLAIM, "wins", lambda one: one.wins_after_holm)
+
+
+def judge_negative(comparisons: Sequence[Comparison], is_complete: bool) -> Verdict | None:
+    """Whether a method lost where it must; arguments as `judge_positive`."""
+    return _judge_control(comparisons, is_complete, NEGATIVE_CLAIM, "loses", lambda one: one.loses_after_holm)
+
+
+def failure(control: Verdict) -> str:
+    """A control that failed, in a sentence that goes on after a colon."""
+    which = control.claim.partition(":")[0].lower()
+    return f"in the {which}, {control.sentence[0].lower()}{control.sentence[1:]}"
+
+
+def judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Those that verdicts use."""
+    return [one for one in comparisons if not one.left_out]
+
+
+def tally(comparisons: Sequence[Comparison], margin: float) -> str:
+    """Wins, equivalent ones, losses and the rest, in words."""
+    found = Counter(one.result for one in judged(comparisons))
+    texts = {
+        "wins": wording.counted(found["wins"], "win"),
+        "equivalent": f"{found['equivalent']} equivalent within ±{wording.margin(margin)}",
+        "loses": wording.counted(found["loses"], "loss", "losses"),
+        "failed": f"{found['failed']} with a failed run",
+        "unclear": f"{found['unclear']} too uncertain to tell",
+    }
+    return wording.listed([text for name, text in texts.items() if found[name]])
+
+
+def _judge(comparisons: Sequence[Comparison], about: str, margin: float) -> Verdict:
+    valid = judged(comparisons)
+    if not valid:
+        return Verdict(CLAIM, about, "undecided", _why_none(comparisons))
+    decision = _decide(valid, lambda one: one.wins)
+    values = [one.difference.value for one in valid if one.difference is not None]
+    ends = [*dict.fromkeys(wording.points(end(values)) for end in (min, max))] if values else []
+    spread = f"; {' to '.join(ends)} points" if ends else ""
+    sentence = f"{wording.counted(len(valid), 'comparison')}: {tally(valid, margin)}{spread}."
+    strict = _decide(valid, lambda one: one.wins_after_holm)
+    if strict != decision:
+        sentence += f" With Holm's correction for the number of methods: {strict}."
+    return Verdict(CLAIM, about, decision, sentence)
+
+
+def _decide(comparisons: Sequence[Comparison], wins: Callable[[Comparison], bool]) -> Decision:
+    """The rule, for one method or for all of them."""
+    shares = {
+        name: sum(map(wins, some)) / len(some)
+        for name in {one.arm.method for one in comparisons}
+        if (some := [one for one in comparisons if one.arm.method == name])
+    }
+    if max(shares.values()) >= CONSISTENT:
+        return "refuted"
+    no_better = sum(one.is_equivalent or one.loses for one in comparisons)
+    return "supported" if no_better > len(comparisons) / 2 and max(shares.values()) <= 0.5 else "undecided"
+
+
+def _judge_control(
+    comparisons: Sequence[Comparison], is_complete: bool, claim: str, verb: str, holds: Callable[[Comparison], bool]
+) -> Verdict | None:
+    if not comparisons:
+        return None
+    valid = [one for one in judged(comparisons) if one.difference is not None]
+    if not valid:
+        return Verdict(claim, "", "undecided", _why_none(comparisons))
+    sign = 1 if verb == "wins" else -1
+    best = max(valid, key=lambda one: (holds(one), sign * (one.difference.value if one.difference else 0.0)))
+    assert best.difference is not None
+    assert best.baseline is not None
+    numbers = f"{wording.difference(best.difference)} against {best.baseline.method}"
+    if holds(best):
+        return Verdict(claim, "", "supported", f"{best.arm.method} {verb}, as it must: {numbers}.")
+    if not is_complete:
+        return Verdict(claim, "", "undecided", f"No method {verb} so far; the nearest is {best.arm.method}: {numbers}.")
+    return Verdict(claim, "", "refuted", f"No method {verb}; the nearest is {best.arm.method}: {numbers}.")
+
+
+def _why_none(comparisons: Sequence[Comparison]) -> str:
+    reasons = dict.fromkeys(one.left_out or "no run finished" for one in comparisons)
+    if list(reasons) == [ONE_SEED]:
+        return "Undecided: one seed. Two seeds or more give an interval."
+    return (
+        f"Undecided, no comparison counts: {wording.listed(list(reasons))}."
+        if reasons
+        else "Undecided: nothing to compare."
+    )
