@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.compare.facts import StudyFacts
+from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome
 
 METHODS = ("scan", "uniform", "p-sgd", "p-sgd sharp", "infobatch")

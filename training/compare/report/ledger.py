@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from training.compare import wording
-from training.compare.arms import MAIN, Arm, Cell
-from training.compare.claims import Answer
-from training.compare.facts import StudyFacts
+from training.compare.answer.arms import MAIN, Arm, Cell
+from training.compare.answer.claims import Answer
+from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome
 from training.compare.report.plots import place_of
 from training.report.terminal import clock

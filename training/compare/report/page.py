@@ -9,8 +9,8 @@ from pathlib import Path
 
 from loaders.formats.atomic import atomic_path
 from training.compare import augmenting, choosing, wording
-from training.compare.claims import Answer
-from training.compare.facts import StudyFacts
+from training.compare.answer.claims import Answer
+from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome
 from training.compare.report import ledger
 from training.compare.report.panel import Panel, svg_of

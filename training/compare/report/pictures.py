@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from training.compare import wording
-from training.compare.arms import MAIN, Arm, Cell, better_of
-from training.compare.claims import Answer
-from training.compare.facts import StudyFacts
+from training.compare.answer.arms import MAIN, Arm, Cell, better_of
+from training.compare.answer.claims import Answer
+from training.compare.answer.facts import StudyFacts
 from training.compare.report.panel import Panel
 from training.compare.report.plots import Place, Plot
 from training.compare.report.style import BAND, INK, LINE, MUTED, Mark

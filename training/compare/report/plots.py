@@ -11,13 +11,13 @@ from typing import NamedTuple
 from matplotlib.ticker import MaxNLocator
 
 from training.compare import wording
-from training.compare.arms import MAIN, Arm, Cell
-from training.compare.augmenting import AgainstWhole
-from training.compare.claims import Answer
-from training.compare.comparisons import Comparison
-from training.compare.facts import StudyFacts
+from training.compare.answer.arms import MAIN, Arm, Cell
+from training.compare.answer.augmenting import AgainstWhole
+from training.compare.answer.claims import Answer
+from training.compare.answer.comparisons import Comparison
+from training.compare.answer.facts import StudyFacts
+from training.compare.answer.statistics import Difference
 from training.compare.report.style import Mark
-from training.compare.statistics import Difference
 
 
 class Place(NamedTuple):

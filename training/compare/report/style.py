@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from training.compare.facts import StudyFacts
+from training.compare.answer.facts import StudyFacts
 
 PALETTE = {
     # name of the CSS variable: on a light page, on a dark one

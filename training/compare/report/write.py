@@ -6,9 +6,9 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.compare.arms import MAIN
-from training.compare.claims import in_order, judge
-from training.compare.facts import StudyFacts
+from training.compare.answer.arms import MAIN
+from training.compare.answer.claims import in_order, judge
+from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome
 from training.compare.report import plots
 from training.compare.report.page import Shown, write_page

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.training.compare.synthetic import controls, facts, failed, grid, null, run, runs, spends
-from training.compare.choosing import NO_EFFECT
+from training.compare.answer.choosing import NO_EFFECT
 from training.compare.report.ledger import did_not_choose
 from training.compare.report.write import require_libraries, write_report
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.training.compare.synthetic import controls, facts, failed, grid, null, run, runs, spends
-from training.compare.augmenting import MAINTAINS, SURPASSES
-from training.compare.choosing import NO_EFFECT
-from training.compare.claims import judge
+from training.compare.answer.augmenting import MAINTAINS, SURPASSES
+from training.compare.answer.choosing import NO_EFFECT
+from training.compare.answer.claims import judge
 
 pytest.importorskip("scipy", reason="needs the extra rebar-loaders[study]")
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.compare import wording
-from training.compare.arms import MAIN, Arm, Cell, better_of
-from training.compare.comparisons import FLOPS_TOLERANCE
-from training.compare.facts import StudyFacts
-from training.compare.statistics import ALPHA, Difference, holm, welch
-from training.compare.verdict import Decision, Verdict
+from training.compare.answer import wording
+from training.compare.answer.arms import MAIN, Arm, Cell, better_of
+from training.compare.answer.comparisons import FLOPS_TOLERANCE
+from training.compare.answer.facts import StudyFacts
+from training.compare.answer.statistics import ALPHA, Difference, holm, welch
+from training.compare.answer.verdict import Decision, Verdict
 
 MAINTAINS = "A small budget with a strong augmentation maintains the accuracy of the whole budget"
 SURPASSES = "A small budget with a strong augmentation surpasses the accuracy of the whole budget"

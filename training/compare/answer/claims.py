@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.compare import augmenting, choosing, wording
-from training.compare.arms import MAIN, NEGATIVE, POSITIVE, Arm, Cell, group
-from training.compare.augmenting import AgainstWhole
-from training.compare.comparisons import ONE_SEED, Comparison, compare_all
-from training.compare.facts import StudyFacts
+from training.compare.answer import augmenting, choosing, wording
+from training.compare.answer.arms import MAIN, NEGATIVE, POSITIVE, Arm, Cell, group
+from training.compare.answer.augmenting import AgainstWhole
+from training.compare.answer.comparisons import ONE_SEED, Comparison, compare_all
+from training.compare.answer.facts import StudyFacts
+from training.compare.answer.verdict import Verdict
 from training.compare.outcome import Outcome
-from training.compare.verdict import Verdict
 
 NAMED = 3
 """So many cells of a method that is left out are listed by name; beyond that they are counted."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from training.compare.statistics import equivalence, holm, mean_interval, welch
+from training.compare.answer.statistics import equivalence, holm, mean_interval, welch
 
 stats = pytest.importorskip("scipy.stats", reason="needs the extra rebar-loaders[study]")
 

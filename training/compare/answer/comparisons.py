@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from training.compare.arms import Arm, Cell, better_of
-from training.compare.statistics import ALPHA, Difference, equivalence, holm, welch
+from training.compare.answer.arms import Arm, Cell, better_of
+from training.compare.answer.statistics import ALPHA, Difference, equivalence, holm, welch
 
 FLOPS_TOLERANCE = 0.02
 """Methods whose FLOPs differ by more than this fraction are not compared."""

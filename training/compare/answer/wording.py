@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from training.compare.statistics import Difference, Interval
+from training.compare.answer.statistics import Difference, Interval
 
 
 def percent(accuracy: float) -> str:

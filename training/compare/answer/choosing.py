@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from training.compare import wording
-from training.compare.comparisons import ONE_SEED, Comparison
-from training.compare.verdict import Decision, Verdict
+from training.compare.answer import wording
+from training.compare.answer.comparisons import ONE_SEED, Comparison
+from training.compare.answer.verdict import Decision, Verdict
 
 CLAIM = "No way of choosing samples consistently beats a uniform order"
 POSITIVE_CLAIM = "Positive control: where most images are duplicates of easy ones, choosing wins"

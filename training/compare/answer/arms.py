@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from training.compare.answer.statistics import Interval, mean_interval
 from training.compare.outcome import Outcome
-from training.compare.statistics import Interval, mean_interval
 
 MAIN, POSITIVE, NEGATIVE = "main", "positive control", "negative control"
 
