@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from training.compare import wording
+from training.compare.answer import wording
 from training.compare.answer.arms import MAIN, Arm, Cell
 from training.compare.answer.claims import Answer
 from training.compare.answer.facts import StudyFacts

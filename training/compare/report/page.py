@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from loaders.formats.atomic import atomic_path
-from training.compare import augmenting, choosing, wording
+from training.compare.answer import augmenting, choosing, wording
 from training.compare.answer.claims import Answer
 from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome

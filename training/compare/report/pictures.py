@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from training.compare import wording
+from training.compare.answer import wording
 from training.compare.answer.arms import MAIN, Arm, Cell, better_of
 from training.compare.answer.claims import Answer
 from training.compare.answer.facts import StudyFacts

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from training.compare import wording
+from training.compare.answer import wording
 from training.compare.answer.arms import MAIN, Arm, Cell
 from training.compare.answer.augmenting import AgainstWhole
 from training.compare.answer.claims import Answer
