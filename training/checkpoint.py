@@ -197,9 +197,7 @@ def other_processes(content: dict[str, Any], ranks: Ranks) -> list[str]:
     before, now = ("{} ranks x {} threads".format(*processes) for processes in (saved, mine))
     near = "plan and scores stay the same, weights will differ by the order of float sums"
     if saved[0] != mine[0] and content["config"].get("method") in PER_RANK:
-        near = (
-            f"another run from here on, since {content['config']['method']} chooses within each rank's part of a batch"
-        )
+        near = f"the result will be another, since {content['config']['method']} chooses within each rank's part of a batch"
     elif saved[0] != mine[0] and content["config"].get("mixer") != "none":
         near = "the result will be another, since images are mixed within each rank's part of a batch"
     return [f"the checkpoint is of {before}, this is {now}: {near}"]

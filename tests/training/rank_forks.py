@@ -179,15 +179,15 @@ def go_on(arguments: list[str], folder: Path, world_size: int, batches: int | No
 def elastic(arguments: list[str], work: Path, data: Path) -> None:
     """A run of one rank, and the same begun on one rank, gone on with on two, ended on three."""
     go_on(arguments, work / "one", 1, None)
-    go_on(arguments, work / "more", 1, 17)
-    go_on(arguments, work / "more", 2, 15)
+    go_on(arguments, work / "more", 1, 5)
+    go_on(arguments, work / "more", 2, 4)
     go_on(arguments, work / "more", 3, None)
 
 
 def elastic_twice(arguments: list[str], work: Path, data: Path) -> None:
     """A run of one rank, and the same ended on two."""
     go_on(arguments, work / "one", 1, None)
-    go_on(arguments, work / "more", 1, 17)
+    go_on(arguments, work / "more", 1, 5)
     go_on(arguments, work / "more", 2, None)
 
 

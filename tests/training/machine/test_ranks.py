@@ -113,7 +113,7 @@ def test_ranks_that_are_lost_or_stopped_go_on_to_the_same_bits(forked, work):
     assert (work / "lost1" / "summary.json").exists()
 
 
-ELASTIC = {"batch_size": 12, "precision": "fp32", "lr": 0.005}
+ELASTIC = {"batch_size": 60, "precision": "fp32", "lr": 0.01}
 LARGER = {**ELASTIC, "model": "rebarnet", "width": 0.125, "optimizer": "muon", "ema": 0.9}
 
 
@@ -130,33 +130,25 @@ def test_a_run_goes_on_with_other_ranks(forked, tmp_path, part, changes):
     forked(part, tmp_path, **changes)
     one, more = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "more"))
     middle = torch.load(tmp_path / "more.1.pt", weights_only=True)
-    assert middle["batch"] > 0, "in the middle of an epoch"
-    assert middle["epoch"] > 0
+    assert (middle["epoch"], middle["batch"]) == (1, 1), "in the middle of an epoch"
     assert torch.equal(one["table"]["total"][:, 0], more["table"]["total"][:, 0]), "every plan drew the same samples"
-    assert one["ledger"]["steps"] == more["ledger"]["steps"] == 40
+    assert one["ledger"]["steps"] == more["ledger"]["steps"] == 8
     assert one["ledger"]["flops"] == more["ledger"]["flops"]
     rows = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("one", "more")
     ]
     for mine, theirs in zip(*rows, strict=True):
-        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
-    assert far(one["table"], more["table"]) < 1e-3
-    assert far(one["model"], more["model"]) < 1e-3
+        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
+    assert far(one["table"], more["table"]) < 1e-4
+    assert far(one["model"], more["model"]) < 1e-4
     if one["average"]:
-        assert far(one["average"], more["average"]) < 1e-3
+        assert far(one["average"], more["average"]) < 1e-4
     log = (tmp_path / "more.log").read_text().replace("\n", " ")
     assert "the checkpoint is of 1 ranks x 1 threads, this is 2 ranks x 1 threads: plan and scores stay" in log
 
 
 def far(one: dict, other: dict) -> float:
-    """The largest distance between two tensors of a state, relative to the tensor's norm."""
-    distances = {
-        name: (
-            torch.linalg.vector_norm((value - other[name]).double()) / torch.linalg.vector_norm(value.double())
-        ).item()
-        for name, value in one.items()
-        if value.any()
-    }
-    print(sorted(distances.items(), key=lambda item: item[1])[-3:])
-    return max(distances.values())
+    """The distance of two states, relative to the length of one: of all their numbers as one vector."""
+    mine, theirs = (torch.cat([state[name].double().flatten() for name in one]) for state in (one, other))
+    return (torch.linalg.vector_norm(mine - theirs) / torch.linalg.vector_norm(mine)).item()

@@ -55,7 +55,9 @@ def test_a_run_finds_it_again(quick_args, tmp_path, capsys):
 
 def test_a_policy_that_fails_ends_the_run_behind_row_and_checkpoint(quick_args, tmp_path, capsys):
     file, out = tmp_path / "mine.py", tmp_path / "run"
-    file.write_text("def weights(scores):\n    return scores.loss + (float('nan') if scores.visits.any() else 1)")
+    file.write_text(
+        "def weights(scores):\n    return scores.loss + (float('nan') if (scores.visits == 0).any() and scores.visits.any() else 1)"
+    )
     arguments = [*quick_args(out=out, epochs=2, eval_every=0), f"--method={file}:weights"]
     assert main(arguments) == 2
     assert "weights are negative, infinite or NaN" in capsys.readouterr().err
@@ -68,7 +70,9 @@ def test_a_policy_that_fails_ends_the_run_behind_row_and_checkpoint(quick_args, 
 
 def test_a_policy_whose_weights_nobody_needs_any_more_ends_no_run(quick_args, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("def weights(scores):\n    return 1 / 0 if scores.visits.any() else scores.loss + 1")
+    file.write_text(
+        "def weights(scores):\n    return 1 / 0 if (scores.visits == 0).any() and scores.visits.any() else scores.loss + 1"
+    )
     assert main([*quick_args(out=tmp_path / "run", epochs=1), f"--method={file}:weights"]) == 0
     assert read_rows(tmp_path / "run")[0]["weights"] is None
     assert "drew uniformly in all its epochs" in read_summary(tmp_path / "run")["did_not_choose"]
