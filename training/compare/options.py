@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from training.arguments import read_yaml, shortened, underscored
+from loaders.formats.sentence import one_line
+from training.arguments import read_yaml, underscored
 from training.compare.store import STUDY, read_values
 
 _EPILOG = (
@@ -160,7 +161,7 @@ def _value(name: str, words: list[str]) -> Any:
     try:
         return yaml.safe_load(words[0] if len(words) == 1 else f"[{', '.join(words)}]")
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise ValueError(f"--{name}: {shortened(' '.join(words), 100)!r} is no value") from None
+        raise ValueError(f"--{name}: {one_line(' '.join(words), 100)!r} is no value") from None
 
 
 class _Parser(argparse.ArgumentParser):
