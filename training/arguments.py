@@ -118,13 +118,11 @@ def check_settings(values: dict[str, Any]) -> Config:
         ValueError: as `make_config`, or a value of another type than its setting's.
     """
     kind = method_class(str(values.get("method", Config.method)))
-    for name in values:
-        if name not in FIELDS and name not in option_names(kind.Options):
-            raise ValueError(_unknown(name, str(values.get("method", Config.method))))
+    _check_names(values, (*FIELDS, *option_names(kind.Options)), kind.Options, str(values.get("method", Config.method)))
     try:
         parsed = _parser_of_values(kind.Options).parse_object(values)
-    except ArgumentError as error:
-        raise ValueError(f"{one_line(str(error), 1000)} (python -m training.run --help says what is allowed)") from None
+    except (ArgumentError, ArithmeticError, TypeError) as error:  # the others from numbers beyond all types
+        raise ValueError(f"{one_line(error, 1000)} (python -m training.run --help says what is allowed)") from None
     return make_config({name: getattr(parsed, name) for name in (*FIELDS, *option_names(kind.Options))})
 
 
@@ -144,7 +142,7 @@ def parse(parser: ArgumentParser, argv: list[str]) -> Any:
     """Parse by jsonargparse, its error as one sentence."""
     try:
         return parser.parse_args(argv)
-    except ArgumentError as error:
+    except (ArgumentError, ArithmeticError, TypeError) as error:  # the others from numbers beyond all types
         raise ValueError(f"{one_line(error, 1000)} (--help lists what is allowed)") from None
 
 
@@ -183,15 +181,20 @@ def _parse(argv: list[str], settings: Path | None) -> Config:
             raise ValueError(_unknown(name, method))
     for file, names in zip(all_files, values, strict=True):  # each by itself, so that the sentence names it
         with _in_file(f"{file}: "):
-            for name, value in names.items():
-                if name not in known:
-                    raise ValueError(_unknown(name, method))
-                if value is None and getattr(Config, name, getattr(kind.Options, name, None)) is not None:
-                    raise ValueError(f"{name} is null, needed: a value")  # which jsonargparse lets pass
+            _check_names(names, known, kind.Options, method)
             parse(parser, [f"--config={file}"])
     parsed = parse(parser, [*(f"--config={file}" for file in files), *others])
     with _in_file("", places):
         return make_config({name: getattr(parsed, name) for name in (*FIELDS, *mine)})
+
+
+def _check_names(values: dict[str, Any], known: tuple[str, ...], options: type, method: str) -> None:
+    """Refuse an unknown setting, and null where a value is needed, which jsonargparse lets pass."""
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(_unknown(name, method))
+        if value is None and getattr(Config, name, getattr(options, name, None)) is not None:
+            raise ValueError(f"{name} is null, needed: a value")
 
 
 @contextmanager

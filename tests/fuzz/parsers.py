@@ -38,6 +38,7 @@ from loaders.types import EpochPlan, Snapshot
 from tests.fuzz.mutate import Region, damaged, damaged_values
 from training import checkpoint
 from training.arguments import make_config, parse_args
+from training.compare.study import read_study
 from training.coreset.file import Cost, read_coreset, write_coreset
 from training.data import data_digest, open_manifest
 from training.methods.own_policy import load_policy
@@ -318,6 +319,7 @@ def _runs(work: Path) -> list[Parser]:
     files.write_config(work, dataclasses.replace(config, data="data/shapes"))
     policy = Path(__file__).parents[2] / "examples" / "capped_loss.py"
     policy = policy.read_bytes()
+    study = (Path(__file__).parents[2] / "configs" / "studies" / "cifar10_miniature.yaml").read_bytes()
     seen = np.linspace(0, 1, 9, dtype=np.float32)
 
     def restored(folder: Path) -> object:
@@ -367,6 +369,7 @@ def _runs(work: Path) -> list[Parser]:
         Parser("settings", {"c.yaml": (work / "config.yaml").read_bytes()},
                lambda folder: parse_args(["--config", str(folder / "c.yaml")])),
         Parser("settings of a run", {"config.yaml": (work / "config.yaml").read_bytes()}, of_run),
+        Parser("study", {"s.yaml": study}, lambda folder: read_study(folder / "s.yaml")),
         Parser("metrics", {"metrics.jsonl": rows}, metrics),
         Parser("summary", {"summary.json": json.dumps(_summary(), indent=2).encode()},
                lambda folder: print_finished(QUIET, files.read_summary(folder), folder)),

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from loaders.formats.atomic import atomic_path
+from loaders.formats.json_file import entry, read_json
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_file, lock_folder
 from loaders.formats.sentence import one_line
@@ -167,17 +168,22 @@ class Store:
             if not path.exists():
                 continue
             try:
-                values = json.loads(path.read_text(encoding="utf-8"))
-                kept = {key: values[key] for key in ("status", "error", "accuracy", "summary")}
-                changed = _changed(values["settings"], cell.config.as_dict())
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise ValueError(f"{path} is damaged: delete it, and call again to run its cell anew") from None
+                name, values = str(path), read_json(path)
+                kept = {key: entry(values, key, str, name) for key in ("status", "error")}
+                is_finished = values.get("accuracy") is not None
+                accuracy = entry(values, "accuracy", float, name) if is_finished else None
+                summary = entry(values, "summary", dict, name)
+                changed = _changed(entry(values, "settings", dict, name), cell.config.as_dict())
+            except ValueError as error:
+                raise ValueError(
+                    f"{path} is damaged ({error}): delete it, and call again to run its cell anew"
+                ) from None
             if changed:
                 raise ValueError(
                     f"{path} was made when {', '.join(changed)} had another default: delete it, and call again to run "
                     "its cell anew"
                 )
-            found.append(Outcome(cell=cell.name, **cell.labels, **kept))
+            found.append(Outcome(cell=cell.name, **cell.labels, **kept, accuracy=accuracy, summary=summary))
         return found
 
     def counts(self) -> dict[str, int]:
@@ -197,7 +203,7 @@ def read_values(folder: Path) -> dict[str, Any]:
     """
     path = folder / STUDY
     if not path.exists():
-        raise ValueError(f"{one_line(str(folder), 200)} holds no study ({STUDY} is missing): give a study file first")
+        raise ValueError(f"{one_line(folder, 200)} holds no study ({STUDY} is missing): give a study file first")
     return read_yaml(path)
 
 

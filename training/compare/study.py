@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loaders.formats.sentence import one_line
 from training.arguments import check_settings, read_yaml
 from training.config import Config
 from training.methods import METHODS
 from training.methods.own_policy import is_own_policy
 
 ROLES = ("main", "positive control", "negative control")
+MAX_COMBINATIONS = 10_000  # of labels and budgets in a part of the grid; of seeds
 BASELINES = ("uniform", "scan")
 MARGIN = 0.01  # of accuracy, within which two arms count as equal, where a study does not say
 
@@ -105,7 +107,7 @@ def read_study(path: Path, own: tuple[str, ...] = ()) -> Study:
     try:
         return make_study({"name": path.stem, **read_yaml(path)}, own)
     except ValueError as error:
-        text = str(error)
+        text = one_line(error, 1000)
         raise ValueError(text if str(path) in text else f"{path}: {text}") from None
 
 
@@ -164,6 +166,9 @@ def _cells(
         raise ValueError(f"role is one of {', '.join(ROLES)}, got {role!r}")
     budgets, seeds = _budgets(grid), _seeds(grid.get("seeds", 3))
     labels = [_chosen(grid, key, named) for key, named in (("variants", variants), ("augmentations", augmentations))]
+    count = len(labels[0]) * len(labels[1]) * len(budgets) * len(methods)
+    if count > MAX_COMBINATIONS:
+        raise ValueError(f"a part of grids has {count:,} combinations, at most {MAX_COMBINATIONS:,} are allowed")
     for variant, budget, augmentation in itertools.product(labels[0], budgets, labels[1]):
         for method in _chosen(grid, "methods", methods):
             given = settings | variants[variant] | augmentations[augmentation] | methods[method]
@@ -201,23 +206,24 @@ def _chosen(grid: Settings, key: str, named: Mapping[str, Settings]) -> list[str
     if not isinstance(labels, list):
         raise ValueError(f"{key} of a part of grids is a list of labels, got {labels!r}")
     for label in labels:
-        if label not in named:
-            raise ValueError(f"{key} of a part of grids has {label!r}, which is none of {', '.join(named)}")
+        if not isinstance(label, str) or label not in named:
+            raise ValueError(f"{key} of a part of grids has {label!r:.100}, which is none of {', '.join(named)}")
     return [str(label) for label in labels]
 
 
 def _budgets(grid: Settings) -> list[Any]:
     budgets = grid.get("budgets", [0.3])
     if not isinstance(budgets, list):
-        raise ValueError(f"budgets is a list of numbers, got {budgets!r}")
+        raise ValueError(f"budgets is a list of numbers, got {budgets!r:.100}")
     return budgets
 
 
 def _seeds(seeds: Any) -> list[int]:
     """Seeds from their number, or the listed ones."""
-    numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+    is_number = isinstance(seeds, int) and not isinstance(seeds, bool) and seeds <= MAX_COMBINATIONS
+    numbers = list(range(seeds)) if is_number else seeds
     if not isinstance(numbers, list) or not all(isinstance(seed, int) and seed >= 0 for seed in numbers):
-        raise ValueError(f"seeds is their number, or a list of whole numbers, got {seeds!r}")
+        raise ValueError(f"seeds is their number, or a list of whole numbers, got {seeds!r:.100}")
     return numbers
 
 
