@@ -8,13 +8,16 @@ import sys
 from rich.console import Console
 
 from training.arguments import sentence
+from training.compare.claims import judge
 from training.compare.controls import add_controls
+from training.compare.facts import StudyFacts
 from training.compare.forecast import forecast
 from training.compare.launch import default_workers, run_workers, stop_with_parent
 from training.compare.options import Options, parse_options
 from training.compare.progress import progress_table
 from training.compare.ray_workers import run_ray_workers
-from training.compare.store import DONE, Store
+from training.compare.report.write import require_libraries, write_report
+from training.compare.store import DONE, STUDY, Store
 from training.compare.study import make_study
 from training.compare.worker import work
 from training.machine.signals import Stopped, StopRequest, stop_requests
@@ -43,8 +46,11 @@ def compare(options: Options, stop: StopRequest, console: Console) -> int:
 
     Raises:
         ValueError, OSError: one sentence on what study file, data or disk lack.
+        ImportError: a library of the report is missing.
         Stopped: a signal came; everything is saved.
     """
+    if options.action in ("run", "report"):
+        require_libraries()
     values = add_controls(options.values, options.folder) if options.controls else options.values
     study = make_study(values, options.own)
     store = Store(options.folder, study)
@@ -96,4 +102,22 @@ def _run(options: Options, store: Store, num_workers: int, stop: StopRequest, co
 
 
 def _report(options: Options, store: Store, console: Console) -> None:
-    """Write the report of what is done."""
+    """Say what the runs that are done answer, and write the report."""
+    study, path = store.study, options.folder / STUDY
+    facts = StudyFacts(
+        name=study.name,
+        planned=len(study.cells),
+        baselines=study.baselines,
+        methods=study.methods,
+        augmentations=study.augmentations,
+        variants=study.variants,
+        description=study.description,
+        settings=path.read_text(encoding="utf-8"),
+        command=shlex.join(["python", "-m", "training.compare", STUDY]),
+        margin=study.margin,
+    )
+    outcomes = store.outcomes()
+    page, *_ = write_report(options.folder, facts, outcomes)
+    for line in judge(facts, outcomes).sentences:
+        console.print(line)
+    console.print(f"report in {page}")
