@@ -46,8 +46,11 @@ def compare(options: Options, stop: StopRequest, console: Console) -> int:
 
     Raises:
         ValueError, OSError: one sentence on what study file, data or disk lack.
+        ImportError: a library of the report is missing.
         Stopped: a signal came; everything is saved.
     """
+    if options.action in ("run", "report"):
+        require_libraries()
     values = add_controls(options.values, options.folder) if options.controls else options.values
     study = make_study(values, options.own)
     store = Store(options.folder, study)

@@ -70,7 +70,13 @@ def test_a_study_runs_is_told_and_does_not_run_again(study_file, tmp_path, capsy
     left = {path.name for path in (folder / "runs" / cell.name).iterdir()}
     assert {"config.yaml", "metrics.jsonl", "summary.json"} <= left
     assert main([str(folder)]) == 0
-    assert "all 4 runs are done" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "all 4 runs are done" in told
+    assert "hether choosing samples pays" in told
+    assert f"report in {folder / 'report.html'}" in told
+    page = (folder / "report.html").read_text("utf-8")
+    assert all(cell in page for cell in first)
+    assert {path.name for path in folder.glob("results.*")} == {"results.csv", "results.parquet"}
     assert results(folder) == first
     assert main([str(folder), "--status"]) == 0
     assert "4 of 4 runs are done" in capsys.readouterr().out
