@@ -191,14 +191,14 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
 
 def other_processes(content: dict[str, Any], ranks: Ranks) -> list[str]:
     """A sentence where other ranks or threads than those of the checkpoint continue it: how near that is."""
-    saved, mine = content.get("processes", _processes(ranks)), _processes(ranks)
+    saved, mine, settings = content.get("processes", _processes(ranks)), _processes(ranks), content["config"]
     if saved == mine:
         return []
     before, now = ("{} ranks x {} threads".format(*processes) for processes in (saved, mine))
     near = "plan and scores stay the same, weights will differ by the order of float sums"
-    if saved[0] != mine[0] and content["config"].get("method") in PER_RANK:
-        near = f"the result will be another, since {content['config']['method']} chooses within each rank's part of a batch"
-    elif saved[0] != mine[0] and content["config"].get("mixer") != "none":
+    if saved[0] != mine[0] and settings.get("method") in PER_RANK:
+        near = f"the result will be another, since {settings['method']} chooses within each rank's part of a batch"
+    elif saved[0] != mine[0] and settings.get("mixer") != "none":
         near = "the result will be another, since images are mixed within each rank's part of a batch"
     return [f"the checkpoint is of {before}, this is {now}: {near}"]
 

@@ -53,26 +53,30 @@ def test_a_run_finds_it_again(quick_args, tmp_path, capsys):
     assert make_config({"data": "data/shapes", "method": method}).run_name == "shapes-capped_loss-b1-s0"
 
 
+BEHIND_AN_EPOCH = """
+def weights(scores):
+    if scores.visits.any() and not scores.visits.all():  # the trial before a run has visited all
+        return {}
+    return scores.loss + 1
+"""
+
+
 def test_a_policy_that_fails_ends_the_run_behind_row_and_checkpoint(quick_args, tmp_path, capsys):
     file, out = tmp_path / "mine.py", tmp_path / "run"
-    file.write_text(
-        "def weights(scores):\n    return scores.loss + (float('nan') if (scores.visits == 0).any() and scores.visits.any() else 1)"
-    )
+    file.write_text(BEHIND_AN_EPOCH.format("scores.loss * float('nan')"))
     arguments = [*quick_args(out=out, epochs=2, eval_every=0), f"--method={file}:weights"]
     assert main(arguments) == 2
     assert "weights are negative, infinite or NaN" in capsys.readouterr().err
     (row,) = read_rows(out)
     assert (row["epoch"], row["weights"]) == (1, None)
-    file.write_text("def weights(scores):\n    return scores.loss + 1")
+    file.write_text(BEHIND_AN_EPOCH.format("scores.loss + 0.5"))
     assert main([*arguments, "--resume"]) == 0
     assert [row["epoch"] for row in read_rows(out)] == [1, 2]
 
 
 def test_a_policy_whose_weights_nobody_needs_any_more_ends_no_run(quick_args, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text(
-        "def weights(scores):\n    return 1 / 0 if (scores.visits == 0).any() and scores.visits.any() else scores.loss + 1"
-    )
+    file.write_text(BEHIND_AN_EPOCH.format("1 / 0"))
     assert main([*quick_args(out=tmp_path / "run", epochs=1), f"--method={file}:weights"]) == 0
     assert read_rows(tmp_path / "run")[0]["weights"] is None
     assert "drew uniformly in all its epochs" in read_summary(tmp_path / "run")["did_not_choose"]
