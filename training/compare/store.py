@@ -169,21 +169,23 @@ class Store:
                 continue
             try:
                 name, values = str(path), read_json(path)
-                kept = {key: entry(values, key, str, name) for key in ("status", "error")}
+                status, error = entry(values, "status", str, name), entry(values, "error", str, name)
                 is_finished = values.get("accuracy") is not None
                 accuracy = entry(values, "accuracy", float, name) if is_finished else None
                 summary = entry(values, "summary", dict, name)
                 changed = _changed(entry(values, "settings", dict, name), cell.config.as_dict())
-            except ValueError as error:
+            except ValueError as damage:
                 raise ValueError(
-                    f"{path} is damaged ({error}): delete it, and call again to run its cell anew"
+                    f"{path} is damaged ({damage}): delete it, and call again to run its cell anew"
                 ) from None
             if changed:
                 raise ValueError(
                     f"{path} was made when {', '.join(changed)} had another default: delete it, and call again to run "
                     "its cell anew"
                 )
-            found.append(Outcome(cell=cell.name, **cell.labels, **kept, accuracy=accuracy, summary=summary))
+            found.append(
+                Outcome(cell=cell.name, **cell.labels, status=status, error=error, accuracy=accuracy, summary=summary)
+            )
         return found
 
     def counts(self) -> dict[str, int]:

@@ -31,7 +31,7 @@ def study_file(tmp_path, shapes):
         "seeds": 2,
     }  # fmt: skip
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
 
 
@@ -126,7 +126,7 @@ def test_workers_stop_when_the_command_that_started_them_is_killed(study_file, t
 def test_a_diverged_run_is_an_outcome(study_file, tmp_path, capsys):
     values = yaml.safe_load(study_file.read_text())
     values |= {"methods": ["uniform"], "seeds": 1, "settings": {**values["settings"], "lr": 1e30}}
-    study_file.write_text(yaml.safe_dump(values))
+    study_file.write_text(yaml.safe_dump(values, sort_keys=False))
     assert main([str(study_file), "--out", str(tmp_path / "out"), "--worker"]) == 0
     assert "failed: training has diverged in epoch 1" in capsys.readouterr().out
     (outcome,) = Store(tmp_path / "out", make_study(values)).outcomes()
@@ -136,7 +136,7 @@ def test_a_diverged_run_is_an_outcome(study_file, tmp_path, capsys):
 def test_a_cell_that_cannot_begin_is_given_back_and_the_sentence_names_it(study_file, tmp_path, capsys):
     values = yaml.safe_load(study_file.read_text())
     values["settings"]["data"] = str(tmp_path / "nowhere")
-    study_file.write_text(yaml.safe_dump(values))
+    study_file.write_text(yaml.safe_dump(values, sort_keys=False))
     assert main([str(study_file), "--out", str(tmp_path / "out"), "--worker"]) == 2
     assert "error: uniform, standard, budget 0.5, seed 0: " in capsys.readouterr().err
     assert Store(tmp_path / "out", make_study(values)).counts() == {"done": 0, "running": 0, "todo": 4}
