@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,9 @@ from training.arguments import read_yaml, underscored
 from training.compare.store import STUDY, read_values
 
 _EPILOG = (
-    "Other options are settings of every run (python -m training.run --help): --epochs 50 --model resnet8. "
-    "Everything may be stopped at any time; the same command goes on. docs/how-to/compare.md has examples."
+    "STUDY is a YAML file, or the folder of a study that goes on. Other options are settings of every run (python -m "
+    "training.run --help): --epochs 50 --model resnet8. Everything may be stopped at any time; the same command goes on. "
+    "docs/how-to/compare.md has examples."
 )
 
 
@@ -57,10 +60,10 @@ def parse_options(argv: list[str] | None = None) -> Options:
     """
     parser = _Parser(
         prog="python -m training.compare",
+        usage="python -m training.compare (STUDY | --methods NAME ... [settings]) [options]",
         description="Run a grid of methods, augmentations, budgets and seeds, and evaluate it.",
         epilog=_EPILOG,
     )
-    parser.add_argument("study", nargs="?", help="YAML file of a study, or the folder of one that goes on")
     parser.add_argument("--out", help="folder of the study; studies/NAME when not given")
     for name, kind, what in (
         ("methods", str, "methods to compare, in place of a study file"),
@@ -95,7 +98,10 @@ def parse_options(argv: list[str] | None = None) -> Options:
     known, others = parser.parse_known_args(underscored(sys.argv[1:] if argv is None else argv))
     if known.workers is not None and known.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {known.workers}")
-    folder, values = _study(known, _settings(others))
+    named = list(itertools.takewhile(lambda word: not word.startswith("-"), others))
+    if len(named) > 1:
+        raise ValueError(f"one study at a time, got {', '.join(named)}")
+    folder, values = _study(known, named[0] if named else None, _settings(others[len(named) :]))
     own = (*known.own, *(name for name in known.methods or () if ":" in name))
     return Options(
         folder=folder,
@@ -111,14 +117,14 @@ def parse_options(argv: list[str] | None = None) -> Options:
     )
 
 
-def _study(known: argparse.Namespace, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+def _study(known: argparse.Namespace, study: str | None, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """Folder and values of the study that a command line means."""
     given = [f"--{name}" for name in ("methods", "mixers", "budgets", "seeds") if getattr(known, name) is not None]
     given += [f"--{name}" for name in settings]
-    if known.study is not None:
+    if study is not None:
         if given:
             raise ValueError(f"{', '.join(given)}: a study has these in its file; give one of the two")
-        path = Path(known.study)
+        path = Path(study)
         if path.is_dir() or path.name == STUDY:
             folder = path if path.is_dir() else path.parent
             if known.out and Path(known.out) != folder:
@@ -145,11 +151,11 @@ def _settings(words: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     name = ""
     for word in words:
-        if word.startswith("--"):
+        if re.match("--?[a-z]", word):
+            if not word.startswith("--"):
+                raise ValueError(f"there is no option {word} (--help lists the options)")
             name, equals, value = word[2:].partition("=")
             settings[name] = [value] if equals else []
-        elif not name:
-            raise ValueError(f"{word!r} is neither an option nor the value of one")
         else:
             settings[name].append(word)
     return {key: _value(key, given) for key, given in settings.items()}
