@@ -18,8 +18,8 @@ from training.compare.store import STUDY, read_values
 
 _EPILOG = (
     "STUDY is a YAML file, or the folder of a study that goes on. Other options are settings of every run (python -m "
-    "training.run --help): --epochs 50 --model resnet8. Everything may be stopped at any time; the same command goes on. "
-    "docs/how-to/compare.md has examples."
+    "training.run --help): --epochs 50 --model resnet8. Everything may be stopped at any time; the same command "
+    "goes on. docs/how-to/compare.md has examples."
 )
 
 
