@@ -13,7 +13,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000, help="over all parsers")
     parser.add_argument("--first", type=int, default=1, help="number of each parser's first input")
     parser.add_argument("--only", default="", help="a part of the parsers' names")
-    parser.add_argument("--seconds", type=float, default=20.0, help="after which an input counts as a hang")
+    parser.add_argument("--seconds", type=float, default=60.0, help="after which an input counts as a hang")
     options = parser.parse_args()
     began, shown = time.monotonic(), [0]
 

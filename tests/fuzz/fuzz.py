@@ -46,7 +46,7 @@ def fuzz(
     inputs: int,
     first: int = 1,
     only: str = "",
-    seconds: float = 20.0,
+    seconds: float = 60.0,
     told: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
     """Try inputs, the parsers in turn.

@@ -48,6 +48,21 @@ from training.run import print_finished
 from training.setup import set_up
 
 NUM = 5
+STUDY = b"""\
+name: small
+margin: 0.01
+settings: {data: data/shapes, epochs: 3, lr: 0.5}
+methods:
+  uniform: {}
+  sharp: {method: p-sgd, smoothing: 0.5}
+augmentations:
+  standard: {}
+  RICAP: {mixer: ricap, mixer_alpha: 0.3}
+grids:
+  - budgets: [0.2, 0.3]
+    seeds: 2
+  - {role: negative control, methods: [uniform], budgets: [1], seeds: [7]}
+"""
 QUIET = Console(file=io.StringIO(), width=200)
 
 
@@ -319,7 +334,6 @@ def _runs(work: Path) -> list[Parser]:
     files.write_config(work, dataclasses.replace(config, data="data/shapes"))
     policy = Path(__file__).parents[2] / "examples" / "capped_loss.py"
     policy = policy.read_bytes()
-    study = (Path(__file__).parents[2] / "configs" / "studies" / "cifar10_miniature.yaml").read_bytes()
     seen = np.linspace(0, 1, 9, dtype=np.float32)
 
     def restored(folder: Path) -> object:
@@ -369,7 +383,7 @@ def _runs(work: Path) -> list[Parser]:
         Parser("settings", {"c.yaml": (work / "config.yaml").read_bytes()},
                lambda folder: parse_args(["--config", str(folder / "c.yaml")])),
         Parser("settings of a run", {"config.yaml": (work / "config.yaml").read_bytes()}, of_run),
-        Parser("study", {"s.yaml": study}, lambda folder: read_study(folder / "s.yaml")),
+        Parser("study", {"s.yaml": STUDY}, lambda folder: read_study(folder / "s.yaml")),
         Parser("metrics", {"metrics.jsonl": rows}, metrics),
         Parser("summary", {"summary.json": json.dumps(_summary(), indent=2).encode()},
                lambda folder: print_finished(QUIET, files.read_summary(folder), folder)),

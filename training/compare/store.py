@@ -169,10 +169,10 @@ class Store:
                 continue
             try:
                 name, values = str(path), read_json(path)
-                status, error = entry(values, "status", str, name), entry(values, "error", str, name)
+                kept: dict[str, Any] = {key: entry(values, key, str, name) for key in ("status", "error")}
+                kept["summary"] = entry(values, "summary", dict, name)
                 is_finished = values.get("accuracy") is not None
-                accuracy = entry(values, "accuracy", float, name) if is_finished else None
-                summary = entry(values, "summary", dict, name)
+                kept["accuracy"] = entry(values, "accuracy", float, name) if is_finished else None
                 changed = _changed(entry(values, "settings", dict, name), cell.config.as_dict())
             except ValueError as damage:
                 raise ValueError(
@@ -183,9 +183,7 @@ class Store:
                     f"{path} was made when {', '.join(changed)} had another default: delete it, and call again to run "
                     "its cell anew"
                 )
-            found.append(
-                Outcome(cell=cell.name, **cell.labels, status=status, error=error, accuracy=accuracy, summary=summary)
-            )
+            found.append(Outcome(cell=cell.name, **cell.labels, **kept))
         return found
 
     def counts(self) -> dict[str, int]:

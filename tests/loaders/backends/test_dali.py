@@ -30,7 +30,7 @@ def pixels(loader, plan: EpochPlan = PLAN) -> torch.Tensor:
 
 def test_one_pipeline_serves_all_epochs(loader, monkeypatch):
     built, build = [], Decoder._ready
-    monkeypatch.setattr(Decoder, "_ready", lambda self: built.append(build(self)) or built[-1])
+    monkeypatch.setattr(Decoder, "_ready", lambda self, size: built.append(build(self, size)) or built[-1])
     first = pixels(loader)
     for length in (60, 1, 17, 60):
         plan = EpochPlan(PLAN.ids[:length], key=3)
