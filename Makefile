@@ -59,7 +59,7 @@ bench-gpu: .venv/.test
 	@touch $@
 
 .venv/.test: .venv/.run
-	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[ffcv,dali,dev]'
+	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[ffcv,dali,study,dev]'
 	@touch $@
 
 clean:

@@ -39,6 +39,11 @@ class ImportanceTable:
         self._latest = torch.zeros(num_samples, len(Scores._fields), device=device)
         self._average = torch.zeros(num_samples, device=device)
 
+    @property
+    def visits(self) -> torch.Tensor:
+        """How often each sample was visited up to the last snapshot: float32 [N]."""
+        return self._total[:, 0]
+
     @torch.no_grad()
     def record(self, ids: torch.Tensor, scores: Scores, shares: torch.Tensor | None = None) -> None:
         """Add the scores of one batch.

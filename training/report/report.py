@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from training.budget import budget_text
 from training.evaluate import Result, test
 from training.report import folder as files
+from training.report import history
 from training.report.numbers import epoch_row, run_summary
 from training.report.plot import draw_curve
 from training.report.tensorboard import WriteEvents, event_writer
@@ -27,8 +29,9 @@ class Report:
         folder: of the run's results.
     """
 
-    def __init__(self, folder: Path, bar: Meter, write_events: WriteEvents):
+    def __init__(self, folder: Path, bar: Meter, write_events: WriteEvents, visits_N: np.ndarray):
         self.folder, self._bar, self._write_events = folder, bar, write_events
+        self._visits_N = visits_N  # before the running epoch
 
     def batch(self, run: Run) -> None:
         """A batch is done."""
@@ -40,8 +43,15 @@ class Report:
             row = epoch_row(run, tested)
             if run.ranks.is_writer:
                 files.append_row(self.folder, row)
+                self._append_history(run)
         self._bar.epoch(row)
         self._write_events(row)
+
+    def _append_history(self, run: Run) -> None:
+        assert run.scores is not None, "the epoch has ended"
+        visits_N = run.scores.visits
+        history.write_epoch(self.folder, run.epoch, run.scores.error, visits_N > self._visits_N)
+        self._visits_N = visits_N
 
 
 @contextmanager
@@ -49,7 +59,7 @@ def reporting(run: Run, folder: Path, console: Console) -> Iterator[Report]:
     """A `Report` whose progress bar and event file are closed when the block ends."""
     events = event_writer(folder if run.config.tensorboard and run.ranks.is_writer else None, run.epoch)
     with events as write_events, meter(console, run.budget, run.ledger) as bar:
-        yield Report(folder, bar, write_events)
+        yield Report(folder, bar, write_events, run.table.visits.cpu().numpy())
 
 
 def finish(run: Run, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""`python -m training.inspect runs/NAME`: what the scores of a run say about its data, as a page and as a table."""
+
+import sys
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import Progress
+
+from loaders.backends.reference import decode
+from loaders.formats.open import open_dataset
+from training.arguments import parse, sentence, underscored
+from training.inspect.answers import ask
+from training.inspect.duplicates import directions, groups, near_duplicates, num_blocks
+from training.inspect.lists import all_lists
+from training.inspect.page import FILE, write_page
+from training.inspect.past_run import read_run
+from training.inspect.table import columns, write_columns
+from training.machine.memory import keep_freed_memory
+from training.machine.precision import choose_device
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to look at.
+
+    Args:
+        run: folder of a run, finished or not
+        data: folder of the run's data, where it lies elsewhere than the run found it
+        out: folder for samples.html and scores.parquet; the run's own when not given
+        images: how many images each list shows, at most
+        backend: how images are loaded (auto, fused, ffcv, dali, reference)
+        device: auto takes a GPU where there is one
+    """
+
+    run: str
+    data: str | None = None
+    out: str | None = None
+    images: int = 48
+    backend: str = "auto"
+    device: str = "auto"
+
+    def __post_init__(self):
+        if self.images < 1:
+            raise ValueError(f"images must be at least 1, got {self.images}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from a command line; returns the exit status: 0 done, 2 a mistake in the input, 130 stopped by Ctrl-C."""
+    keep_freed_memory()
+    try:
+        inspect(parse_options(argv), Console(highlight=False, soft_wrap=True))
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_options(argv: list[str] | None = None) -> Options:
+    """Read a command line.
+
+    Raises:
+        ValueError: one sentence for an unknown option, or for a value that is not allowed.
+    """
+    parser = ArgumentParser(
+        prog="python -m training.inspect",
+        description="Show what the scores of a run say about its data.",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", help="folder of a run, finished or not")
+    parser.add_class_arguments(Options, as_group=False, skip={"run"})
+    values = parse(parser, underscored(sys.argv[1:] if argv is None else argv))
+    return Options(**{field.name: getattr(values, field.name) for field in fields(Options)})
+
+
+def inspect(options: Options, console: Console) -> None:
+    """Read the run, ask its network, and write both files.
+
+    Raises:
+        ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
+    """
+    run, device = read_run(Path(options.run), options.data), choose_device(options.device)
+    out, image = Path(options.out or options.run), partial(decode, open_dataset(Path(run.config.data) / "train.beton"))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("asking the network", total=run.num_samples)
+        answers = ask(run, device, options.backend, lambda count: progress.advance(task, count))
+        task = progress.add_task("looking for near duplicates", total=num_blocks(answers.guesses))
+        vectors = directions(answers.features, answers.outlines)
+        pairs = near_duplicates(vectors, answers.guesses, image, lambda: progress.advance(task))
+    values = columns(run, answers, groups(pairs, run.num_samples))
+    lists = all_lists(values, options.images)
+    table = write_columns(out, values)
+    write_page(out / FILE, run, values, lists, image, table.name)
+    for found in lists:
+        count = found.missing or (f"{len(found.ids)} shown" if found.total is None else f"{found.total:,} images")
+        console.print(f"{found.title.lower():<20} {count}")
+    if table.suffix == ".csv":
+        console.print("pyarrow is not installed, so the table is a CSV: pip install 'rebar-loaders[study]' for Parquet")
+    console.print(f"{out / FILE} and {table} are written")

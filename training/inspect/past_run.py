@@ -1,0 +1,109 @@
+"""What is read of a run: its settings, its data, its network, its scores and their history."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from loaders.formats.manifest import Manifest
+from loaders.importance import ImportanceTable
+from loaders.types import Snapshot
+from training import checkpoint
+from training.config import FIELDS, Config
+from training.data import data_digest, open_manifest
+from training.models.build import build_model
+from training.report import folder as files
+from training.report.history import read_history
+
+
+@dataclass(frozen=True, eq=False)
+class PastRun:
+    """A run as its folder tells it.
+
+    Attributes:
+        folder: of the run.
+        config: its settings, without the options of its method.
+        manifest: of its data.
+        model: its evaluated network, on the CPU.
+        scores: the table of scores at its last checkpoint.
+        history: codes of the errors, uint8 [E, N] (`training.report.history`), or None where the run left none.
+        num_epochs: epochs that are done.
+        summary: of a finished run, or None.
+    """
+
+    folder: Path
+    config: Config
+    manifest: Manifest
+    model: nn.Module
+    scores: Snapshot
+    history: np.ndarray | None
+    num_epochs: int
+    summary: dict[str, Any] | None
+
+    @property
+    def num_samples(self) -> int:
+        """N, of the training set."""
+        return self.manifest.splits["train"].num_samples
+
+
+def read_run(folder: Path, data: str | None = None) -> PastRun:
+    """Read the folder of a run, finished or not. No code of the run is called: of its method only the name is read.
+
+    Args:
+        data: where the data lies now; None is where the run found it.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the data is not that of the run; says what to do.
+    """
+    path = folder / checkpoint.FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no {checkpoint.FILE}, from which the network and the scores of a run are read: name the "
+            "folder of a run, such as runs/cifar10-scan-b0.3-s0"
+        )
+    content = checkpoint.load(path)
+    try:
+        config = _settings(content["config"], data)
+        made_on, num_epochs = content["data"].partition("/")[0], int(content["epoch"])
+        manifest = open_manifest(config.data)
+        if made_on != data_digest(manifest):
+            raise ValueError(f"the run was made on other data than {config.data} holds: give --data the folder of that")
+        table = ImportanceTable(manifest.splits["train"].num_samples)
+        table.load_state_dict(content["table"])
+        model = _network(config, len(manifest.classes), content)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{path} does not fit this program ({reason}): inspect it with the Rebar that made it"
+        ) from None
+    history = read_history(folder, num_epochs, table.num_samples)
+    summary = files.read_summary(folder) if (folder / files.SUMMARY).exists() else None
+    return PastRun(folder, config, manifest, model, table.snapshot(), history, num_epochs, summary)
+
+
+def _settings(values: dict[str, Any], data: str | None) -> Config:
+    known: dict[str, Any] = {}
+    for name in FIELDS:
+        if name in values:
+            known[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
+    config = Config(**known)
+    return dataclasses.replace(config, data=data or config.data)
+
+
+def _network(config: Config, num_classes: int, content: dict[str, Any]) -> nn.Module:
+    """The averaged weights where there are any, else the trained ones."""
+    model = build_model(config.model, num_classes, generator=torch.Generator().manual_seed(0), width=config.width)
+    weights = content["model"]
+    if content["average"] is not None:
+        prefix = "module."
+        weights = {
+            name.removeprefix(prefix): value for name, value in content["average"].items() if name.startswith(prefix)
+        }
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False)
