@@ -96,7 +96,8 @@ def inspect(options: Options, console: Console) -> None:
     table = write_columns(out, values)
     write_page(out / FILE, run, values, lists, image, table.name)
     for found in lists:
-        count = found.missing or (f"{len(found.ids)} shown" if found.total is None else f"{found.total:,} images")
+        what = "candidates" if found.key == "mislabelled" else "images"
+        count = found.missing or (f"{len(found.ids)} shown" if found.total is None else f"{found.total:,} {what}")
         console.print(f"{found.title.lower():<20} {count}")
     if table.suffix == ".csv":
         console.print("pyarrow is not installed, so the table is a CSV: pip install 'rebar-loaders[study]' for Parquet")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 LEAST_COSINE = 0.75
 """Mean of the two cosines, of the features and of the outlines, of a pair whose pixels are compared."""
-MOST_DIFFERENCE = 1 / 3
+MOST_DIFFERENCE = 0.28
 """Of the pixels of a near duplicate: see `difference`."""
 NEIGHBOURS = 4
 """So many later images, those with the largest cosines, are compared with each image."""

@@ -29,6 +29,8 @@ class List(NamedTuple):
     missing: str | None = None
 
 
+MOST_OF_A_GROUP = 8
+"""So many near duplicates of one group are shown: data sets hold some images dozens of times."""
 _NO_HISTORY = "The run left no history.u8, the errors of each epoch: runs of this version leave one."
 _NONE = np.empty(0, np.int64)
 
@@ -37,14 +39,14 @@ def mislabelled(values: Columns, most: int) -> List:
     """Labels that are likely wrong, by `training.inspect.mislabelled`."""
     rule = (
         "The mean error over the run is unusual for the label, and the finished network holds another class at least "
-        "half as likely. First where both are clearest. Some are merely hard: the eye decides."
+        "half as likely. First where both are clearest. In clean data most of these are merely hard: the eye decides."
     )
     ids = _largest(values["mislabelled"], values["mislabelled"] > 0)
     return List("mislabelled", "Likely mislabelled", rule, ids[:most], len(ids))
 
 
 def near_duplicates(values: Columns, most: int) -> List:
-    """Whole groups of near duplicates, those whose labels disagree first, then the largest."""
+    """Groups of near duplicates, those whose labels disagree first, then the largest; of a large group a few."""
     rule = (
         "Nearly the same pixels but for brightness, mirroring or a shift of a few pixels. Groups with different labels "
         "come first: at most one of these labels is right."
@@ -53,11 +55,11 @@ def near_duplicates(values: Columns, most: int) -> List:
     ids = np.flatnonzero(group >= 0)
     _, row, size = np.unique(group[ids], return_inverse=True, return_counts=True)
     order = np.lexsort((ids, group[ids], -size[row], ~labels_differ(values)[ids]))
-    ids = ids[order]
-    whole = ids[:most]
-    if len(ids) > most and group[ids[most]] != group[ids[0]]:
-        whole = whole[group[whole] != group[ids[most]]]
-    return List("duplicates", "Near duplicates", rule, whole, len(ids))
+    parts = np.split(ids[order], np.flatnonzero(np.diff(group[ids[order]])) + 1)
+    shown = np.concatenate([part[:MOST_OF_A_GROUP] for part in parts])
+    if len(shown) > most and group[shown[most]] == group[shown[most - 1]]:  # the list's end cuts no group in two
+        most = max(len(parts[0][:MOST_OF_A_GROUP]), int(np.argmax(group[shown] == group[shown[most]])))
+    return List("duplicates", "Near duplicates", rule, shown[:most], len(ids))
 
 
 def labels_differ(values: Columns) -> np.ndarray:

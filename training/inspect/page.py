@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def write_page(
         tallest=max(map(sum, bars)),
         classes=class_rows(run, values)[:_MOST_CLASSES],
         lists=[(found, sheets(found, run, values, image)) for found in lists],
+        group_sizes=Counter(values["duplicate_of"].tolist()),
         scores_file=scores_file,
         width=WIDTH,
         height=HEIGHT,
@@ -63,9 +65,9 @@ def facts(values: Columns, lists: list[List]) -> list[tuple[str, str, str]]:
     right = float((values["guess"] == values["label"]).mean())
     told = [(f"{num:,}", "images", ""), (f"{100 * right:.1f} %", "guessed right", "")]
     for number, what, key in (
-        (totals["mislabelled"], "likely mislabelled", "mislabelled"),
+        (totals["mislabelled"], "may be mislabelled", "mislabelled"),
         (totals["duplicates"], "near duplicates", "duplicates"),
-        (int(labels_differ(values).sum()), "of them beside another label", "duplicates"),
+        (int(labels_differ(values).sum()), "duplicates whose labels differ", "duplicates"),
         (totals["never-learned"], "never learned", "never-learned"),
     ):
         if number:
@@ -137,6 +139,7 @@ def tile(sample: int, run: PastRun, values: Columns, image_HWC: np.ndarray) -> d
     p_label, p_rival = (float(values[name][sample]) for name in ("p_label", "p_rival"))
     return {
         "id": sample,
+        "group": int(values["duplicate_of"][sample]),
         "label": label,
         "guess": guess,
         "rival": rival,
@@ -153,13 +156,9 @@ def tile(sample: int, run: PastRun, values: Columns, image_HWC: np.ndarray) -> d
 
 def details(sample: int, values: Columns, label: tuple[str, float], rival: tuple[str, float]) -> list[tuple[str, str]]:
     """Names and values for a closer look at one image."""
-    likely = sorted((label, rival), key=lambda each: -each[1])
-    told = [
-        ("id", f"{sample}"),
-        ("label", label[0]),
-        ("guess", ", then ".join(f"{name} ({100 * p:.0f} %)" for name, p in likely)),
-        ("visits", f"{values['visits'][sample]:.4g}"),
-    ]
+    named = [f"{name} ({100 * p:.0f} %)" for name, p in (label, rival)]
+    other = "guess" if rival[1] > label[1] else "next likeliest"
+    told = [("id", f"{sample}"), ("label", named[0]), (other, named[1]), ("visits", f"{values['visits'][sample]:.4g}")]
     if values["visits"][sample]:
         told += [(name, f"{values[key][sample]:.3f}") for name, key in _SCORES]
     if "forgetting" in values:

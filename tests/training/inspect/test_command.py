@@ -129,7 +129,8 @@ def test_images_are_shown_to_the_pixel(small, page):
 
 def test_each_image_carries_its_label_guess_and_history(small, page):
     details = [dict(json.loads(text.replace("&#39;", "'"))) for text in re.findall(r"data-details='([^']*)'", page)]
-    assert all({"id", "label", "guess", "visits", "forgotten"} <= each.keys() for each in details)
+    assert all({"id", "label", "visits", "forgotten"} <= each.keys() for each in details)
+    assert all(("guess" in each) != ("next likeliest" in each) for each in details)
     visited = [each for each in details if each["visits"] != "0"]
     assert all({"mean error", "latest loss", "EL2N"} <= each.keys() for each in visited)
     assert page.count('class="line" d="M') == len(visited) > 50
@@ -224,4 +225,4 @@ def test_jpeg_images_of_many_sizes(quick_args, tmp_path):
     assert main([str(run), "--backend=reference"]) == 0
     group = parquet.read_table(run / "scores.parquet")["duplicate_of"].to_numpy()
     assert (np.unique(group[group >= 0]).size, (group >= 0).sum()) == (1, 2)
-    assert (run / "samples.html").read_text().count("data:image/jpeg;base64,") >= 30
+    assert (run / "samples.html").read_text().count("data:image/jpeg;base64,") >= 15

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from training.inspect import lists
 from training.inspect.lists import (
     all_lists,
     hardest,
@@ -52,8 +53,18 @@ def test_groups_whose_labels_differ_come_first_and_stay_whole(values):
     values["label"][7] = 0  # the larger group agrees, the smaller one does not
     assert labels_differ(values).tolist() == [True, False, True, False, False, False, False, False]
     assert near_duplicates(values, 9).ids.tolist() == [0, 2, 4, 6, 7]
-    assert near_duplicates(values, 4).ids.tolist() == [0, 2]
-    assert near_duplicates(values, 1).ids.tolist() == [0], "of a group that is larger than the page, a part"
+    assert near_duplicates(values, 5).ids.tolist() == [0, 2, 4, 6, 7]
+
+
+def test_no_group_is_cut_by_the_end_of_the_list(values, monkeypatch):
+    monkeypatch.setattr(lists, "MOST_OF_A_GROUP", 2)
+    values["duplicate_of"] = np.array([0, 0, 0, 3, 3, 5, 5, -1])
+    values["label"][:] = 0
+    found = {most: near_duplicates(values, most).ids.tolist() for most in (9, 5, 4, 3, 2, 1)}
+    assert found[9] == [0, 1, 3, 4, 5, 6], "of the group of three the first two"
+    assert found[5] == found[4] == [0, 1, 3, 4]
+    assert found[3] == found[2] == found[1] == [0, 1]
+    assert near_duplicates(values, 9).total == 7
 
 
 def test_an_image_is_shown_once(values):
