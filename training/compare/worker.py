@@ -17,6 +17,7 @@ from training.machine.distributed import Ranks
 from training.machine.memory import keep_freed_memory
 from training.machine.signals import StopRequest
 from training.report import folder as files
+from training.report import history
 from training.report.numbers import tested_split
 from training.run import run
 
@@ -68,6 +69,7 @@ def train(store: Store, cell: Cell, stop: StopRequest) -> dict[str, Any]:
             summary = run(config, folder / checkpoint.FILE, Console(quiet=True), stop, Ranks())
     except LossFailure as failure:
         return {"status": "failed", "error": str(failure), "accuracy": None, "summary": {}}
-    (folder / checkpoint.FILE).unlink(missing_ok=True)  # of a study's many runs only the results are kept
+    for name in (checkpoint.FILE, history.FILE):  # of a study's many runs only the results are kept
+        (folder / name).unlink(missing_ok=True)
     accuracy = summary[f"{tested_split(summary)}_accuracy"]
     return {"status": "finished", "error": "", "accuracy": accuracy, "summary": summary}

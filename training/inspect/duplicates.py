@@ -78,9 +78,14 @@ def directions(features_NF: Tensor, outlines_NO: Tensor) -> Tensor:
 
     The features are centred: without that, what all images have in common makes all cosines large.
     """
-    centred_NF = features_NF.float() - features_NF.float().mean(0)
-    parts = [torch.nn.functional.normalize(part.float(), dim=1) for part in (centred_NF, outlines_NO)]
-    return (torch.cat(parts, dim=1) * 0.5**0.5).half()
+    num, width = features_NF.shape
+    mean_F = features_NF.mean(0, dtype=torch.float32)
+    vectors_ND = features_NF.new_empty((num, width + outlines_NO.shape[1]), dtype=torch.float16)
+    for start in range(0, num, _COLUMNS):  # a part at a time, in float32
+        some = slice(start, start + _COLUMNS)
+        vectors_ND[some, :width] = torch.nn.functional.normalize(features_NF[some].float() - mean_F) * 0.5**0.5
+        vectors_ND[some, width:] = torch.nn.functional.normalize(outlines_NO[some].float()) * 0.5**0.5
+    return vectors_ND
 
 
 def candidates(
