@@ -5,26 +5,23 @@ import json
 import numpy as np
 import pytest
 
-from training.arguments import make_config
+from training.arguments import make_config, parse_args
+from training.loop import plan_epoch
 from training.report.folder import read_summary
 from training.run import main
+from training.setup import set_up
 
 CHOOSERS = ("p-sgd", "c-sgd", "active-bias", "rank", "loss", "el2n", "orderdp")
 SHARP = {"p-sgd": {"smoothing": 0.0, "score": "latest"}, "c-sgd": {"smoothing": 0.0}, "active-bias": {"smoothing": 0.0}}
 
 
 @pytest.mark.parametrize("method", CHOOSERS)
-@pytest.mark.parametrize("unit", ["epochs", "flops", "seconds"])
-def test_an_epoch_of_another_unit_draws_the_budgets_fraction(quick_args, tmp_path, method, unit):
+def test_an_epoch_of_another_unit_draws_the_budgets_fraction(quick_args, method):
     """0.1 drew all samples: visits of the hardest tenth over the mean were 1.00 whatever the method."""
-    budget = 1 if unit == "seconds" else 0.25
-    out = tmp_path / "run"
-    options = {"epochs": 4, "batch_size": 20, "eval_every": 0}
-    assert main(quick_args(method=method, budget=budget, budget_unit=unit, out=out, **options)) == 0
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    drawn = {"seconds": 180}.get(unit, 150) // 20 * 20
-    assert rows[0]["samples"] == drawn
-    assert rows[0]["distinct_samples"] == drawn
+    for unit, budget, fraction in (("epochs", 0.25, 0.25), ("flops", 0.25, 0.25), ("seconds", 1, 0.3)):
+        config, _ = parse_args(quick_args(method=method, budget=budget, budget_unit=unit, epochs=4, batch_size=20))
+        ids = plan_epoch(set_up(config)).ids
+        assert len(ids) == len(set(ids.tolist())) == int(600 * fraction) // 20 * 20
 
 
 def test_the_same_budget_in_epochs_is_the_same_experiment(quick_args, tmp_path):
