@@ -18,7 +18,7 @@ import torch
 
 from loaders.backends.batching import HostImages, Settings, Span, delivered_shape
 from loaders.backends.dali_decoder import AHEAD, Decoder, Source, dali_process
-from loaders.backends.device import DeviceFeed
+from loaders.backends.device import DeviceFeed, DeviceFetch
 from loaders.backends.host import Feed
 from loaders.formats.claims import machine_memory
 from loaders.formats.dataset import DatasetFile
@@ -59,8 +59,12 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
     shape = delivered_shape(dataset, settings.augment, "dali")
     build = functools.partial(pipeline, dataset=dataset, settings=settings, device_id=device.index)
     residence = f"images decoded and batches made on {device}"
-    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else machine_memory()
-    new_fetch = lambda: Decoder(dataset, settings, shape, build, memory).fetch_on(device)  # noqa: E731
+
+    def new_fetch() -> DeviceFetch:
+        is_gpu = device.type == "cuda"
+        memory = torch.cuda.get_device_properties(device).total_memory if is_gpu else machine_memory()
+        return Decoder(dataset, settings, shape, build, memory).fetch_on(device)
+
     return DeviceFeed(dataset, shape, settings, device, new_fetch, residence)
 
 

@@ -95,6 +95,8 @@ class Decoder:
         self, plan: EpochPlan, todo: list[Span], stream: Callable[[], torch.cuda.Stream | None]
     ) -> Generator[Any]:
         """The pipeline's output for each span, ordered before what comes next on `stream()`, or finished when None."""
+        if not todo:
+            return
         self._check_memory(plan, todo)
         pipeline = self._ready(longest(todo))
         self._plan, self._todo = plan, todo

@@ -41,7 +41,7 @@ from training.arguments import make_config, parse_args
 from training.compare.study import read_study
 from training.coreset.file import Cost, read_coreset, write_coreset
 from training.data import data_digest, open_manifest
-from training.methods.own_policy import load_policy
+from training.methods.own_policy import load_function
 from training.report import folder as files
 from training.report.plot import draw_curve
 from training.run import print_finished
@@ -362,7 +362,7 @@ def _runs(work: Path) -> list[Parser]:
         return draw_curve(folder / "curve.png", found, "x")
 
     def read_policy(folder: Path) -> object:
-        return load_policy(f"{folder / 'policy.py'}:policy")(Snapshot(*[seen] * len(Snapshot._fields)))
+        return load_function(f"{folder / 'policy.py'}:policy")(Snapshot(*[seen] * len(Snapshot._fields)))
 
     def of_run(folder: Path) -> object:
         return parse_args(["--resume", str(folder)])

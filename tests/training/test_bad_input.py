@@ -181,7 +181,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(quick_args, tmp_path,
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert f"file size limit reached while writing {tmp_path / 'run' / 'checkpoint.pt'}" in sentence
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", "metrics.jsonl"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", "metrics.jsonl", "history.u8"}
 
 
 @pytest.mark.parametrize(

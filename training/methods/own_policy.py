@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import inspect
 import random  # noqa: TID251 (to see whether a policy has used it)
 import traceback
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class OwnPolicy(Weighted):
             before = Snapshot(*(values[self.subset] for values in before))
         key = fold_in(self.seed, POLICY, epoch)
         told: dict[str, Any] = {"epoch": epoch, "progress": progress, "key": key, "before": before}
-        function = partial(self.function, **{name: told[name] for name in self.wants})
-        return partial(without_global_draws, function, self.method)
+        function = functools.partial(self.function, **{name: told[name] for name in self.wants})
+        return functools.partial(without_global_draws, function, self.method)
 
     def plan(self, epoch: int, scores: Snapshot | None = None, progress: float = 0.0) -> EpochPlan:
         self._remember(epoch, scores)
@@ -145,9 +145,10 @@ def load_function(method: str) -> Callable[..., np.ndarray | Preference | None]:
     if not callable(function):
         raise ValueError(f"method {method}: {file} has no function {name!r}")
 
-    def policy(snapshot: Snapshot) -> Any:
+    @functools.wraps(function)
+    def policy(snapshot: Snapshot, **told: Any) -> Any:
         try:
-            return function(snapshot)
+            return function(snapshot, **told)
         except Exception as error:
             raise _in_words(method, file, error) from error
 

@@ -127,7 +127,8 @@ def check_rows(folder: Path, rows: list[dict[str, Any]], split: str) -> None:
     for number, row in enumerate(rows, start=1):
         where = f"{folder / METRICS}, line {number}"
         entry(row, "samples", float, where)
-        entry(entry(row, "weights", dict, where), "tau", float, where)
+        if row.get("weights", 0) is not None:  # they could not be told
+            entry(entry(row, "weights", dict, where), "tau", float, where)
         for name in ("train_loss", f"{split}_accuracy", f"{split}_accuracy_tta", f"{split}_loss"):
             value = row.get(name, "nothing")
             if not (value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 53)):

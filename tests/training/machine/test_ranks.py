@@ -89,7 +89,7 @@ def test_scores_are_merged_and_samples_counted_once(alone, both):
 
 def test_one_writer(work):
     assert {path.name for path in (work / "whole").iterdir()} == {
-        "config.yaml", "metrics.jsonl", "summary.json", "curve.png", "checkpoint.pt"
+        "config.yaml", "metrics.jsonl", "summary.json", "curve.png", "checkpoint.pt", "history.u8"
     }  # fmt: skip
     summary = json.loads((work / "whole" / "summary.json").read_text())
     assert (summary["ranks"], summary["samples"], summary["batch_size"]) == (2, 480, 20)
