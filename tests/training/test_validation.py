@@ -25,7 +25,12 @@ def test_a_hold_out_is_stratified_and_always_the_same():
 
 
 @pytest.mark.parametrize(
-    "method", ["scan", "uniform", "fixed", "p-sgd", "infobatch", "seta", "orderdp", "selective-backprop"]
+    "method",
+    ["scan", "p-sgd", "infobatch"]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("uniform", "fixed", "seta", "orderdp", "selective-backprop")
+    ],
 )
 def test_held_out_samples_are_never_trained_on(quick_args, shapes, tmp_path, method):
     out = tmp_path / "run"
