@@ -17,8 +17,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from loaders.formats.atomic import atomic_path
 from loaders.formats.json_file import entry, read_json
 from loaders.formats.lock import FILE as LOCK
@@ -27,6 +25,7 @@ from loaders.formats.sentence import one_line
 from training.arguments import read_yaml
 from training.compare.outcome import Outcome
 from training.compare.study import UNNAMED, Cell, Study
+from training.report.folder import yaml_text
 
 STUDY = "study.yaml"
 TODO, RUNNING, DONE, RUNS = "todo", "running", "done", "runs"
@@ -71,7 +70,7 @@ class Store:
                 if self.state(cell) is None:
                     _write(self._path(TODO, cell), {**cell.labels, "settings": cell.config.as_dict()})
             with atomic_path(known) as temporary:
-                temporary.write_text(yaml.safe_dump(values, sort_keys=False, width=120), encoding="utf-8")
+                temporary.write_text(yaml_text(values), encoding="utf-8")
 
     def check(self, values: dict[str, Any]) -> None:
         """Refuse to read a folder as another study than it holds.

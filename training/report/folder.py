@@ -72,7 +72,15 @@ def write_config(folder: Path, config: Config) -> None:
     """
     with atomic_path(folder / CONFIG) as temporary:
         values = {key: value for key, value in config.as_dict().items() if key != "out"}
-        temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        temporary.write_text(yaml_text(values), encoding="utf-8")
+
+
+def yaml_text(values: dict[str, Any]) -> str:
+    """Settings as YAML that `training.arguments.read_yaml` reads: a value that stands in two places is written twice.
+
+    YAML would write it once, and name it in the other place by an alias, which no file of settings may have.
+    """
+    return yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, width=120)
 
 
 def append_row(folder: Path, row: dict[str, Any]) -> None:

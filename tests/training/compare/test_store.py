@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from training.compare.store import Store
+from training.compare.store import Store, read_values
 from training.compare.study import make_study
 
 VALUES = {"name": "small", "methods": ["uniform", "scan"], "budgets": [0.1, 0.3, 1], "seeds": 4}
@@ -121,6 +121,16 @@ def test_another_study_and_a_changed_one_are_refused_and_an_update_keeps_what_is
     assert len(list((store.folder / "todo").iterdir())) == 11
     store.begin(VALUES, update=True)
     assert store.counts() == {"done": 1, "running": 0, "todo": 23}
+
+
+def test_a_list_that_stands_in_two_places_of_a_study_is_read_back(tmp_path):
+    budgets = [0.1, 0.3]
+    values = {
+        **VALUES,
+        "grids": [{"methods": ["scan"], "budgets": budgets}, {"methods": ["uniform"], "budgets": budgets}],
+    }
+    Store(tmp_path / "small", make_study(values)).begin(values)
+    assert read_values(tmp_path / "small") == values
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
