@@ -97,7 +97,7 @@ class Epochs:
         return self._start
 
     def next_epoch(self, peek: float) -> int:
-        """The epoch that a copy of this goes on with: this one, or the next where it is over or was left (see `begin`)."""
+        """The epoch that a copy goes on with: this one, or the next where it is over or was left (see `begin`)."""
         return self.epoch + (self.is_over or self.done - self._start > peek)
 
     def set_epoch(self, epoch: int, scores: Snapshot | None = None) -> None:
