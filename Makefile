@@ -1,6 +1,7 @@
 # `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then the quick
 # tests, a few minutes on two cores.  `make test-all`: every test.  `make fuzz`, `make kills`: damaged files
-# for every parser, killed runs (docs/reliability.md).  `make lint`: style, layers and types.
+# for every parser, killed runs (docs/reliability.md).  `make test-frameworks`: the examples in Lightning, accelerate,
+# transformers and torchdata.  `make lint`: style, layers and types.
 
 PYTHON ?= python3
 BUDGET ?= 0.3
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # FFCV is built from source against these; the rest comes as wheels.
 DEBIAN_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev python3-venv
 
-.PHONY: run test test-all fuzz kills lint bench-gpu clean
+.PHONY: run test test-all test-frameworks fuzz kills lint bench-gpu clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -34,6 +35,18 @@ fuzz: .venv/.test
 kills: .venv/.test
 	REBAR_TRAINING_KILLS=250 REBAR_CONVERSION_KILLS=40 $(BIN)/python -m pytest -q -m slow \
 	  tests/training/test_resume.py tests/convert/test_killed.py
+
+# In an environment of their own, which sees the packages of .venv: torch stays the one of constraints.txt.
+FRAMEWORKS := lightning accelerate transformers torchdata
+test-frameworks: .venv/.frameworks/.done
+	.venv/.frameworks/bin/python -m pytest -q tests/frameworks
+
+.venv/.frameworks/.done: .venv/.test
+	$(PYTHON) -m venv .venv/.frameworks
+	echo "$(CURDIR)/.venv/lib/$$(ls .venv/lib)/site-packages" > \
+	  "$$(echo .venv/.frameworks/lib/python*/site-packages)/rebar.pth"
+	.venv/.frameworks/bin/pip install -q -c constraints.txt $(FRAMEWORKS)
+	@touch $@
 
 lint: .venv/.test
 	$(BIN)/ruff check

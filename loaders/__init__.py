@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from loaders.loader import make_loader as make_loader
     from loaders.order.policy_parts import Preference as Preference
     from loaders.order.scheduler import IndexScheduler as IndexScheduler
+    from loaders.scoring import scores as scores
+    from loaders.torch_sampler import SchedulerSampler as SchedulerSampler
     from loaders.types import Batch as Batch
     from loaders.types import EpochPlan as EpochPlan
     from loaders.types import Mix as Mix
@@ -45,6 +47,8 @@ _HOME = {
     "ImportanceTable": "importance",
     "IndexScheduler": "order.scheduler",
     "Preference": "order.policy_parts",
+    "SchedulerSampler": "torch_sampler",
+    "scores": "scoring",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -53,3 +57,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'loaders' has no attribute {name!r}: its names are {', '.join(_HOME)}")
     return getattr(importlib.import_module(f"loaders.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])  # for tab completion

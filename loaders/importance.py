@@ -9,6 +9,15 @@ from loaders.types import Mix, Scores, Snapshot
 # Sums of the running epoch: visits, the error's deviation from the mean of the epochs before, loss, el2n, and the
 # squared deviation. Deviations, since a variance as E[x^2] - E[x]^2 in float32 is noise where errors hardly vary.
 _EPOCH_COLUMNS = 5
+# The score that each field of a snapshot is made of.
+_SOURCE = {
+    "mean_error": "error",
+    "error": "error",
+    "loss": "loss",
+    "el2n": "el2n",
+    "error_variance": "error",
+    "error_average": "error",
+}
 
 
 class ImportanceTable:
@@ -38,6 +47,7 @@ class ImportanceTable:
         self._epoch = torch.zeros(num_samples, _EPOCH_COLUMNS, device=device)  # since then
         self._latest = torch.zeros(num_samples, len(Scores._fields), device=device)
         self._average = torch.zeros(num_samples, device=device)
+        self._missing: frozenset[str] | None = None  # the scores that are not recorded, once it is known
 
     @property
     def visits(self) -> torch.Tensor:
@@ -50,16 +60,42 @@ class ImportanceTable:
 
         Args:
             ids: int64 [B]; an id that occurs twice counts twice.
-            scores: float [B] each.
+            scores: float [B] each; the same of the three in every batch.
             shares: float [B], the fraction of the image that shows this sample (mixed batches); None is all of it.
+
+        Raises:
+            ValueError: no score is given, others than in the batches before, or not one for each id.
         """
-        deviation = scores.error - self._total[ids, 1]
-        values = torch.stack(
-            [torch.ones_like(deviation), deviation, scores.loss, scores.el2n, deviation.square()], dim=1
-        ).float()
+        error, loss, el2n = self._whole(ids, scores)
+        # A score that is not recorded keeps its columns at zero, whatever the table was loaded from.
+        deviation = torch.zeros_like(error) if scores.error is None else error - self._total[ids, 1]
+        values = torch.stack([torch.ones_like(deviation), deviation, loss, el2n, deviation.square()], dim=1).float()
         if shares is not None:
             values = values * shares.unsqueeze(1)
         self._epoch.index_add_(0, ids, values)
+
+    def _whole(self, ids: torch.Tensor, scores: Scores) -> Scores:
+        """The scores, zeros in place of those that are not given."""
+        given = {name: score for name, score in scores._asdict().items() if score is not None}
+        missing = frozenset(Scores._fields) - given.keys()
+        if not given:
+            raise ValueError(
+                "a batch needs at least one score: use loaders.scores(logits, labels), or Scores(loss=...)"
+            )
+        if self._missing not in (None, missing):
+            before = sorted(frozenset(Scores._fields) - self._missing)
+            raise ValueError(
+                f"the batches before gave {before}, this one {sorted(given)}: give the same of every batch"
+            )
+        for name, score in given.items():
+            if score.shape != ids.shape:
+                raise ValueError(
+                    f"{tuple(ids.shape)} ids and {name} of shape {tuple(score.shape)}: give one score for each id "
+                    "(a loss without its mean: reduction='none')"
+                )
+        self._missing = missing
+        zeros = torch.zeros_like(next(iter(given.values()))) if missing else None
+        return Scores(**{name: given.get(name, zeros) for name in Scores._fields})
 
     def record_mixed(self, ids: torch.Tensor, mix: Mix, scores: Scores) -> None:
         """Add the scores of a mixed batch: to each partner, weighted by the fraction of the image that it takes.
@@ -69,9 +105,10 @@ class ImportanceTable:
             mix: how the images were mixed.
             scores: float [B, P] each, one per partner.
         """
-        shares = mix.shares.expand_as(scores.error).reshape(-1)
         ids = ids if mix.partners is None else ids[mix.partners]
-        self.record(ids.reshape(-1), Scores(*(score.reshape(-1) for score in scores)), shares)
+        shares = mix.shares.expand_as(ids).reshape(-1)
+        flat = Scores(*(None if score is None else score.reshape(-1) for score in scores))  # pyright: ignore[reportArgumentType]
+        self.record(ids.reshape(-1), flat, shares)
 
     @torch.no_grad()
     def snapshot(self) -> Snapshot:
@@ -112,7 +149,9 @@ class ImportanceTable:
                 f"the scores of {len(bad)} samples are not finite (first: sample {bad[0]}); training has diverged: "
                 "lower the learning rate, or look at these samples"
             )
-        return Snapshot(*host)
+        snapshot = Snapshot(*host)
+        nan, missing = np.full_like(host[0], np.nan), self._missing or ()
+        return snapshot._replace(**{field: nan for field, source in _SOURCE.items() if source in missing})
 
     @torch.no_grad()
     def gather(self) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from loaders.augment.config import Augment
 from loaders.backends.batching import Settings, count_batches
 from loaders.backends.transfer import OnDevice
+from loaders.epochs import Epochs
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable, place_among_ranks
@@ -32,8 +36,12 @@ ON_DEVICE = ("fused", "dali")
 class Loader:
     """Batches of one data set. Built by `make_loader`.
 
-    It pickles, and copies, as what it was made of: another process opens the file and its backend itself. A running
-    epoch stays behind; `for batch in loader` goes on with the next plan, from a table of its own.
+    `for batch in loader` delivers the next epoch. An epoch that was left early is over, unless only its first batch was
+    looked at, as by `next(iter(loader))`: then it begins again. `state_dict` and `load_state_dict` resume in the middle
+    of an epoch, also in Lightning, which calls them.
+
+    A loader pickles, and copies, as what it was made of: another process opens the file and its backend itself. A
+    running epoch stays behind; `for batch in loader` goes on with the next plan, from a table of its own.
 
     Attributes:
         dataset: the open file.
@@ -51,15 +59,30 @@ class Loader:
         device: torch.device,
         scheduler: IndexScheduler,
         table: ImportanceTable | None,
+        ranks: Literal["auto"] | None = "auto",
+        deliver: tuple[str, ...] | None = None,
         next_epoch: int = 0,
     ):
         self.dataset, self.settings, self.backend, self.scheduler = dataset, settings, backend, scheduler
         self._backend, self.residence = open_engine(backend, dataset, settings, device)
-        self._device, self._table, self._next_epoch = device, table, next_epoch
+        self._device, self._table, self._ranks, self._deliver = device, table, ranks, deliver
+        self._epochs = Epochs(scheduler, table, self._place, settings.batch_size if settings.drop_last else 1)
+        self._epochs.epoch = next_epoch
 
     def __reduce__(self) -> tuple[object, ...]:
         made_of = (self.dataset, self.settings, self.backend, self._device, self.scheduler, self._table)
-        return type(self), (*made_of, self._next_epoch)
+        return type(self), (*made_of, self._ranks, self._deliver, self._epochs.next_epoch(self.settings.batch_size))
+
+    def __repr__(self) -> str:
+        return (
+            f"Loader({self.dataset.path!r}, {self.dataset.num_samples:,} samples, {len(self):,} batches of "
+            f"{self.settings.batch_size}, backend {self.backend!r}: {self.residence})"
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The name of each label, as `DatasetFile.classes`."""
+        return self.dataset.classes
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
         """Deliver a plan: any ids of the data set in any order, repeats included.
@@ -74,19 +97,68 @@ class Loader:
         Raises:
             ValueError: at once, when the plan does not fit the data set.
         """
+        if not isinstance(plan, EpochPlan):
+            raise ValueError(
+                f"a plan is an EpochPlan, got {type(plan).__name__}: make one of ids with EpochPlan(np.asarray(ids))"
+            )
         return self._backend.epoch(plan, start_batch)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Draw the next plan (from the table's snapshot where there is one) and deliver it.
+    def __iter__(self) -> Iterator[Any]:
+        """Deliver the next epoch: `Batch` by `Batch`, or tuples of what `deliver` names.
 
-        In a process group, ranks that merge a table share the plan: each is given its shard. Without a table each is
-        given the whole.
+        The plan is drawn when the first batch is asked for, from the table's snapshot where there is a table; in a
+        process group all ranks must ask together then, and each is given its shard.
         """
-        scores = None if self._table is None else self._table.snapshot()
-        plan = self.scheduler.plan(self._next_epoch, scores)
-        self._next_epoch += 1
-        rank, ranks = self._place()
-        return self.epoch(plan if ranks == 1 else plan.shard(rank, ranks))
+        size = self.settings.batch_size
+        start = self._epochs.begin(peek=size)
+        plan = self._epochs.plan()
+        if plan.weights is not None and self._deliver is not None and "weights" not in self._deliver:
+            raise ValueError(
+                f"the plan weighs the samples, and deliver={self._deliver} leaves the weights out: add 'weights', and "
+                "multiply the losses by them"
+            )
+        # A state that was saved behind a last batch that was not whole has nothing left.
+        with contextlib.closing(self._backend.epoch(plan, -(-start // size))) as batches:
+            for batch in batches:
+                first = self._epochs.done
+                self._epochs.done += len(batch.ids)
+                yield batch if self._deliver is None else self._picked(batch, plan.ids[first : self._epochs.done])
+                del batch
+
+    def _picked(self, batch: Batch, ids: np.ndarray) -> tuple[Any, ...]:
+        """What `deliver` names of a batch: its own fields, or further ones of the file, read by the ids on the host."""
+        assert self._deliver is not None
+        columns = self.dataset.columns
+        return tuple(
+            getattr(batch, name)
+            if name in Batch._fields
+            else torch.from_numpy(columns[name].take(ids)).to(self._device)
+            for name in self._deliver
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next `for` delivers; of the one that a state was loaded of, the rest."""
+        self._epochs.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position behind the last batch that was delivered, and the scores that its epoch's order follows.
+
+        The table has a state of its own, to be saved beside this one.
+        """
+        return self._epochs.state_dict(self._epochs.done)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict` with the next batch; from that of an epoch that was done, with the next epoch.
+
+        The loader must have been made with the same scheduler and the same batch size.
+
+        Raises:
+            ValueError: the position is not the end of a batch.
+        """
+        done, size = state["samples_done"], self.settings.batch_size
+        if done % size and done < len(self.scheduler) // self._place()[1]:
+            raise ValueError(f"{done} samples were done, where no batch of {size} ends: use the batch size of then")
+        self._epochs.load_state_dict(state)
 
     def __len__(self) -> int:
         """Batches of `for batch in loader`; right before the first epoch too."""
@@ -94,7 +166,7 @@ class Loader:
         return count_batches(len(self.scheduler) // ranks, self.settings.batch_size, self.settings.drop_last)
 
     def _place(self) -> tuple[int, int]:
-        return (0, 1) if self._table is None else place_among_ranks()
+        return (0, 1) if self._ranks is None else place_among_ranks()
 
 
 def make_loader(
@@ -107,6 +179,9 @@ def make_loader(
     augment: Augment = Augment(),  # noqa: B008 (frozen)
     scheduler: IndexScheduler | None = None,
     table: ImportanceTable | None = None,
+    ranks: Literal["auto"] | None = "auto",
+    deliver: Sequence[str] | None = None,
+    fields: Mapping[str, str] | None = None,
     drop_last: bool = False,
     num_threads: int | None = None,
 ) -> Loader:
@@ -122,7 +197,13 @@ def make_loader(
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to an image.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
-        table: the scores that the scheduler follows; in a process group also: each rank is given its part of a plan.
+        table: the scores that the scheduler follows.
+        ranks: "auto": in a process group each rank is given its part of every plan, so nothing else may shard; None
+            gives every rank the whole.
+        deliver: names of the fields of `Batch` that `for batch in loader` yields, as a plain tuple in that order, such
+            as ("images", "labels"); also further fields of a `.beton`, numbers and arrays, by name. None yields the
+            `Batch`.
+        fields: what the fields of a `.beton` that others wrote are called, such as {"image": "img", "label": "target"}.
         drop_last: leave out a last batch that is not whole.
         num_threads: threads of the kernels; None takes the cores that the process may use. Pixels do not depend on it.
 
@@ -132,17 +213,22 @@ def make_loader(
         ImportError: the backend's library is not installed.
     """
     device = _device(device)
+    if not isinstance(augment, Augment):
+        raise ValueError(f"augment is a value such as Augment(flip=True), got {augment!r}")
+    if ranks not in ("auto", None):
+        raise ValueError(f"ranks is 'auto', or None to give every rank the whole plan, got {ranks!r}")
     settings = Settings(batch_size, dtype, augment, drop_last, num_threads, pinned=device.type == "cuda")
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
-    dataset = open_dataset(path)
+    dataset = open_dataset(path, fields)
+    deliver = None if deliver is None else _delivered(deliver, dataset, augment)
     if scheduler is None:
         scheduler = IndexScheduler(dataset.num_samples)
     if scheduler.num_samples != dataset.num_samples:
         raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
-    return Loader(dataset, settings, backend, device, scheduler, table)
+    return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver)
 
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:
@@ -177,6 +263,22 @@ def is_installed(name: str) -> bool:
     """Whether a package can be found; it is not imported."""
     package, _, _ = name.rpartition(".")
     return (not package or is_installed(package)) and importlib.util.find_spec(name) is not None
+
+
+def _delivered(names: Sequence[str], dataset: DatasetFile, augment: Augment) -> tuple[str, ...]:
+    """The fields of a batch, and of the file, that are wanted.
+
+    Raises:
+        ValueError: there is no such field, or mixed images would come without what they were mixed of.
+    """
+    known = (*Batch._fields, *dataset.columns)
+    if isinstance(names, str) or not names or not set(names) <= set(known):
+        raise ValueError(f"deliver names fields of a batch, of {', '.join(known)}, got {names!r}")
+    if augment.mixer is not None and "mix" not in names:
+        raise ValueError(
+            f"{type(augment.mixer).__name__} mixes labels too, and deliver={tuple(names)} leaves out how: add 'mix'"
+        )
+    return tuple(names)
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -126,7 +126,8 @@ class Backend(Protocol):
 class Snapshot(NamedTuple):
     """What an importance table knows at the end of an epoch: NumPy arrays, float32 [N], one entry per sample.
 
-    The error of a sample is 1 - p(true class). All fields of a sample that was never visited are zero.
+    The error of a sample is 1 - p(true class). All fields of a sample that was never visited are zero; those of a score
+    that training does not record (`Scores(loss=...)` alone) are NaN.
 
     Attributes:
         visits: how often it was trained on; a mixed image counts for each partner as its fraction (`Mix.shares`).
@@ -150,12 +151,15 @@ class Snapshot(NamedTuple):
 class Scores(NamedTuple):
     """Scores of the samples of one batch: float32 [B] each, on the training device.
 
+    `loaders.scores` makes all three from logits and labels. Policies that read one need only that: `Scores(loss=...)`.
+
     Attributes:
         error: 1 - p(true class).
         loss: the training loss.
         el2n: |softmax - onehot|_2.
     """
 
-    error: Tensor
-    loss: Tensor
-    el2n: Tensor
+    # None is only for `ImportanceTable.record`; who reads scores reads those that were made whole.
+    error: Tensor = None  # pyright: ignore[reportAssignmentType]
+    loss: Tensor = None  # pyright: ignore[reportAssignmentType]
+    el2n: Tensor = None  # pyright: ignore[reportAssignmentType]

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from loaders.scoring import scores
 from loaders.types import Batch, Mix, Scores
 
 
@@ -48,27 +49,4 @@ def batch_scores(logits_BC: Tensor, batch: Batch, own_labels: bool = False) -> S
         float32 [B], or [B, P] per partner of a mixed batch.
     """
     partners_BP = None if batch.mix is None or own_labels else batch.mix.partners
-    return sample_scores(logits_BC, batch.labels if partners_BP is None else batch.labels[partners_BP])
-
-
-@torch.no_grad()
-def sample_scores(logits_BC: Tensor, labels: Tensor) -> Scores:
-    """Scores of the forward pass that training made anyway, in float32.
-
-    Args:
-        logits_BC: [B, C], any float type.
-        labels: int64 [B]; or int64 [B, P], the labels of the partners of a mixed batch.
-
-    Returns:
-        of the shape of `labels`: error = 1 - p(label), loss = -log p(label) (without smoothing), and
-        el2n = |p - onehot(label)|_2 (Paul et al., "Deep Learning on a Data Diet", 2021).
-    """
-    labels_BP = labels if labels.ndim == 2 else labels.unsqueeze(1)
-    log_p_BC = F.log_softmax(logits_BC.float(), dim=1)
-    p_BC = log_p_BC.exp()
-    loss_BP = -log_p_BC.gather(1, labels_BP)
-    p_true_BP = p_BC.gather(1, labels_BP)
-    # |p - onehot|^2 = sum p^2 - p_true^2 + (1 - p_true)^2, the difference taken in the form that cannot go negative.
-    others_BP = ((p_BC * p_BC).sum(dim=1, keepdim=True) - p_true_BP * p_true_BP).clamp_min(0)
-    el2n_BP = (others_BP + (1 - p_true_BP) ** 2).sqrt()
-    return Scores(*(value.reshape(labels.shape) for value in (1 - p_true_BP, loss_BP, el2n_BP)))
+    return scores(logits_BC, batch.labels if partners_BP is None else batch.labels[partners_BP])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numbers
 from dataclasses import dataclass
 
+import numpy as np
+
 from loaders.augment.mixers import RICAP, CutMix, Mixup
 from loaders.augment.randaugment import RandAugment
 
@@ -45,8 +47,16 @@ class Augment:
 
     def __post_init__(self):
         for name in ("resize", "crop_padding", "cutout"):
-            if not isinstance(getattr(self, name), numbers.Integral):
-                raise ValueError(f"{name} is a whole number of pixels, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+                raise ValueError(f"{name} is a whole number of pixels, got {value!r}")
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip is True or False, got {self.flip!r}")
+        for name, num in (("random_resized_crop", 2), ("ratio", 2), ("mean", None), ("std", None)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _numbers(name, getattr(self, name), num))
+        if not _is_number(self.center_crop):
+            raise ValueError(f"center_crop is a fraction of the image's smaller dimension, got {self.center_crop!r}")
         _check_box(self)
         if self.crop_padding < 0 or self.cutout < 0:
             raise ValueError(f"crop_padding and cutout are pixels >= 0, got {self.crop_padding} and {self.cutout}")
@@ -58,6 +68,28 @@ class Augment:
             raise ValueError(f"pad_mode is 'zero' or 'reflect', got {self.pad_mode!r}")
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError(f"mean and std need one value a channel and std > 0, got {self.mean} and {self.std}")
+        if min(self.mean) < 0 or max(self.mean) > 1:
+            raise ValueError(
+                f"mean and std are in units of [0, 1], where 1 is the pixel value 255, got {self.mean} and {self.std}: "
+                "divide both by 255"
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _numbers(name: str, values: object, num: int | None) -> tuple[float, ...]:
+    """The values as a tuple; refuses what is not a sequence of so many numbers, where None is any number of them."""
+    values = values.tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(values, tuple | list) or len(values) != (num or max(1, len(values))):
+        values_are_numbers = False
+    else:
+        values_are_numbers = all(map(_is_number, values))
+    if not values_are_numbers:
+        what = "two numbers" if num else "one number for each channel, such as (0.5, 0.5, 0.5)"
+        raise ValueError(f"{name} is {what}, got {values!r}")
+    return tuple(values)  # pyright: ignore[reportArgumentType]
 
 
 def _check_box(augment: Augment) -> None:

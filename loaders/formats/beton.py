@@ -5,10 +5,15 @@ and an allocation table up to the end of the file. Nothing in it is trusted: eve
 the size of the file before it is used.
 """
 
+import math
 import os
+import re
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
+from loaders.formats.column import Column
 from loaders.formats.dataset import CHANNELS, DatasetFile
 
 # The layout of the file; integers are unsigned and little-endian, pointers count bytes from the start of the file.
@@ -27,21 +32,26 @@ IMAGE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("data_pt
 BYTES = np.dtype([("ptr", "<u8"), ("size", "<u8")])
 
 VERSION = 2
-FLOAT_TYPE, INT_TYPE, IMAGE_TYPE = 0, 1, 2
+FLOAT_TYPE, INT_TYPE, IMAGE_TYPE, ARRAY_TYPE, TENSOR_TYPE = 0, 1, 2, 4, 6
 METADATA = {  # type of a field -> its part of a sample's metadata record
     FLOAT_TYPE: np.dtype("<f8"),
     INT_TYPE: np.dtype("<i8"),
     IMAGE_TYPE: IMAGE,
     3: BYTES,  # bytes
-    4: np.dtype("<u8"),  # array
+    ARRAY_TYPE: np.dtype("<u8"),  # a pointer
     5: BYTES,  # JSON
-    6: np.dtype("<u8"),  # tensor
+    TENSOR_TYPE: np.dtype("<u8"),  # a pointer
 }
+ARRAY = np.dtype([("shape", "<u8", 32), ("type_length", "<u8")])  # then the type as JSON, such as [["", "<f4"]]
 JPEG, RAW = 0, 1
 
 
-def open_beton(path: str) -> DatasetFile:
+def open_beton(path: str, fields: Mapping[str, str] | None = None) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer).
+
+    Args:
+        path: the file.
+        fields: our name of a field -> that of the file, where they differ.
 
     Raises:
         ValueError: the file is not a whole `.beton`; the message names what is wrong and where.
@@ -50,7 +60,7 @@ def open_beton(path: str) -> DatasetFile:
     _require(size >= HEADER.itemsize, path, f"it has {size} bytes, the header alone takes {HEADER.itemsize}")
     data = np.memmap(path, np.uint8, "r").view(np.ndarray)
     header = data[: HEADER.itemsize].view(HEADER)[0]
-    metadata, metadata_end = _metadata(path, data, header)
+    metadata, metadata_end, columns = _metadata(path, data, header, dict(fields or {}))
     allocations = _allocations(path, data, header, metadata_end)
     image = metadata["image"]
     offsets, sizes = _locate(path, image, allocations)
@@ -58,7 +68,7 @@ def open_beton(path: str) -> DatasetFile:
     kind = "jpeg" if is_jpeg.all() else "mixed" if is_jpeg.any() else "raw"
     heights, widths = image["height"].astype(np.int64), image["width"].astype(np.int64)
     labels = metadata["label"].astype(np.int64)
-    return DatasetFile(path, kind, data, offsets, sizes, heights, widths, is_jpeg, labels)
+    return DatasetFile(path, kind, data, offsets, sizes, heights, widths, is_jpeg, labels, columns, fields)
 
 
 def _require(condition: bool, path: str, problem: str) -> None:
@@ -66,8 +76,10 @@ def _require(condition: bool, path: str, problem: str) -> None:
         raise ValueError(f"{path} is not a whole .beton file: {problem}; write it again")
 
 
-def _metadata(path: str, data: np.ndarray, header: np.void) -> tuple[np.ndarray, int]:
-    """The metadata records, a structured view [N], and the offset of the first byte after them."""
+def _metadata(
+    path: str, data: np.ndarray, header: np.void, ours: dict[str, str]
+) -> tuple[np.ndarray, int, dict[str, Column]]:
+    """The metadata records, a structured view [N], the offset of the first byte after them, and the further fields."""
     version, num_fields, num_samples = int(header["version"]), int(header["num_fields"]), int(header["num_samples"])
     page_size, table = int(header["page_size"]), int(header["alloc_table_ptr"])
     _require(version == VERSION, path, f"its version is {version}, this reader knows version {VERSION}")
@@ -79,11 +91,20 @@ def _metadata(path: str, data: np.ndarray, header: np.void) -> tuple[np.ndarray,
     types = [int(type_id) for type_id in fields["type_id"]]
     unknown = [f"{name!r} (type {kind})" for name, kind in zip(names, types, strict=True) if kind not in METADATA]
     _require(not unknown, path, f"its fields {', '.join(unknown)} are of no known type")
-    for name, kind, what in (("image", IMAGE_TYPE, "an RGB image"), ("label", INT_TYPE, "an integer")):
+    for name, theirs in ours.items():
+        if theirs not in names:
+            raise ValueError(f"{path}: fields maps {name!r} to {theirs!r}, and the file has the fields {names[:20]}")
+    image, label = ours.get("image", "image"), ours.get("label", "label")
+    for name, kind, what in ((image, IMAGE_TYPE, "an RGB image"), (label, INT_TYPE, "an integer")):
         found = [k for n, k in zip(names, types, strict=True) if n == name]
-        _require(found == [kind], path, f"it needs one field {name!r} that is {what}, it has the fields {names[:20]}")
+        _require(
+            found == [kind],
+            path,
+            f"it needs one field {name!r} that is {what}, it has the fields {names[:20]} (fields={{'image': ..., "
+            "'label': ...} says what they are called)",
+        )
     # Distinct names for the record: FFCV never looks at names, two extra fields may share one.
-    keys = [name if name in ("image", "label") else f"extra{i}" for i, name in enumerate(names)]
+    keys = [{image: "image", label: "label"}.get(name, f"extra{i}") for i, name in enumerate(names)]
     record = np.dtype([(key, METADATA[kind]) for key, kind in zip(keys, types, strict=True)], align=True)
     end = start + num_samples * record.itemsize
     _require(num_samples > 0, path, "it holds no samples")
@@ -92,7 +113,42 @@ def _metadata(path: str, data: np.ndarray, header: np.void) -> tuple[np.ndarray,
         path,
         f"{num_samples} samples and an allocation table at byte {table} do not fit its {len(data)} bytes",
     )
-    return data[start:end].view(record), end
+    columns: dict[str, Column] = {}
+    renamed, counts = {theirs: name for name, theirs in ours.items()}, Counter(names)
+    assert record.fields is not None
+    places = [place for _, place, *_ in record.fields.values()]  # of each field in a record
+    for name, key, kind, one, place in zip(names, keys, types, fields, places, strict=True):
+        if key not in ("image", "label") and counts[name] == 1:
+            starts = start + place + record.itemsize * np.arange(num_samples)
+            column = _column(path, data, starts, kind, one["arguments"], (end, table))
+            if column is not None:
+                columns[renamed.get(name, name)] = column
+    return data[start:end].view(record), end, columns
+
+
+def _column(
+    path: str, data: np.ndarray, starts: np.ndarray, kind: int, arguments: np.ndarray, limits: tuple[int, int]
+) -> Column | None:
+    """A field of numbers or of arrays; None for other kinds, and for arrays of types that no tensor has."""
+    if kind in (INT_TYPE, FLOAT_TYPE):
+        return Column(data, starts, METADATA[kind])
+    if kind not in (ARRAY_TYPE, TENSOR_TYPE):
+        return None
+    header, text = arguments[: ARRAY.itemsize].view(ARRAY)[0], arguments[ARRAY.itemsize :].tobytes()
+    described = text[: int(header["type_length"])].decode("ascii", "replace")
+    named = re.fullmatch(r'\[\["", ?"([<|][biuf][1248])"\]\]', described)
+    shape = tuple(int(size) for size in np.trim_zeros(header["shape"], "b"))
+    try:
+        dtype = None if named is None else np.dtype(named[1])
+    except TypeError:  # such as "<b8"
+        dtype = None
+    if dtype is None or not math.prod(shape):
+        return None
+    pointers = Column(data, starts, METADATA[kind]).take(np.arange(len(starts)))
+    num_bytes, (first, last) = dtype.itemsize * math.prod(shape), limits
+    bad = (pointers < np.uint64(first)) | (pointers > np.uint64(max(last - num_bytes, 0)))
+    _require(not bad.any(), path, f"an array of sample {bad.argmax()} lies outside its data")
+    return Column(data, pointers.astype(np.int64), dtype, shape)
 
 
 def _allocations(path: str, data: np.ndarray, header: np.void, start: int) -> np.ndarray:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from loaders.formats.column import Column
+from loaders.formats.image_file import decode_image
+from loaders.formats.manifest import FILE_NAME, read_manifest
 
 CHANNELS = 3
 
@@ -23,6 +28,8 @@ class DatasetFile:
         heights, widths: int64 [N], in pixels.
         is_jpeg: bool [N].
         labels: int64 [N].
+        columns: further fields of a `.beton`, numbers and arrays, by name.
+        fields: our names of the file's fields, where they differ.
         inode: device and number of the file when it was opened; None where nobody watches it.
     """
 
@@ -35,12 +42,52 @@ class DatasetFile:
     widths: np.ndarray = field(repr=False)
     is_jpeg: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
+    columns: Mapping[str, Column] = field(default_factory=dict[str, Column], repr=False)
+    fields: Mapping[str, str] | None = field(default=None, repr=False)
     inode: tuple[int, int] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+
+    def __len__(self) -> int:
+        """N."""
+        return self.num_samples
+
+    def __getitem__(self, sample: int) -> tuple[np.ndarray, int]:
+        """One image, uint8 [H, W, 3], and its label: for a look, or for a torch `DataLoader`.
+
+        Raises:
+            IndexError: there is no such sample; a negative one counts from the end.
+            ValueError: the image cannot be decoded.
+        """
+        index = sample + self.num_samples if sample < 0 else sample
+        if not 0 <= index < self.num_samples:
+            raise IndexError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
+        stored, (height, width) = self.bytes(index), (int(self.heights[index]), int(self.widths[index]))
+        if self.kind == "raw" or (self.kind == "mixed" and not self.is_jpeg[index]):
+            return stored.reshape(height, width, CHANNELS), int(self.labels[index])
+        try:
+            image = decode_image(stored.tobytes(), ("JPEG", "PNG"))
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path}: the image of sample {index} cannot be read, {error}: convert again"
+            ) from None
+        return np.asarray(image.rgb), int(self.labels[index])
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The name of each label, from the `manifest.json` beside the file; None where there is none of this file.
+
+        Raises:
+            ValueError: the manifest is damaged.
+        """
+        folder, name = os.path.split(os.path.abspath(self.path))
+        if not os.path.isfile(os.path.join(folder, FILE_NAME)):
+            return None
+        manifest = read_manifest(folder)
+        return manifest.classes if any(name in split.files for split in manifest.splits.values()) else None
 
     @property
     def num_samples(self) -> int:

@@ -4,7 +4,7 @@ import copyreg
 import dataclasses
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from loaders.formats.dataset import DatasetFile
 from loaders.formats.tar import open_tar
 
 
-def open_dataset(path: str | os.PathLike[str]) -> DatasetFile:
+def open_dataset(path: str | os.PathLike[str], fields: Mapping[str, str] | None = None) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
 
     Args:
         path: the file; a name that ends in `.tar` is a tar. The file must not change while it is open; see
             `DatasetFile.check_in_place`.
+        fields: our name of a field -> that of the file, for a `.beton` that others wrote, such as {"image": "img",
+            "label": "target"}. Its further fields of numbers and arrays are in `DatasetFile.columns`, by their names.
 
     Returns:
         The data set, which holds one file descriptor and no copy of the pixels.
@@ -33,7 +35,9 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetFile:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
     before = os.stat(path)
-    dataset = open_tar(path) if path.endswith(".tar") else open_beton(path)
+    if fields is not None and path.endswith(".tar"):
+        raise ValueError(f"fields are those of a .beton, {path} has none: leave them out")
+    dataset = open_tar(path) if path.endswith(".tar") else open_beton(path, fields)
     dataset = dataclasses.replace(dataset, inode=(before.st_dev, before.st_ino))
     huge = are_too_many_pixels(dataset.heights, dataset.widths, dataset.sizes)
     if huge.any():
@@ -47,20 +51,20 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetFile:
     return dataset
 
 
-def _reopened(path: str, digest: int) -> DatasetFile:
+def _reopened(path: str, digest: int, fields: Mapping[str, str] | None) -> DatasetFile:
     """What a pickled data set becomes.
 
     Raises:
         FileNotFoundError, ValueError: as `open_dataset`; or the file now holds other samples than when it was pickled.
     """
-    dataset = open_dataset(path)
+    dataset = open_dataset(path, fields)
     if _digest(dataset) != digest:
         raise ValueError(f"{path} holds other samples than when it was pickled: open the new file itself")
     return dataset
 
 
-def _reduced(dataset: DatasetFile) -> tuple[Callable[[str, int], DatasetFile], tuple[str, int]]:
-    return _reopened, (os.path.abspath(dataset.path), _digest(dataset))
+def _reduced(dataset: DatasetFile) -> tuple[Callable[..., DatasetFile], tuple[object, ...]]:
+    return _reopened, (os.path.abspath(dataset.path), _digest(dataset), dataset.fields)
 
 
 def _digest(dataset: DatasetFile) -> int:

@@ -11,7 +11,16 @@ from typing import Literal
 
 import numpy as np
 
-from loaders.order.policy_parts import Policy, Preference, fill_unseen, mixture, positive, smooth
+from loaders.order.policy_parts import (
+    FixedWeights,
+    Policy,
+    Preference,
+    fill_unseen,
+    mixture,
+    positive,
+    recorded,
+    smooth,
+)
 from loaders.types import Snapshot
 
 __all__ = ["BY_NAME", "Policy", "Preference", "mixture", "resolve"]
@@ -25,10 +34,10 @@ def uniform(snapshot: Snapshot) -> None:
 
 def _errors(snapshot: Snapshot, score: Score) -> np.ndarray:
     """1 - p(true class), float32 [N]: the mean over all visits (Arazo), the latest, or the moving average."""
-    errors = {"mean": snapshot.mean_error, "latest": snapshot.error, "average": snapshot.error_average}
+    errors = {"mean": "mean_error", "latest": "error", "average": "error_average"}
     if score not in errors:
         raise ValueError(f"unknown score {score!r}: choose one of {', '.join(errors)}")
-    return errors[score]
+    return recorded(snapshot, errors[score])
 
 
 def p_sgd(snapshot: Snapshot, compat: str | None = None, score: Score = "mean", smoothing: float = 0.5) -> np.ndarray:
@@ -85,14 +94,14 @@ def active_bias(
     if kind != "variance":
         raise ValueError(f"kind of active bias is 'variance' or 'closeness', got {kind!r}")
     enough = visits >= 2
-    variance = snapshot.error_variance.astype(np.float64)
+    variance = recorded(snapshot, "error_variance").astype(np.float64)
     deviation = np.sqrt(variance + variance**2 / np.where(enough, visits - 1, 1))
     return smooth(fill_unseen(deviation, enough), smoothing)
 
 
 def loss(snapshot: Snapshot) -> np.ndarray:
     """The latest loss; a sample that was never visited gets the largest."""
-    return positive(fill_unseen(snapshot.loss, snapshot.visits > 0))
+    return positive(fill_unseen(recorded(snapshot, "loss"), snapshot.visits > 0))
 
 
 def el2n(snapshot: Snapshot) -> np.ndarray:
@@ -102,7 +111,7 @@ def el2n(snapshot: Snapshot) -> np.ndarray:
     For softmax with cross-entropy it is the norm of the gradient of the loss at the logits: the upper bound, up to a
     constant, of Katharopoulos and Fleuret (ICML 2018).
     """
-    return positive(fill_unseen(snapshot.el2n, snapshot.visits > 0))
+    return positive(fill_unseen(recorded(snapshot, "el2n"), snapshot.visits > 0))
 
 
 def rank(snapshot: Snapshot, pressure: float = 100.0) -> np.ndarray:
@@ -120,7 +129,7 @@ def rank(snapshot: Snapshot, pressure: float = 100.0) -> np.ndarray:
     """
     if not 1 <= pressure < np.inf:
         raise ValueError(f"the pressure of rank is finite and at least 1, got {pressure}")
-    values = fill_unseen(snapshot.loss, snapshot.visits > 0)
+    values = fill_unseen(recorded(snapshot, "loss"), snapshot.visits > 0)
     _, group, counts = np.unique(-values, return_inverse=True, return_counts=True)
     by_rank = np.exp(-np.log(pressure) * np.arange(len(values)) / len(values))
     first = np.cumsum(counts) - counts
@@ -143,8 +152,8 @@ def infobatch(snapshot: Snapshot, ratio: float = 0.5) -> Preference:
     """
     if not 0 <= ratio < 1:
         raise ValueError(f"infobatch drops a fraction 0 <= ratio < 1 of the easy samples, got {ratio}")
-    seen = snapshot.visits > 0
-    easy = seen & (snapshot.loss < snapshot.loss[seen].mean(dtype=np.float64)) if seen.any() else seen
+    seen, losses = snapshot.visits > 0, recorded(snapshot, "loss")
+    easy = seen & (losses < losses[seen].mean(dtype=np.float64)) if seen.any() else seen
     weights = np.where(easy, 1.0 - ratio, 1.0)
     return Preference(weights, num_draws=int(weights.sum() + 1e-6), importance=1.0 / weights)
 
@@ -155,7 +164,7 @@ def orderdp(snapshot: Snapshot) -> np.ndarray:
     It is for the design "pool", which takes the largest weights of a uniform pool.
     """
     seen = snapshot.visits > 0
-    return fill_unseen(snapshot.loss, seen) + ~seen
+    return fill_unseen(recorded(snapshot, "loss"), seen) + ~seen
 
 
 def class_balanced(labels: np.ndarray) -> Policy:
@@ -164,8 +173,7 @@ def class_balanced(labels: np.ndarray) -> Policy:
     Args:
         labels: int [N], >= 0.
     """
-    weights = 1.0 / np.bincount(labels)[labels]
-    return lambda snapshot: weights
+    return FixedWeights(1.0 / np.bincount(labels)[labels])
 
 
 BY_NAME: dict[str, Policy] = {

@@ -1,6 +1,7 @@
 """Parts of policies: their type, the value of unseen samples, smoothing, mixtures with uniform."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,35 @@ class Preference(NamedTuple):
     weights: np.ndarray
     num_draws: int
     importance: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FixedWeights:
+    """The policy of weights that no score changes.
+
+    Attributes:
+        weights: float [N], >= 0.
+    """
+
+    weights: np.ndarray
+
+    def __call__(self, snapshot: Snapshot) -> np.ndarray:
+        return self.weights
+
+
+def recorded(snapshot: Snapshot, name: str) -> np.ndarray:
+    """A field of a snapshot, float32 [N].
+
+    Raises:
+        ValueError: training records no such score.
+    """
+    values = getattr(snapshot, name)
+    if np.isnan(values[:1]).any():  # all of them are, or none: `loaders.types.Snapshot`
+        raise ValueError(
+            f"the policy reads {name!r}, and training records no score that it is made of: record "
+            "loaders.scores(logits, labels), or choose a policy of the scores that are recorded"
+        )
+    return values
 
 
 def fill_unseen(values: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from loaders.order.designs import DESIGNS, SPECIAL_DESIGNS
 from loaders.order.draw import Context, Design, check_weights
 from loaders.order.inclusion import inverse_inclusion
 from loaders.order.policies import Policy, Preference, resolve
+from loaders.order.policy_parts import FixedWeights
 from loaders.order.rng import AUGMENT, DRAW, fold_in
 from loaders.order.rounding import ceil_fraction, floor_fraction
 from loaders.order.uniform_order import whole_passes
@@ -23,7 +24,8 @@ class IndexScheduler:
 
     Attributes:
         num_samples: N.
-        policy: a name of `loaders.order.policies.BY_NAME`, or a function `Snapshot -> weights`.
+        policy: a name of `loaders.order.policies.BY_NAME`, a function `Snapshot -> weights`, or the weights themselves,
+            one number >= 0 for each of N samples.
         budget: fraction of N drawn each epoch, in (0, 1]; K = floor(N * budget).
         design: "race", "systematic", "replacement", "paged", "scan" or "pool" (see `loaders.order.designs`).
         seed: of the run; epochs and neighbouring seeds share no draws.
@@ -43,7 +45,7 @@ class IndexScheduler:
     """
 
     num_samples: int
-    policy: str | Policy = "uniform"
+    policy: str | Policy | np.ndarray = "uniform"
     budget: float = 1.0
     design: str = "race"
     seed: int = 0
@@ -68,7 +70,9 @@ class IndexScheduler:
             )
         if self.unbiased and self._design.inclusion is None:
             raise ValueError(f"design {self.design!r} has no unbiased weights: use 'systematic' or 'race'")
-        if not self._design.weighted and self.policy != "uniform":
+        if not isinstance(self.policy, str) and not callable(self.policy):
+            object.__setattr__(self, "policy", _fixed(self.policy, self.num_samples))
+        if not self._design.weighted and self._policy != "uniform":
             raise ValueError(
                 f"design {self.design!r} visits all samples equally: use policy 'uniform', or another design"
             )
@@ -76,7 +80,7 @@ class IndexScheduler:
             raise ValueError(
                 f"pool is a fraction of the samples, at least the budget {self.budget} and at most 1, got {self.pool}"
             )
-        resolve(self.policy, self.compat)
+        resolve(self._policy, self.compat)
         for name, dtype in (("subset", np.int64), ("subset_weights", np.float32)):
             if getattr(self, name) is not None:
                 array = np.asarray(getattr(self, name))
@@ -89,6 +93,20 @@ class IndexScheduler:
     @property
     def _design(self) -> Design:
         return DESIGNS[self.design] if self.design in DESIGNS else SPECIAL_DESIGNS[self.design]
+
+    @property
+    def _policy(self) -> str | Policy:
+        assert isinstance(self.policy, str) or callable(self.policy), "weights were made a policy"
+        return self.policy
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the policy draws by scores: those of fixed weights and "uniform" do not."""
+        if isinstance(self.policy, FixedWeights):
+            return False
+        return _is_constant(
+            self.weights(None)
+        )  # any policy that tells samples apart before there are scores needs none
 
     @property
     def num_draws(self) -> int:
@@ -126,7 +144,10 @@ class IndexScheduler:
 
     def _wanted(self, scores: Snapshot) -> tuple[np.ndarray | None, int, np.ndarray | None]:
         """The policy's weights, the number of draws, and the policy's factors of the losses (None: it has none)."""
-        wanted = resolve(self.policy, self.compat)(scores)
+        if isinstance(self.policy, FixedWeights):
+            weights, is_of_all = self.policy.weights, len(self.policy.weights) == self.num_samples
+            return weights[self.subset] if self.subset is not None and is_of_all else weights, self.num_draws, None
+        wanted = resolve(self._policy, self.compat)(scores)
         if not isinstance(wanted, Preference):
             return wanted, self.num_draws, None
         if self.design != "systematic":
@@ -195,6 +216,25 @@ def _check_subset(subset: np.ndarray | None, weights: np.ndarray | None, num_sam
             f"subset_weights are one number >= 0 for each of {len(subset)} samples, of mean one; got shape "
             f"{weights.shape} and mean {weights.mean():g}: divide them by their mean"
         )
+
+
+def _fixed(weights: object, num_samples: int) -> FixedWeights:
+    """Weights of one's own as a policy.
+
+    Raises:
+        ValueError: they are not one finite number >= 0 for each sample.
+    """
+    array = np.asarray(weights)
+    if array.dtype.kind not in "fiub" or array.shape != (num_samples,):
+        raise ValueError(
+            f"a policy is a name, a function, or an array of one weight for each of {num_samples} samples, got "
+            f"{type(weights).__name__} of shape {array.shape} and type {array.dtype}"
+        )
+    array = array.astype(np.float32 if array.dtype == np.float32 else np.float64)
+    if not np.all(np.isfinite(array) & (array >= 0)):
+        raise ValueError("weights of your own are finite and >= 0, some are negative, infinite or NaN")
+    array.flags.writeable = False
+    return FixedWeights(array)
 
 
 def _is_constant(weights: np.ndarray | None) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from loaders.importance import ImportanceTable
 from loaders.order.scheduler import IndexScheduler
+from loaders.scoring import scores as sample_scores
 from loaders.types import Batch, EpochPlan, Mix
 from training.budget import Budget
 from training.config import Config
@@ -16,7 +17,6 @@ from training.data import choose_image_sizes
 from training.evaluate import evaluate, tta_logits
 from training.ledger import Flops, Ledger
 from training.loop import end_epoch, forward, train_epoch, train_step
-from training.losses import sample_scores
 from training.machine.distributed import Ranks
 from training.machine.precision import choose_precision
 from training.machine.signals import Stopped, StopRequest

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from loaders.scoring import scores as sample_scores
 from loaders.types import Mix
-from training.losses import batch_loss, sample_losses, sample_scores
+from training.losses import batch_loss, sample_losses
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5]])
 LABELS = torch.tensor([0, 2])

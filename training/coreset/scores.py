@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.losses import sample_scores
+from loaders.scoring import scores
 
 
 class Answer(NamedTuple):
@@ -32,12 +32,12 @@ def loss(answer: Answer) -> Tensor:
     """Cross-entropy, float32 [B]: of a network trained on other samples, what nobody can learn of this one (the
     irreducible loss of Mindermann et al., "Prioritized training on points that are learnable, worth learning, and not
     yet learnt", ICML 2022)."""
-    return sample_scores(answer.logits, answer.labels).loss
+    return scores(answer.logits, answer.labels).loss
 
 
 def el2n(answer: Answer) -> Tensor:
     """EL2N, |softmax - onehot|_2 (Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021): float32 [B]."""
-    return sample_scores(answer.logits, answer.labels).el2n
+    return scores(answer.logits, answer.labels).el2n
 
 
 def grand(answer: Answer) -> Tensor:

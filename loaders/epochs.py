@@ -1,0 +1,188 @@
+"""Where a run stands in its epochs: the plan of each, one snapshot of the table for it, and what became of it.
+
+`Loader` and `SchedulerSampler` share this. Positions count samples of the plan that this process is given.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from loaders.importance import ImportanceTable, place_among_ranks
+from loaders.order.scheduler import IndexScheduler
+from loaders.types import EpochPlan, Snapshot
+
+
+class Epochs:
+    """Counts epochs and samples, and draws a plan once per epoch.
+
+    Args:
+        scheduler: draws the plans.
+        table: the scores that they follow; None: those that `set_epoch` is given, if any.
+        place: returns rank and world size: this process takes the positions rank::world_size of the global plan.
+        whole: samples are handed out in multiples of this number; what is left over of a plan is not.
+
+    Attributes:
+        epoch: the number of the epoch that is being handed out, or is next.
+        done: samples of it that this process was handed, those of before a resume included.
+
+    Raises:
+        ValueError: the table is of another number of samples.
+    """
+
+    def __init__(
+        self,
+        scheduler: IndexScheduler,
+        table: ImportanceTable | None,
+        place: Callable[[], tuple[int, int]],
+        whole: int = 1,
+    ) -> None:
+        if table is not None and table.num_samples != scheduler.num_samples:
+            raise ValueError(
+                f"the table is of {table.num_samples} samples, the scheduler of {scheduler.num_samples}: make both "
+                "with the same num_samples"
+            )
+        self.scheduler, self.table, self._place, self._whole = scheduler, table, place, whole
+        self.epoch, self.done = 0, 0
+        self._start = 0  # where an iteration of this epoch begins: zero, or where a resumed run goes on
+        self._scores: Snapshot | None = None  # that its plan follows, or is to follow
+        self._drawn = False  # here, or by the run that saved the state; its scores are settled
+        self._plan: EpochPlan | None = None  # this process's part of it
+        self._again = False  # the next iteration is one of this epoch, though it is over
+        self._resumed = False
+        self._asked: int | None = None  # by `set_epoch`, at last
+        self._previous: tuple[int, np.ndarray, np.ndarray] | None = None  # epoch, planned visits, visits before it
+        self._any_drawn = False
+        self._begun = 0  # iterations of this epoch that nobody asked for by `set_epoch`
+        self._told: set[str] = set()
+
+    def plan(self) -> EpochPlan:
+        """This process's part of the plan of the current epoch: drawn once, from one snapshot of the table.
+
+        In a process group with a table all ranks must ask together, since a snapshot merges their records.
+        """
+        if self._plan is None:
+            if not self._drawn:
+                self._settle_scores()
+            plan, (rank, ranks) = self._global_plan(), self._place()
+            self._plan = plan if ranks == 1 else plan.shard(rank, ranks)
+        return self._plan
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this process was handed the current epoch to its end."""
+        return self._drawn and self.done >= len(self.plan()) // self._whole * self._whole
+
+    def begin(self, peek: float) -> int:
+        """Begin an iteration, of the next epoch where this one is over; returns the position of its first sample.
+
+        Args:
+            peek: an epoch of which at most so many samples were handed out is begun again; one with more of them was
+                left on purpose, and the next one follows.
+        """
+        if not self._again and (self.is_over or self.done - self._start > peek):
+            self._go_to(self.epoch + 1)
+        self._begun = 0 if self._again else self._begun + 1
+        self._again = False
+        if self._begun == 3:
+            self._tell(
+                "begun",
+                f"epoch {self.epoch} is begun for the third time and was never delivered to its end, so the same "
+                "samples come again: iterate through it, or choose another one with set_epoch",
+            )
+        self.plan()
+        self.done = self._start
+        return self._start
+
+    def next_epoch(self, peek: float) -> int:
+        """The epoch that a copy goes on with: this one, or the next where it is over or was left (see `begin`)."""
+        return self.epoch + (self.is_over or self.done - self._start > peek)
+
+    def set_epoch(self, epoch: int, scores: Snapshot | None = None) -> None:
+        """Choose the epoch: another one begins at its first sample; the current one keeps its scores, and one that was
+        resumed its position too."""
+        if epoch < self.epoch:
+            self._tell(
+                "back",
+                f"set_epoch({epoch}) goes back from epoch {self.epoch}, and repeats what was drawn: a run that resumes "
+                "counts on from the epoch of its state",
+            )
+        if epoch != self.epoch or (scores is not None and not self._resumed):
+            self._go_to(epoch, scores)
+        self._again, self._asked = True, epoch
+
+    def state_dict(self, done: int) -> dict[str, Any]:
+        """The current epoch, its scores, and how many of its samples are done."""
+        scores = None if self._scores is None else {k: torch.from_numpy(v) for k, v in self._scores._asdict().items()}
+        return {"epoch": self.epoch, "samples_done": done, "scores": scores}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        scores = state["scores"]
+        self.epoch, self.done, self._start = state["epoch"], state["samples_done"], state["samples_done"]
+        self._scores = None if scores is None else Snapshot(**{k: v.numpy() for k, v in scores.items()})
+        # The scores of an epoch that has begun are those of the state: the table's of now belong to the next one.
+        self._drawn, self._plan = self.done > 0 or scores is not None, None
+        self._resumed, self._again, self._previous = True, self._asked == self.epoch, None
+
+    def _go_to(self, epoch: int, scores: Snapshot | None = None) -> None:
+        if self._scores is not None and self.is_over:
+            self._previous = (self.epoch, self._planned_visits(), self._scores.visits)
+        self.epoch, self.done, self._start = epoch, 0, 0
+        self._scores, self._drawn, self._plan = scores, False, None
+        self._again, self._resumed, self._begun = False, False, 0
+
+    def _global_plan(self) -> EpochPlan:
+        return self.scheduler.plan(self.epoch, self._scores)
+
+    def _planned_visits(self) -> np.ndarray:
+        """int64 [N]: how often the current epoch was to visit each sample, over all ranks."""
+        ids, ranks = self._global_plan().ids, self._place()[1]
+        each = len(ids) // ranks // self._whole * self._whole
+        return np.bincount(ids[: each * ranks], minlength=self.scheduler.num_samples)
+
+    def _settle_scores(self) -> None:
+        if self._scores is None and self.table is not None:
+            self._scores = self.table.snapshot()
+        self._check_visits()
+        self._check_scores()
+        self._drawn = self._any_drawn = True
+
+    def _check_visits(self) -> None:
+        """Say so where what was recorded of the previous epoch is not its plan."""
+        previous, self._previous = self._previous, None
+        if previous is None or self._scores is None:
+            return
+        epoch, planned, before = previous
+        recorded = np.rint(self._scores.visits.astype(np.float64) - before).astype(np.int64)
+        if not recorded.any():
+            return  # scores that are known, and stay as they are
+        excess = recorded - planned
+        missing, extra = -int(excess[excess < 0].sum()), int(excess[excess > 0].sum())
+        if missing or extra:
+            self._tell(
+                "visits",
+                f"of the {planned.sum():,} ids that epoch {epoch} planned for all ranks, {missing:,} were not recorded "
+                f"and {extra:,} were recorded in excess: leave rank= and world_size= out where a framework shards, "
+                "give them in plain torch, and draw whole batches of all ranks, IndexScheduler(batch_size=ranks * "
+                "batch_size), where the end of an epoch is dropped or filled up",
+            )
+
+    def _check_scores(self) -> None:
+        """Say so where a policy that follows scores has none in the second epoch."""
+        if (self._scores is not None and self._scores.visits.any()) or not self._any_drawn:
+            return
+        if self.scheduler.needs_scores:
+            reason = "no table: give the one that training records into as table="
+            if self.table is not None or self._scores is not None:
+                reason = "a table without records: call table.record(ids, scores) for every batch"
+            policy = self.scheduler.policy
+            name = repr(policy) if isinstance(policy, str) else "of your own"
+            self._tell("scores", f"policy {name} follows scores, but draws all samples equally, since it has {reason}")
+
+    def _tell(self, subject: str, sentence: str) -> None:
+        if subject not in self._told and place_among_ranks()[0] == 0:
+            warnings.warn(sentence, stacklevel=2)
+        self._told.add(subject)

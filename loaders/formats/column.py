@@ -1,0 +1,39 @@
+"""A further field of a data set: a number or an array beside each image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One value of each sample, read from the file when it is asked for.
+
+    Attributes:
+        data: uint8 [file size], a memory map of the file.
+        starts: int64 [N], the first byte of each value in `data`.
+        dtype: of a value.
+        shape: of a value; () is a number.
+    """
+
+    data: np.ndarray = field(repr=False)
+    starts: np.ndarray = field(repr=False)
+    dtype: np.dtype
+    shape: tuple[int, ...] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        """Of one value."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+    def take(self, ids: np.ndarray) -> np.ndarray:
+        """The values of some samples, [B, *shape].
+
+        Args:
+            ids: int64 [B].
+        """
+        rows = self.data[self.starts[ids][:, None] + np.arange(self.num_bytes)]
+        return rows.view(self.dtype).reshape(len(ids), *self.shape)

@@ -1,0 +1,93 @@
+"""A `.beton` that others wrote: its fields by their names, and further ones beside the images."""
+
+import contextlib
+import copy
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from loaders import IndexScheduler, make_loader, open_dataset
+
+N = 20
+FIELDS = {"image": "img", "label": "target", "place": "ids"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Its path, and the columns that were written."""
+    pytest.importorskip("ffcv")
+    from ffcv.fields import BytesField, FloatField, IntField, NDArrayField, RGBImageField, TorchTensorField
+    from ffcv.writer import DatasetWriter
+
+    rng = np.random.default_rng(0)
+    columns = {
+        "img": rng.integers(0, 256, (N, 8, 8, 3), dtype=np.uint8),
+        "age": rng.random(N),
+        "target": np.arange(N) % 3,
+        "box": rng.random((N, 2, 3), dtype=np.float32),
+        "ids": -np.arange(N) * 10**12,
+        "name": [np.frombuffer(bytes(range(i + 1)), np.uint8) for i in range(N)],
+        "mask": torch.arange(N * 5).reshape(N, 5).to(torch.int16),
+    }
+    kinds = {
+        "img": RGBImageField(write_mode="raw"),
+        "age": FloatField(),
+        "target": IntField(),
+        "box": NDArrayField(np.dtype("float32"), (2, 3)),
+        "ids": IntField(),
+        "name": BytesField(),
+        "mask": TorchTensorField(torch.int16, (5,)),
+    }
+    path = tmp_path_factory.mktemp("fields") / "theirs.beton"
+    rows = [
+        tuple(int(v[i]) if k in ("target", "ids") else float(v[i]) if k == "age" else v[i] for k, v in columns.items())
+        for i in range(N)
+    ]
+    with contextlib.redirect_stderr(io.StringIO()):
+        DatasetWriter(str(path), kinds, num_workers=1).from_indexed_dataset(rows)
+    return path, columns
+
+
+def test_fields_of_other_names_and_further_ones(written):
+    path, columns = written
+    for dataset in (first := open_dataset(path, FIELDS), copy.deepcopy(first)):
+        assert np.array_equal([dataset[i][0] for i in range(N)], columns["img"])
+        assert np.array_equal(dataset.labels, columns["target"])
+        assert sorted(dataset.columns) == ["age", "box", "mask", "place"]
+    deliver = ("labels", "age", "box", "place", "mask", "ids")
+    order = IndexScheduler(N, budget=0.6, seed=2)
+    loader = make_loader(path, 5, fields=FIELDS, deliver=deliver, scheduler=order)
+    labels, age, box, place, mask, ids = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    assert ids.tolist() == order.plan(0).ids.tolist()
+    assert labels.tolist() == columns["target"][ids].tolist()
+    assert np.array_equal(age, columns["age"][ids])
+    assert np.array_equal(box, columns["box"][ids])
+    assert np.array_equal(place, columns["ids"][ids])
+    assert torch.equal(mask, columns["mask"][ids])
+    assert (age.dtype, box.dtype, mask.dtype) == (torch.float64, torch.float32, torch.int16)
+
+
+def test_what_a_file_does_not_have_is_one_sentence(written, tmp_path):
+    path, _ = written
+    with pytest.raises(ValueError, match=r"needs one field 'image' .* fields \['img', .* says what they are called"):
+        open_dataset(path)
+    with pytest.raises(ValueError, match="fields maps 'label' to 'class', and the file has the fields"):
+        open_dataset(path, {**FIELDS, "label": "class"})
+    with pytest.raises(ValueError, match=r"deliver names .* of images, .*, age, box, place, mask, got \('name',\)"):
+        make_loader(path, 5, fields=FIELDS, deliver=("name",))
+    (tmp_path / "x.tar").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"fields are those of a \.beton"):
+        open_dataset(tmp_path / "x.tar", FIELDS)
+
+
+def test_an_array_outside_the_file_is_refused(written, tmp_path):
+    path, _ = written
+    content, dataset = np.fromfile(path, np.uint8), open_dataset(path, FIELDS)
+    pointer = int(dataset.columns["box"].starts[3]).to_bytes(8, "little")
+    at = content.tobytes().index(pointer)
+    content[at : at + 8] = 255
+    content.tofile(tmp_path / "damaged.beton")
+    with pytest.raises(ValueError, match="an array of sample 3 lies outside its data; write it again"):
+        open_dataset(tmp_path / "damaged.beton", FIELDS)
