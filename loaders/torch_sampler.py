@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from loaders.order.scheduler import IndexScheduler
-from loaders.types import EpochPlan, Snapshot
+from .order.scheduler import IndexScheduler
+from .types import EpochPlan, Snapshot
 
 
 class SchedulerSampler(Sampler[int]):

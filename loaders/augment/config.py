@@ -5,8 +5,8 @@ from __future__ import annotations
 import numbers
 from dataclasses import dataclass
 
-from loaders.augment.mixers import RICAP, CutMix, Mixup
-from loaders.augment.randaugment import RandAugment
+from .mixers import RICAP, CutMix, Mixup
+from .randaugment import RandAugment
 
 
 @dataclass(frozen=True, kw_only=True)

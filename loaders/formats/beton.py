@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from loaders.formats.dataset import CHANNELS, DatasetFile
+from .dataset import CHANNELS, DatasetFile
 
 # The layout of the file; integers are unsigned and little-endian, pointers count bytes from the start of the file.
 HEADER = np.dtype(

@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from loaders.order.policy_parts import Policy, Preference, fill_unseen, mixture, positive, smooth
-from loaders.types import Snapshot
+from ..types import Snapshot
+from .policy_parts import Policy, Preference, fill_unseen, mixture, positive, smooth
 
 __all__ = ["BY_NAME", "Policy", "Preference", "mixture", "resolve"]
 

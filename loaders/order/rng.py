@@ -9,7 +9,7 @@ import operator
 
 import numpy as np
 
-from loaders.compiled import compiled
+from ..compiled import compiled
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
