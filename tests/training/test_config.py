@@ -49,7 +49,7 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--epochs", "0"], "epochs must be at least 1, got 0"),
         (["--epochs", "1.5"], "\"epochs\": Expected a <class 'int'>. Got value: 1.5"),
         (["--randaugment", "abc"], "[tuple[int, int], "),
-        (["--batch_size", "0"], "batch_size must be at least 1, got 0"),
+        (["--batch_size", "-1"], "batch_size must not be negative, got -1"),
         (["--lr", "0"], "lr must be above 0, got 0"),
         (["--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
         (["--precision", "int8"], "['auto', 'bf16', 'fp16', 'fp32']. Got value: int8"),
