@@ -25,7 +25,7 @@ from ..formats.dataset import DatasetFile
 from ..threads import available_cores
 from ..types import EpochPlan
 
-_MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install \"rebar-loaders[dali]\""
+_MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install nvidia-dali-cuda120"
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:

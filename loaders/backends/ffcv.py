@@ -33,7 +33,7 @@ from .reference import decode
 
 _MISSING = (
     "backend 'ffcv' needs FFCV's compiled library ({reason}): install Debian's libopencv-dev libturbojpeg0-dev "
-    'pkg-config g++, then pip install "rebar-loaders[ffcv]"'
+    "pkg-config g++, then pip install ffcv"
 )
 _U32 = types.uint32
 # imdecode(bytes, size, height, width, out, crop height, crop width, x, y, scale, of, crop?, flip?) -> 0 if all is well

@@ -93,5 +93,5 @@ def inspect(options: Options, console: Console) -> None:
         count = found.missing or (f"{len(found.ids)} shown" if found.total is None else f"{found.total:,} {what}")
         console.print(f"{found.title.lower():<20} {count}")
     if table.suffix == ".csv":
-        console.print("pyarrow is not installed, so the table is a CSV: pip install 'rebar-loaders[study]' for Parquet")
+        console.print("pyarrow is not installed, so the table is a CSV: pip install pyarrow for Parquet")
     console.print(f"{out / FILE} and {table} are written")

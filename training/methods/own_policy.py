@@ -52,8 +52,8 @@ class OwnPolicy(Weighted):
             before = Snapshot(*(values[self.subset] for values in before))
         key = fold_in(self.seed, POLICY, epoch)
         told: dict[str, Any] = {"epoch": epoch, "progress": progress, "key": key, "before": before}
-        function = functools.partial(self.function, **{name: told[name] for name in self.wants})
-        return functools.partial(without_global_draws, function, self.method)
+        function = partial(self.function, **{name: told[name] for name in self.wants})
+        return partial(without_global_draws, function, self.method)
 
     def plan(self, epoch: int, scores: Snapshot | None = None, progress: float = 0.0) -> EpochPlan:
         self._remember(epoch, scores)
