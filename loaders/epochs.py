@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from loaders.importance import ImportanceTable, place_among_ranks
-from loaders.order.scheduler import IndexScheduler
-from loaders.types import EpochPlan, Snapshot
+from .importance import ImportanceTable, place_among_ranks
+from .order.scheduler import IndexScheduler
+from .types import EpochPlan, Snapshot
 
 
 class Epochs:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from loaders.types import Mix, Scores, Snapshot
+from .types import Mix, Scores, Snapshot
 
 # Sums of the running epoch: visits, the error's deviation from the mean of the epochs before, loss, el2n, and the
 # squared deviation. Deviations, since a variance as E[x^2] - E[x]^2 in float32 is noise where errors hardly vary.

@@ -12,22 +12,22 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from loaders.augment.config import Augment
-from loaders.backends.batching import Settings, count_batches
-from loaders.backends.transfer import OnDevice
-from loaders.epochs import Epochs
-from loaders.formats.dataset import DatasetFile
-from loaders.formats.open import open_dataset
-from loaders.importance import ImportanceTable, place_among_ranks
-from loaders.order.scheduler import IndexScheduler
-from loaders.types import Backend, Batch, EpochPlan
+from .augment.config import Augment
+from .backends.batching import Settings, count_batches
+from .backends.transfer import OnDevice
+from .epochs import Epochs
+from .formats.dataset import DatasetFile
+from .formats.open import open_dataset
+from .importance import ImportanceTable, place_among_ranks
+from .order.scheduler import IndexScheduler
+from .types import Backend, Batch, EpochPlan
 
 # Name -> module, imported when asked for; its `open_backend(dataset, settings)` returns a `Backend`.
 BACKENDS = {
-    "fused": "loaders.backends.fused",
-    "ffcv": "loaders.backends.ffcv",
-    "dali": "loaders.backends.dali",
-    "reference": "loaders.backends.reference",
+    "fused": ".backends.fused",
+    "ffcv": ".backends.ffcv",
+    "dali": ".backends.dali",
+    "reference": ".backends.reference",
 }
 # Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
 ON_DEVICE = ("fused", "dali")
@@ -233,7 +233,7 @@ def make_loader(
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:
     """Open the backend on a device; returns it, and where it makes batches (see `Loader.residence`)."""
-    module = importlib.import_module(BACKENDS[backend])
+    module = importlib.import_module(BACKENDS[backend], __package__)
     reason = f"backend {backend!r} works there"
     if device.type == "cuda" and backend in ON_DEVICE:
         reason = module.obstacle(dataset, settings, device)

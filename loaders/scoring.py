@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from loaders.types import Scores
+from .types import Scores
 
 
 @torch.no_grad()

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from loaders.epochs import Epochs
-from loaders.importance import ImportanceTable
-from loaders.order.scheduler import IndexScheduler
-from loaders.types import EpochPlan, Snapshot
+from .epochs import Epochs
+from .importance import ImportanceTable
+from .order.scheduler import IndexScheduler
+from .types import EpochPlan, Snapshot
 
 
 class SchedulerSampler(Sampler[int]):

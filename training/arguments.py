@@ -7,12 +7,11 @@ import difflib
 import functools
 import re
 import reprlib
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -20,8 +19,11 @@ from jsonargparse import ArgumentError, ArgumentParser
 from loaders.formats.sentence import one_line
 from training import checkpoint
 from training.config import FIELDS, GROUPS, Config
+from training.machine.commands import command
 from training.methods import METHODS, method_class
-from training.methods.own_policy import is_own_policy
+from training.own_code import is_own
+
+T = TypeVar("T")
 
 MAX_YAML_BYTES = 1 << 16  # of one file of settings
 MAX_YAML_DEPTH = 20
@@ -52,29 +54,40 @@ def parse_args(argv: list[str] | None = None) -> tuple[Config, Path | None]:
     """
     argv = sys.argv[1:] if argv is None else argv
     config, path = _read(argv)
-    _require_repeated(config.method, argv)
+    _require_repeated(config, argv)
     return config, path
 
 
 def continue_command(folder: Path, config: Config) -> str:
-    """The command that continues a run; a policy of one's own must be named again, since no file may name what runs."""
-    method = ["--method", config.method] if is_own_policy(config.method) else []
-    return shlex.join(["python", "-m", "training.run", "--resume", str(folder), *method])
+    """The command that continues a run; code of one's own must be named again, since no file may name what runs."""
+    return command("train", "--resume", str(folder), *own_code(config))
 
 
-def _require_repeated(method: str, argv: list[str]) -> None:
+def own_code(config: Config) -> list[str]:
+    """The options of a command line that name the Python files that a run calls."""
+    named = {"--method": config.method, "--model": config.model}
+    return [word for option, name in named.items() if is_own(name) for word in (option, name)]
+
+
+def _require_repeated(config: Config, argv: list[str]) -> None:
     """Refuse FILE.py:FUNCTION from a file of settings: it would run code that the caller has not named.
 
     Raises:
         ValueError: the command line does not name it; says what to add.
     """
-    if not is_own_policy(method) or _value(underscored(argv), "method") == method:
-        return
-    command = shlex.join(["python", "-m", "training.run", *argv, "--method", method])
-    raise ValueError(
-        f"the settings name a Python file to run, {reprlib.repr(method)}, which the command line does not name: read "
-        f"that file, then add the method to your command, as in: {one_line(command, 1000)}"
-    )
+    words = own_code(config)
+    missing = [
+        (option, name)
+        for option, name in zip(words[::2], words[1::2], strict=True)
+        if _value(underscored(argv), option[2:]) != name
+    ]
+    if missing:
+        _, name = missing[0]
+        again = command("train", *argv, *(word for pair in missing for word in pair))
+        raise ValueError(
+            f"the settings name a Python file to run, {reprlib.repr(name)}, which the command line does not name: "
+            f"read that file, then add it to your command, as in: {one_line(again, 1000)}"
+        )
 
 
 def _read(argv: list[str]) -> tuple[Config, Path | None]:
@@ -122,7 +135,7 @@ def check_settings(values: dict[str, Any]) -> Config:
     try:
         parsed = _parser_of_values(kind.Options).parse_object(values)
     except (ArgumentError, ArithmeticError, TypeError) as error:  # the others from numbers beyond all types
-        raise ValueError(f"{one_line(error, 1000)} (python -m training.run --help says what is allowed)") from None
+        raise ValueError(f"{one_line(error, 1000)} ({command('train', '--help')} says what is allowed)") from None
     return make_config({name: getattr(parsed, name) for name in (*FIELDS, *option_names(kind.Options))})
 
 
@@ -144,6 +157,23 @@ def parse(parser: ArgumentParser, argv: list[str]) -> Any:
         return parser.parse_args(argv)
     except (ArgumentError, ArithmeticError, TypeError) as error:  # the others from numbers beyond all types
         raise ValueError(f"{one_line(error, 1000)} (--help lists what is allowed)") from None
+
+
+def parse_run_options(options: type[T], program: str, description: str, argv: list[str] | None) -> T:
+    """Read the command line of a program that takes the folder of a run.
+
+    Args:
+        options: a dataclass with the program's options, `run` the first.
+        program: its name, as "inspect".
+
+    Raises:
+        ValueError: one sentence for an unknown option, or for a value that is not allowed.
+    """
+    parser = ArgumentParser(prog=command(program), description=description, exit_on_error=False)
+    parser.add_argument("run", help="folder of a run, finished or not")
+    parser.add_class_arguments(options, as_group=False, skip={"run"})
+    values = parse(parser, underscored(sys.argv[1:] if argv is None else argv))
+    return options(**{name: getattr(values, name) for name in option_names(options)})
 
 
 def underscored(argv: list[str]) -> list[str]:
@@ -214,7 +244,7 @@ def _parser_of_values(options: type) -> ArgumentParser:
 def _parser(options: type, settings: Path | None) -> ArgumentParser:
     """A parser of the settings of every run and of a method's options; `settings` is a file of other defaults."""
     parser = ArgumentParser(
-        prog="python -m training.run",
+        prog=command("train"),
         description="Train an image classifier under a budget. Later wins: defaults, --config FILE, other options.",
         exit_on_error=False,
         default_config_files=[str(settings)] if settings else [],

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from loaders.order.rounding import floor_fraction
-from training.config import BudgetOptions
+from training.config import BudgetOptions, Config
 from training.ledger import Flops, Ledger
 
 
@@ -54,6 +54,21 @@ class Budget:
     def num_epochs(self) -> int | None:
         """Epochs of the run, the last one perhaps cut short; None when only the run will tell."""
         return math.ceil(self.total / self.steps_per_epoch) if self.unit == "steps" and self.steps_per_epoch else None
+
+
+LARGEST_DEFAULT_BATCH = 250
+
+
+def with_batch_size(config: Config, num_samples: int, num_ranks: int) -> Config:
+    """The settings with a batch size, where they leave it to the data.
+
+    That is a twentieth of the training set, at most 250: the same for every budget and core-set, so that runs on one
+    data set compare. It is a multiple of the number of ranks.
+    """
+    if config.batch_size:
+        return config
+    fitting = min(LARGEST_DEFAULT_BATCH, max(2, num_samples // 20))
+    return replace(config, batch_size=max(1, fitting // num_ranks) * num_ranks)
 
 
 DRAWN_IN_SECONDS = 0.3

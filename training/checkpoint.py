@@ -25,6 +25,7 @@ FORMAT, VERSION = "rebar checkpoint", 8
 # SHA-256 of all bytes before it, so that the file stays one that torch and unzip can read.
 END_BYTES, END_SIGNATURE = 22, b"PK\x05\x06"
 PER_RANK = ("ordered-sgd",)  # methods that run on several ranks and choose within the part of a batch that each has
+_ADDED = ("eval_split",)  # settings that the first checkpoints of this version do not have: as at their default
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -180,7 +181,8 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
     """
     if not all(isinstance(key, str) and is_plain(value) for key, value in saved.items()):
         raise ValueError("the checkpoint holds settings that are no plain values: start a new run")
-    saved, mine = ({**values, "device": _kind(values.get("device"))} for values in (saved, config.as_dict()))
+    added = {name: value for name, value in Config().as_dict().items() if name in _ADDED}
+    saved, mine = ({**added, **values, "device": _kind(values.get("device"))} for values in (saved, config.as_dict()))
     keys = [key for key in sorted({*saved, *mine} - {*NEUTRAL_KEYS}) if saved.get(key) != mine.get(key)]
     if keys:
         changes = ", ".join(

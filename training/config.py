@@ -23,12 +23,14 @@ class DataOptions:
             box of the image (instead of crop_padding), in tests the centred square
         validation: fraction of the training set that is held out, equally of each class, and tested in place of the
             test set, which stays untouched; 0 trains on all and tests on the test set
+        eval_split: test, or val where the data set has such a split
     """
 
     data: str = "data/cifar10"
     coreset: str | None = None
     image_size: int | None = None
     validation: float = 0.0
+    eval_split: Literal["test", "val"] = "test"
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,14 @@ class BudgetOptions:
             given, a method that chooses once an epoch draws the budget's own fraction (0.3 where the budget is in
             seconds), and any other method all of it
         epochs: number of epochs of the full budget
-        batch_size: samples per step, over all ranks
+        batch_size: samples per step, over all ranks; 0 is 250, or a twentieth of the training set where that is less
     """
 
     budget: float = 1.0
     budget_unit: Literal["samples", "epochs", "flops", "seconds"] = "samples"
     epoch_fraction: float | None = None
     epochs: int = 11
-    batch_size: int = 250
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class NetworkOptions:
     """network
 
     Args:
-        model: rebarnet (compact and quick), resnet18 or resnet8
+        model: rebarnet (compact and quick), resnet18 or resnet8, or FILE.py:FUNCTION for a network of your own
         width: factor on the network's channels
         size_schedule: height and width at which the network sees the images in equal parts of the run, such as
             [24, 32]; [] for their own size; when not given, square images are seen at three quarters of their size for
@@ -231,13 +233,17 @@ class Config(
 
     def __post_init__(self):
         _check_budget(self)
-        for name in ("epochs", "batch_size", "image_size"):
+        if self.validation and self.eval_split != "test":
+            raise ValueError(
+                "a run is tested on its val split or on a hold-out: give one of --eval_split, --validation"
+            )
+        for name in ("epochs", "image_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("lr", "muon_lr", "head_lr", "width"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name):g}")
-        for name in ("final_lr", "weight_decay", "eval_every", "mixer_visits"):
+        for name in ("batch_size", "final_lr", "weight_decay", "eval_every", "mixer_visits"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("momentum", "label_smoothing", "clean_fraction", "ema", "validation"):

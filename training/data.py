@@ -17,6 +17,7 @@ from loaders.loader import Loader, make_loader
 from loaders.types import EpochPlan
 from training.config import AugmentationOptions, Config
 from training.coreset.file import Coreset
+from training.machine.commands import command
 from training.machine.distributed import Ranks
 
 
@@ -30,6 +31,7 @@ class Data:
         clean_loader: not mixed, for the end of a run; `train_loader` itself where nothing is mixed.
         test_loader: only normalised.
         image_shape: H, W, C of what the loaders deliver.
+        eval_split: the split that the run is tested on.
         coreset: the part of the training set that is trained on, or None.
         held_out: ids of the training set that are held out for validation, or None.
     """
@@ -39,6 +41,7 @@ class Data:
     clean_loader: Loader
     test_loader: Loader
     image_shape: tuple[int, int, int]
+    eval_split: str = "test"
     coreset: Coreset | None = None
     held_out: np.ndarray | None = None
 
@@ -49,13 +52,13 @@ class Data:
 
     @property
     def tested_split(self) -> str:
-        """What the run is tested on: "test", or "validation" where part of the training set is held out for it."""
-        return "test" if self.held_out is None else "validation"
+        """What the run is tested on: "test", "val", or "validation" where part of the training set is held out."""
+        return self.eval_split if self.held_out is None else "validation"
 
     def tested_plan(self, ranks: Ranks) -> EpochPlan:
         """Every tested sample once; this rank's part of them."""
         if self.held_out is None:
-            return whole_split(self.manifest.splits["test"].num_samples, ranks)
+            return whole_split(self.manifest.splits[self.eval_split].num_samples, ranks)
         return EpochPlan(self.held_out[ranks.shard(len(self.held_out))])
 
     @property
@@ -64,29 +67,37 @@ class Data:
         return data_digest(self.manifest, self.coreset)
 
 
-def open_manifest(folder: str) -> Manifest:
+def open_manifest(folder: str, eval_split: str = "test") -> Manifest:
     """The manifest of a converted data set, all of whose files are in place.
+
+    Args:
+        eval_split: the split beside "train" that is needed.
 
     Raises:
         ValueError: the folder or a file is missing; says which command makes it.
     """
     name = Path(folder).name
-    command = {
-        "cifar10": "python convert/cifar.py",
-        "cifar100": "python convert/cifar.py --dataset cifar100",
-        "shapes": "python convert/shapes.py",
-        "svhn": "python convert/svhn.py --source FOLDER",
-    }.get(name, f"python convert/folder.py IMAGES --root {folder}")
+    converting = {
+        "cifar10": command("convert cifar"),
+        "cifar100": command("convert cifar", "--dataset", "cifar100"),
+        "shapes": command("convert shapes"),
+        "svhn": command("convert svhn", "--source", "FOLDER"),
+    }.get(name, command("convert folder", "IMAGES", "--root", folder))
     try:
         manifest = read_manifest(folder)
     except FileNotFoundError:
-        raise ValueError(f"{folder} holds no data set: run `{command}` first, or point --data to one") from None
+        raise ValueError(f"{folder} holds no data set: run `{converting}` first, or point --data to one") from None
     missing = missing_files(folder, manifest)
     if missing:
         raise ValueError(
-            f"{folder} is incomplete ({', '.join(missing)} missing or of another size): run `{command}` again"
+            f"{folder} is incomplete ({', '.join(missing)} missing or of another size): run `{converting}` again"
         )
-    for split in ("train", "test"):
+    for split in ("train", eval_split):
+        if split == "val" and split not in manifest.splits:
+            raise ValueError(
+                f"{folder} has no val split, only {', '.join(manifest.splits)}: leave --eval_split out, or hold a part "
+                "of the training set out with --validation 0.1"
+            )
         if split not in manifest.splits:
             raise ValueError(
                 f"{folder} has no {split} split, only {', '.join(manifest.splits)}: convert images that lie in "

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from loaders.formats.sentence import one_line
+
 T = TypeVar("T")
 _END: Any = object()
 
@@ -128,12 +130,21 @@ def count_flops(model: nn.Module, shape_CHW: tuple[int, int, int]) -> Flops:
 
     Args:
         shape_CHW: shape of an image as the network gets it.
+
+    Raises:
+        ValueError: a network of one's own does what that device cannot.
     """
     shadow = copy.deepcopy(model).to("meta").train()
     images = torch.empty(2, *shape_CHW, device="meta")
     counter = FlopCounterMode(display=False)
-    with counter, torch.enable_grad():
-        logits = shadow(images)
-        forward = counter.get_total_flops()
-        logits.float().sum().backward()
+    try:
+        with counter, torch.enable_grad():
+            logits = shadow(images)
+            forward = counter.get_total_flops()
+            logits.float().sum().backward()
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(
+            f"the FLOPs of the network cannot be counted ({one_line(error, 300)}): they are counted on torch's device "
+            "meta, so let it make its tensors on the device of its input, and decide nothing by their values"
+        ) from error
     return Flops(forward / len(images), counter.get_total_flops() / len(images))

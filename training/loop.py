@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from loaders.order.rng import NETWORK, fold_in
 from loaders.types import Batch, EpochPlan
 from training import checkpoint
 from training.batch_ops import take
-from training.evaluate import evaluate_run
+from training.evaluate.accuracy import evaluate_run
 from training.losses import LossFailure, batch_loss, batch_scores, sample_losses
 from training.machine.precision import Precision
 from training.machine.signals import Stopped
+from training.models.build import last_linear
 from training.state import Run
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ class Passes:
 
     def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits, and the features [B, D] that the network's last linear layer makes them of."""
-        *_, head = (module for module in self._run.model.modules() if isinstance(module, nn.Linear))
+        head = last_linear(self._run.model)
         given: dict[str, Tensor] = {}
         hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
         try:
@@ -158,6 +160,8 @@ def train_step(run: Run, batch: Batch) -> None:
     """
     progress, num_passed = run.progress, len(batch.images)
     size = run.schedule.image_size(progress)
+    if run.draws:  # torch's layers know the global generator only; a resumed run draws as this one
+        torch.manual_seed(fold_in(run.config.seed, NETWORK, run.ledger.steps, run.ranks.rank))  # noqa: TID251
     logits_BC = forward(run.network, batch.images, run.precision, size)
     losses_B = sample_losses(logits_BC, batch.labels, batch.mix, run.config.label_smoothing)
     kept = run.method.keep(batch, logits_BC.detach(), losses_B.detach())

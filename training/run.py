@@ -6,7 +6,6 @@ Under `torchrun -m training.run` the run is that of all ranks: rank 0 reads the 
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run from a command line.
 
     Returns:
-        exit status: 0 finished, or stopped by SIGTERM with all saved; 130 likewise by Ctrl-C; 2 a mistake in the input;
-        1 another rank failed.
+        exit status: 0 finished; 130 stopped by Ctrl-C, 143 by SIGTERM, with all saved; 2 a mistake in the input; 1
+        another rank failed.
     """
     keep_freed_memory()
     try:
@@ -48,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             config, resume = read_settings(argv, ranks)
             run(config, resume, Console(quiet=not ranks.is_writer), stop, ranks)
     except Stopped as stopped:
-        return 130 if stopped.signal == signal.SIGINT else 0
+        return 128 + stopped.signal
     except KeyboardInterrupt:
         return 130
     except OtherRankFailed:
@@ -152,7 +151,8 @@ def _about(run: Run) -> list[str]:
     """What a person should know of a run before it begins, a line each."""
     config, coreset = run.config, run.data.coreset
     length = "" if config.budget_unit == "seconds" else f", {config.epochs} epochs at the full budget"
-    lines = [run.precision.reason, f"{config.model} at width {config.width:g}{length}"]
+    batches = f", batches of {config.batch_size:,}"
+    lines = [run.precision.reason, f"{config.model} at width {config.width:g}{length}{batches}"]
     if run.device.type == "cuda":
         lines.append(run.data.train_loader.residence)
     reason = cannot_choose(run)

@@ -1,6 +1,8 @@
 """What changes as the budget is spent: rates, image sizes, averaging, mixing. Pure functions of progress."""
 
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -67,6 +69,18 @@ class Schedule:
     def image_size(self, progress: float) -> int | None:
         """Height and width of the images; None is their own size."""
         return self.sizes[min(int(progress * len(self.sizes) + 1e-9), len(self.sizes) - 1)] if self.sizes else None
+
+    def work(self, progress: float, cost: Callable[[int | None], float]) -> float:
+        """Fraction of a run's work that is done when a fraction of its steps is: steps on small images are cheap.
+
+        Args:
+            progress: fraction of the steps, in [0, 1].
+            cost: of a step, by the images' size.
+        """
+        sizes = self.sizes or (None,)
+        costs = [cost(size) for size in sizes]
+        parts = [min(max(progress * len(sizes) - place, 0.0), 1.0) for place in range(len(sizes))]
+        return sum(map(operator.mul, costs, parts)) / sum(costs)
 
     def decay(self, steps: int) -> float:
         """Decay of the averaged weights after so many steps.

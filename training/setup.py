@@ -16,7 +16,7 @@ from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable
 from loaders.loader import make_loader
 from loaders.order.rng import INIT, fold_in
-from training.budget import draw_fraction, make_budget
+from training.budget import draw_fraction, make_budget, with_batch_size
 from training.config import Config
 from training.coreset.file import Coreset, read_coreset
 from training.data import (
@@ -42,7 +42,9 @@ from training.machine.signals import StopRequest
 from training.methods import make_method
 from training.methods.base import Context
 from training.models.build import build_model
+from training.models.own_network import check_own_network
 from training.optim.build import build_optimizers
+from training.own_code import is_own
 from training.report.tensorboard import require_tensorboard
 from training.schedules import Schedule
 from training.state import Run
@@ -68,13 +70,14 @@ def set_up(
     Raises:
         ValueError, FileNotFoundError: one sentence on what the settings or the data lack.
     """
+    if config.tensorboard:
+        require_tensorboard()
+    manifest = open_manifest(config.data, config.eval_split)
+    config = with_batch_size(config, manifest.splits["train"].num_samples, ranks.world_size)
     if config.batch_size % ranks.world_size:
         raise ValueError(
             f"a batch of {config.batch_size} cannot be split equally over {ranks.world_size} ranks: choose a multiple"
         )
-    if config.tensorboard:
-        require_tensorboard()
-    manifest = open_manifest(config.data)
     device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
     if device.index is not None:
         torch.cuda.set_device(device)
@@ -116,7 +119,11 @@ def set_up(
     clean = clean_fraction(config, num_trainable / method.scheduler.num_items)
     data = _open_loaders(config, device, ranks, manifest, coreset, held_out, has_clean_end=clean > 0)
     model = make_network(config.width, fold_in(config.seed, INIT))
-    flops = {size: count_flops(model, (channels, size or height, size or width)) for size in {None, *sizes}}
+    shapes = {size: (channels, size or height, size or width) for size in {None, *sizes}}
+    draws = False
+    if is_own(config.model):
+        draws = check_own_network(config.model, model, len(manifest.classes), [*shapes.values()])
+    flops = {size: count_flops(model, shape) for size, shape in shapes.items()}
     fraction = draw_fraction(config, method.chooses)
     budget = make_budget(config, num_trainable, flops, method.makes_passes, method.even_epochs, ledger, fraction)
     steps = budget.total_steps
@@ -136,6 +143,7 @@ def set_up(
         schedule=schedule,
         flops=flops,
         model=model,
+        draws=draws,
         network=model,
         optimizers=build_optimizers(model, config),
         scaler=torch.amp.GradScaler(device.type, enabled=precision.name == "fp16"),
@@ -178,12 +186,12 @@ def _open_loaders(
     if has_clean_end and augment != clean:
         clean_loader = open_loader(config, device, "train", clean, size)
         warm_up(clean_loader, size)
-    split = "test" if held_out is None else "train"
+    split = config.eval_split if held_out is None else "train"
     test_loader = open_loader(config, device, split, plain, size)
     for loader, name in ((train_loader, "train"), (test_loader, split)):
         check_labels(loader, manifest, name)
     shape = delivered_shape(config, manifest)
-    return Data(manifest, train_loader, clean_loader, test_loader, shape, coreset, held_out)
+    return Data(manifest, train_loader, clean_loader, test_loader, shape, config.eval_split, coreset, held_out)
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> Tensor | None:

@@ -43,6 +43,7 @@ class Run:
         epoch, batch: the position: `batch` batches of epoch `epoch` are done, each a step unless the method chooses.
         plan: the order of the running epoch; None between epochs.
         scores: the table's snapshot at the end of the epoch before; None when it was not taken in this process.
+        draws: whether the network draws at random in a step, as dropout does.
         loss_sum: float64 scalar on the device, summed loss of the running epoch's samples of this rank.
         trained: number of the running epoch's samples of all ranks.
         train_loss: mean loss of the epoch that has ended last; None when it had no step.
@@ -69,6 +70,7 @@ class Run:
     batch: int = 0
     plan: EpochPlan | None = None
     scores: Snapshot | None = None
+    draws: bool = False
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     trained: int = 0
     train_loss: float | None = None
@@ -82,6 +84,12 @@ class Run:
     def progress(self) -> float:
         """Fraction of the budget that is spent, in [0, 1]."""
         return self.budget.progress(self.ledger)
+
+    def work(self, progress: float) -> float:
+        """Fraction of the run's work that is done at that progress, in [0, 1]: the time left follows it."""
+        if self.budget.unit != "steps":
+            return progress
+        return self.schedule.work(progress, lambda size: self.flops[size].step)
 
     @property
     def is_over(self) -> bool:

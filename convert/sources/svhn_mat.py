@@ -34,7 +34,7 @@ def read_mat(path: Path, md5: str) -> Arrays:
     try:
         from scipy.io import loadmat  # an optional package
     except ImportError as error:
-        raise ImportError(f"reading .mat files needs SciPy ({error}): pip install 'rebar-loaders[svhn]'") from error
+        raise ImportError(f"reading .mat files needs SciPy ({error}): pip install scipy") from error
     try:
         content = loadmat(path, variable_names=("X", "y"))
         images, labels = content["X"], content["y"].ravel()

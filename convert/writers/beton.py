@@ -27,7 +27,7 @@ JPEG = 0  # the mode of an image in FFCV's metadata
 MIN_PAGE_BYTES = 1 << 21  # FFCV allows no smaller page
 _MISSING = (
     "writing .beton files needs FFCV, which cannot be imported here ({reason}): install Debian's libopencv-dev "
-    'libturbojpeg0-dev pkg-config g++, then pip install "rebar-loaders[ffcv]"'
+    "libturbojpeg0-dev pkg-config g++, then pip install ffcv"
 )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loaders.augment.mixers import RICAP, CutMix, Mixup
-from loaders.augment.randaugment import RandAugment
+from .mixers import RICAP, CutMix, Mixup
+from .randaugment import RandAugment
 
 
 @dataclass(frozen=True, kw_only=True)

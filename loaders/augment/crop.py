@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from loaders.augment.config import Augment
-from loaders.augment.draws import RESIZED_CROP
-from loaders.order.rng import hash_array
+from ..order.rng import hash_array
+from .config import Augment
+from .draws import RESIZED_CROP
 
 TRIES = 10
 _AREA, _RATIO, _Y, _X = range(4)

@@ -6,7 +6,7 @@ processes or GPUs. A decision has a number, its draw index; its random bits are 
 
 import numpy as np
 
-from loaders.order.rng import below_array, hash_array
+from ..order.rng import below_array, hash_array
 
 CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(5)
 RANDAUGMENT = 16  # the first of the 48 draw indices of `loaders.augment.randaugment`

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.compiled import compiled
-from loaders.order.permutation import fisher_yates
-from loaders.order.rng import MIXER, fold_in, hash64
+from ..compiled import compiled
+from ..order.permutation import fisher_yates
+from ..order.rng import MIXER, fold_in, hash64
 
 ONE = 1 << 16  # mixup's fraction of the first partner is a whole number of 2^-16
 # Draw indices under the batch's key: two a Beta draw, one a patch and axis, one a permutation.

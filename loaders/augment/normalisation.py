@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from loaders.augment.config import Augment
+from .config import Augment
 
 
 def normalisation_table(augment: Augment) -> np.ndarray:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from loaders.augment.config import Augment
-from loaders.augment.mixers import Mixup, draw_mix
-from loaders.augment.normalisation import normalisation_table
-from loaders.backends.batching import Span, patterns
-from loaders.kernels import augment_cpu, mix_cpu
-from loaders.threads import for_blocks
-from loaders.types import EpochPlan, Mix
+from ..augment.config import Augment
+from ..augment.mixers import Mixup, draw_mix
+from ..augment.normalisation import normalisation_table
+from ..kernels import augment_cpu, mix_cpu
+from ..threads import for_blocks
+from ..types import EpochPlan, Mix
+from .batching import Span, patterns
 
 # Blends are computed in float32 and then rounded.
 _ROUND: dict[torch.dtype, Callable[..., None]] = {

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from loaders.augment.config import Augment
-from loaders.formats.dataset import CHANNELS, DatasetFile
-from loaders.types import EpochPlan
+from ..augment.config import Augment
+from ..formats.dataset import CHANNELS, DatasetFile
+from ..types import EpochPlan
 
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
 _PATTERNS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}

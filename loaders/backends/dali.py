@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 
-from loaders.backends.batching import HostImages, Settings, Span, delivered_shape
-from loaders.backends.dali_decoder import AHEAD, Decoder, Source, dali_process
-from loaders.backends.device import DeviceFeed, DeviceFetch
-from loaders.backends.host import Feed
-from loaders.formats.claims import machine_memory
-from loaders.formats.dataset import DatasetFile
-from loaders.threads import available_cores
-from loaders.types import EpochPlan
+from ..formats.claims import machine_memory
+from ..formats.dataset import DatasetFile
+from ..threads import available_cores
+from ..types import EpochPlan
+from .batching import HostImages, Settings, Span, delivered_shape
+from .dali_decoder import AHEAD, Decoder, Source, dali_process
+from .device import DeviceFeed, DeviceFetch
+from .host import Feed
 
-_MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install \"rebar-loaders[dali]\""
+_MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install nvidia-dali-cuda120"
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from loaders.augment.crop import boxes
-from loaders.backends.batching import HostImages, Settings, Span, back_to_back, longest
-from loaders.backends.device import DeviceFetch, DeviceImages
-from loaders.backends.reference import decode
-from loaders.formats.dataset import CHANNELS, DatasetFile
-from loaders.formats.image_header import find_other_sizes
-from loaders.formats.sentence import one_line
-from loaders.types import EpochPlan
+from ..augment.crop import boxes
+from ..formats.dataset import CHANNELS, DatasetFile
+from ..formats.image_header import find_other_sizes
+from ..formats.sentence import one_line
+from ..types import EpochPlan
+from .batching import HostImages, Settings, Span, back_to_back, longest
+from .device import DeviceFetch, DeviceImages
+from .reference import decode
 
 # A callback of a pipeline: gives the inputs of batch number `info.iteration`. DALI's own objects are Any.
 Source = Callable[[Any], tuple[Any, ...]]

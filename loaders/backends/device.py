@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loaders.augment.config import Augment
-from loaders.augment.mixers import Mixup, draw_mix
-from loaders.augment.normalisation import normalisation_table
-from loaders.backends.augmenter import check_padding
-from loaders.backends.batching import Columns, Settings, Span, columns, nchw, spans, watched
-from loaders.backends.transfer import sent, sent_if_any
-from loaders.formats.dataset import DatasetFile
-from loaders.order.rng import hash_array
-from loaders.types import Batch, EpochPlan, Mix
+from ..augment.config import Augment
+from ..augment.mixers import Mixup, draw_mix
+from ..augment.normalisation import normalisation_table
+from ..formats.dataset import DatasetFile
+from ..order.rng import hash_array
+from ..types import Batch, EpochPlan, Mix
+from .augmenter import check_padding
+from .batching import Columns, Settings, Span, columns, nchw, spans, watched
+from .transfer import sent, sent_if_any
 
 # (plan, spans) -> for each span data uint8, starts int64 [B], on the device: image i begins at data[starts[i]].
 DeviceImages = tuple[Tensor, Tensor]
@@ -163,7 +163,7 @@ def _table(augment: Augment, dtype: torch.dtype, device: torch.device) -> Tensor
 
 def _kernels() -> ModuleType:
     try:
-        return importlib.import_module("loaders.kernels.augment_gpu")
+        return importlib.import_module("..kernels.augment_gpu", __package__)
     except ModuleNotFoundError as error:
         if error.name != "triton":
             raise

@@ -19,21 +19,21 @@ import llvmlite.binding
 import numpy as np
 from numba import types
 
-from loaders.augment.crop import boxes
-from loaders.backends.batching import HostFetch, HostImages, Settings, Span, back_to_back, delivered_shape, longest
-from loaders.backends.host import Feed
-from loaders.backends.reference import decode
-from loaders.compiled import compiled
-from loaders.formats.dataset import DatasetFile
-from loaders.formats.image_header import jpeg_size
-from loaders.kernels.augment_cpu import copy_bytes
-from loaders.kernels.resize_cpu import resize_box
-from loaders.threads import for_blocks
-from loaders.types import EpochPlan
+from ..augment.crop import boxes
+from ..compiled import compiled
+from ..formats.dataset import DatasetFile
+from ..formats.image_header import jpeg_size
+from ..kernels.augment_cpu import copy_bytes
+from ..kernels.resize_cpu import resize_box
+from ..threads import for_blocks
+from ..types import EpochPlan
+from .batching import HostFetch, HostImages, Settings, Span, back_to_back, delivered_shape, longest
+from .host import Feed
+from .reference import decode
 
 _MISSING = (
     "backend 'ffcv' needs FFCV's compiled library ({reason}): install Debian's libopencv-dev libturbojpeg0-dev "
-    'pkg-config g++, then pip install "rebar-loaders[ffcv]"'
+    "pkg-config g++, then pip install ffcv"
 )
 _U32 = types.uint32
 # imdecode(bytes, size, height, width, out, crop height, crop width, x, y, scale, of, crop?, flip?) -> 0 if all is well

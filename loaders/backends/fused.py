@@ -7,13 +7,13 @@ from collections.abc import Generator
 
 import torch
 
-from loaders.backends.batching import HostImages, Settings, Span, one_size
-from loaders.backends.device import DeviceFeed, DeviceImages
-from loaders.backends.host import Feed
-from loaders.backends.residence import num_bytes, resident, too_large
-from loaders.backends.transfer import sent
-from loaders.formats.dataset import DatasetFile
-from loaders.types import EpochPlan
+from ..formats.dataset import DatasetFile
+from ..types import EpochPlan
+from .batching import HostImages, Settings, Span, one_size
+from .device import DeviceFeed, DeviceImages
+from .host import Feed
+from .residence import num_bytes, resident, too_large
+from .transfer import sent
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator
 
 import torch
 
-from loaders.backends.augmenter import Augmenter
-from loaders.backends.batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans, watched
-from loaders.backends.prefetch import prefetch, stop_threads_at_exit
-from loaders.backends.randaugment import randaugmenting
-from loaders.formats.dataset import DatasetFile
-from loaders.threads import available_cores
-from loaders.types import Batch, EpochPlan
+from ..formats.dataset import DatasetFile
+from ..threads import available_cores
+from ..types import Batch, EpochPlan
+from .augmenter import Augmenter
+from .batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans, watched
+from .prefetch import prefetch, stop_threads_at_exit
+from .randaugment import randaugmenting
 
 AHEAD = 2  # batches ready or in the making, per thread
 

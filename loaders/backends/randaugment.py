@@ -10,12 +10,12 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 
-from loaders.augment.randaugment import GREY, Operation, RandAugment, operations
-from loaders.backends.batching import HostFetch, HostImages, Settings, Span, back_to_back, longest
-from loaders.kernels import randaugment_cpu as pixel_ops
-from loaders.kernels.randaugment_cpu import Prepared, randaugment_block
-from loaders.threads import for_blocks
-from loaders.types import EpochPlan
+from ..augment.randaugment import GREY, Operation, RandAugment, operations
+from ..kernels import randaugment_cpu as pixel_ops
+from ..kernels.randaugment_cpu import Prepared, randaugment_block
+from ..threads import for_blocks
+from ..types import EpochPlan
+from .batching import HostFetch, HostImages, Settings, Span, back_to_back, longest
 
 _KINDS = {
     "Identity": pixel_ops.NOTHING,

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from loaders.augment.config import Augment
-from loaders.augment.crop import boxes
-from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, RANDAUGMENT, draw
-from loaders.augment.mixers import ONE, MixGeometry, draw_mix
-from loaders.augment.normalisation import normalisation_table
-from loaders.augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
-from loaders.backends.batching import Settings, Span, columns, delivered_shape, nchw, spans, watched
-from loaders.formats.dataset import DatasetFile
-from loaders.formats.image_file import decode_image
-from loaders.order.rng import hash_array
-from loaders.types import Batch, EpochPlan, Mix
+from ..augment.config import Augment
+from ..augment.crop import boxes
+from ..augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, RANDAUGMENT, draw
+from ..augment.mixers import ONE, MixGeometry, draw_mix
+from ..augment.normalisation import normalisation_table
+from ..augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
+from ..formats.dataset import DatasetFile
+from ..formats.image_file import decode_image
+from ..order.rng import hash_array
+from ..types import Batch, EpochPlan, Mix
+from .batching import Settings, Span, columns, delivered_shape, nchw, spans, watched
 
 _AFFINE = Image.Transform.AFFINE
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from loaders.formats.column import Column
-from loaders.formats.dataset import CHANNELS, DatasetFile
+from .column import Column
+from .dataset import CHANNELS, DatasetFile
 
 # The layout of the file; integers are unsigned and little-endian, pointers count bytes from the start of the file.
 HEADER = np.dtype(

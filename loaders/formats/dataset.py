@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loaders.formats.column import Column
-from loaders.formats.image_file import decode_image
-from loaders.formats.manifest import FILE_NAME, read_manifest
+from .column import Column
+from .image_file import decode_image
+from .manifest import FILE_NAME, read_manifest
 
 CHANNELS = 3
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from loaders.formats.claims import are_too_many_pixels
-from loaders.formats.sentence import one_line
+from .claims import are_too_many_pixels
+from .sentence import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image

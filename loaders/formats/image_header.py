@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from loaders.compiled import compiled
+from ..compiled import compiled
 
 _PNG = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", np.uint8)
 

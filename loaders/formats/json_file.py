@@ -6,8 +6,8 @@ import os
 import reprlib
 from typing import Any, TypeVar, cast
 
-from loaders.formats.claims import read_limited
-from loaders.formats.sentence import one_line
+from .claims import read_limited
+from .sentence import one_line
 
 MAX_BYTES = 1 << 20
 T = TypeVar("T")

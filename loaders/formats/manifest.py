@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from loaders.formats.atomic import atomic_path
-from loaders.formats.json_file import entries, entry, read_json
-from loaders.formats.sentence import one_line
+from .atomic import atomic_path
+from .json_file import entries, entry, read_json
+from .sentence import one_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"

@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 
-from loaders.formats.claims import check_expanded, check_stored
-from loaders.formats.sentence import one_line
+from .claims import check_expanded, check_stored
+from .sentence import one_line
 
 
 def read_arrays(content: bytes, names: tuple[str, ...], max_bytes: int) -> list[np.ndarray]:

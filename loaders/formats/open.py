@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from loaders.formats.beton import open_beton
-from loaders.formats.claims import MAX_GROWTH, MAX_PIXELS, are_too_many_pixels
-from loaders.formats.dataset import DatasetFile
-from loaders.formats.tar import open_tar
+from .beton import open_beton
+from .claims import MAX_GROWTH, MAX_PIXELS, are_too_many_pixels
+from .dataset import DatasetFile
+from .tar import open_tar
 
 
 def open_dataset(path: str | os.PathLike[str], fields: Mapping[str, str] | None = None) -> DatasetFile:

@@ -9,10 +9,10 @@ import os
 
 import numpy as np
 
-from loaders.formats.claims import read_limited
-from loaders.formats.dataset import DatasetFile
-from loaders.formats.image_header import image_sizes
-from loaders.threads import for_blocks
+from ..threads import for_blocks
+from .claims import read_limited
+from .dataset import DatasetFile
+from .image_header import image_sizes
 
 VERSION = "v1.2"
 IMAGES = ("jpg", "jpeg", "png")

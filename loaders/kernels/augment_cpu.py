@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
-from loaders.compiled import compiled
-from loaders.order.rng import below, hash64
+from ..augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP
+from ..compiled import compiled
+from ..order.rng import below, hash64
 
 _U = np.uint64
 _CROP_Y, _CROP_X, _FLIP, _CUTOUT_Y, _CUTOUT_X = map(_U, (CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X))

@@ -8,8 +8,8 @@ is an extra. With TRITON_INTERPRET=1, set before this import, it runs on the CPU
 import triton
 import triton.language as tl
 
-from loaders.augment import draws
-from loaders.order import rng
+from ..augment import draws
+from ..order import rng
 
 BLOCK = 1024  # values a program
 EXACT = {"enable_fp_fusion": False}  # products and sums are rounded one by one, as on the CPU

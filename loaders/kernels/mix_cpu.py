@@ -6,9 +6,9 @@ from two augmented images that stay in the first level of the cache.
 
 import numpy as np
 
-from loaders.compiled import compiled
-from loaders.kernels.augment_cpu import augment_box, augment_sample, normalise
-from loaders.order.rng import hash64
+from ..compiled import compiled
+from ..order.rng import hash64
+from .augment_cpu import augment_box, augment_sample, normalise
 
 _U = np.uint64
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.augment.draws import RANDAUGMENT
-from loaders.augment.randaugment import LEFT, OPERATION, SIGN, TOP
-from loaders.compiled import compiled
-from loaders.order.rng import below, hash64
+from ..augment.draws import RANDAUGMENT
+from ..augment.randaugment import LEFT, OPERATION, SIGN, TOP
+from ..compiled import compiled
+from ..order.rng import below, hash64
 
 # How an operation is carried out.
 NOTHING, TABLE, STRETCH, EQUALIZE, COLOR, CONTRAST, SHARPNESS, AFFINE, RECTANGLE = range(9)

@@ -7,7 +7,7 @@ up. Pillow also rounds between the two, so results differ by at most 1.
 
 import numpy as np
 
-from loaders.compiled import compiled
+from ..compiled import compiled
 
 _F = np.float32
 

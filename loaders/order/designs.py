@@ -17,13 +17,13 @@ A new design is one function and one line in `DESIGNS`.
 
 import numpy as np
 
-from loaders.order import inclusion
-from loaders.order.draw import PAGES, SELECT, SHUFFLE, Context, Design, Draw
-from loaders.order.permutation import permutation, shuffle
-from loaders.order.prefix_sum import clipped_scale, replacement_ids, systematic_bits, total
-from loaders.order.rng import fold_in, hash_array
-from loaders.order.top_k import ids_of_bits, k_smallest
-from loaders.order.uniform_order import pool, scan
+from ..order import inclusion
+from .draw import PAGES, SELECT, SHUFFLE, Context, Design, Draw
+from .permutation import permutation, shuffle
+from .prefix_sum import clipped_scale, replacement_ids, systematic_bits, total
+from .rng import fold_in, hash_array
+from .top_k import ids_of_bits, k_smallest
+from .uniform_order import pool, scan
 
 
 def race(weights: np.ndarray | None, n: int, k: int, context: Context) -> Draw:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.order.prefix_sum import count_weights
+from .prefix_sum import count_weights
 
 # Streams within the key of one draw: its steps share no random numbers.
 SELECT, SHUFFLE, PAGES, PASSES = 0, 1, 2, 3

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from loaders.order.draw import Draw, Inclusion
+from .draw import Draw, Inclusion
 
 
 def bottom_k(weights_K: np.ndarray, threshold: float) -> np.ndarray:

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from loaders.compiled import compiled
-from loaders.order.rng import below, fold_in, hash64
-from loaders.threads import for_blocks
+from ..compiled import compiled
+from ..threads import for_blocks
+from .rng import below, fold_in, hash64
 
 EXACT_BELOW = 1 << 16  # up to this n the whole permutation is made, by Fisher-Yates
 _ROUNDS = 6

@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from loaders.order.policy_parts import (
+from ..types import Snapshot
+from .policy_parts import (
     FixedWeights,
     Policy,
     Preference,
@@ -21,7 +22,6 @@ from loaders.order.policy_parts import (
     recorded,
     smooth,
 )
-from loaders.types import Snapshot
 
 __all__ = ["BY_NAME", "Policy", "Preference", "mixture", "resolve"]
 

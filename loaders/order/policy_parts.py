@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.types import Snapshot
+from ..types import Snapshot
 
 # (what is known of the samples) -> weights, float [N] >= 0; None for equal weights; or a `Preference`.
 Policy = Callable[[Snapshot], "np.ndarray | Preference | None"]

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.compiled import compiled
-from loaders.order.permutation import fisher_yates, permutation
-from loaders.order.rng import fold_in, hash64
-from loaders.order.top_k import BLOCK, bit_array, exponential
-from loaders.threads import for_blocks
+from ..compiled import compiled
+from ..threads import for_blocks
+from .permutation import fisher_yates, permutation
+from .rng import fold_in, hash64
+from .top_k import BLOCK, bit_array, exponential
 
 _GRAIN = 64  # least number of blocks for a thread
 

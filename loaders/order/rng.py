@@ -9,7 +9,7 @@ import operator
 
 import numpy as np
 
-from loaders.compiled import compiled
+from ..compiled import compiled
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
@@ -19,7 +19,7 @@ _S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 _ONE = np.uint64(1)
 
 # One word of a key for each use of a seed, so that no two uses share random numbers.
-DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE, VALIDATION, POLICY = 1, 2, 3, 4, 5, 6, 7, 8, 9
+DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE, VALIDATION, POLICY, NETWORK = range(1, 11)
 
 
 @compiled(inline="always")

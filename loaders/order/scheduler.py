@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loaders.order.designs import DESIGNS, SPECIAL_DESIGNS
-from loaders.order.draw import Context, Design, check_weights
-from loaders.order.inclusion import inverse_inclusion
-from loaders.order.policies import Policy, Preference, resolve
-from loaders.order.policy_parts import FixedWeights
-from loaders.order.rng import AUGMENT, DRAW, fold_in
-from loaders.order.rounding import ceil_fraction, floor_fraction
-from loaders.order.uniform_order import whole_passes
-from loaders.types import EpochPlan, Snapshot
+from ..types import EpochPlan, Snapshot
+from .designs import DESIGNS, SPECIAL_DESIGNS
+from .draw import Context, Design, check_weights
+from .inclusion import inverse_inclusion
+from .policies import Policy, Preference, resolve
+from .policy_parts import FixedWeights
+from .rng import AUGMENT, DRAW, fold_in
+from .rounding import ceil_fraction, floor_fraction
+from .uniform_order import whole_passes
 
 
 @dataclass(frozen=True, eq=False)

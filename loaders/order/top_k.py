@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loaders.compiled import compiled
-from loaders.order.rng import fold_in, hash64
-from loaders.threads import for_blocks
+from ..compiled import compiled
+from ..threads import for_blocks
+from .rng import fold_in, hash64
 
 BLOCK = 4096  # ids per block: its keys stay in the L1 cache
 _WORDS = BLOCK // 64

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from loaders.order.draw import PASSES, SELECT, SHUFFLE, Context, Draw
-from loaders.order.permutation import permutation, shuffle
-from loaders.order.rng import fold_in
+from .draw import PASSES, SELECT, SHUFFLE, Context, Draw
+from .permutation import permutation, shuffle
+from .rng import fold_in
 
 
 def pool(weights: np.ndarray | None, n: int, k: int, context: Context) -> Draw:

@@ -61,5 +61,5 @@ def test_what_will_not_do(source, tmp_path, monkeypatch):
     assert not (tmp_path / "data" / "svhn" / "manifest.json").exists()
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     name, md5 = svhn_mat.FILES["train"]
-    with pytest.raises(ImportError, match=r"reading \.mat files needs SciPy .*: pip install 'rebar-loaders\[svhn\]'"):
+    with pytest.raises(ImportError, match=r"reading \.mat files needs SciPy .*: pip install scipy"):
         svhn_mat.read_mat(folder / name, md5)

@@ -97,7 +97,7 @@ def test_a_missing_extra_is_one_sentence(betons, monkeypatch):
 
     ffcv_backend._load_library.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    message = r"backend 'ffcv' needs .*libturbojpeg0-dev.* pip install \"rebar-loaders\[ffcv\]\""
+    message = r"backend 'ffcv' needs .*libturbojpeg0-dev.* pip install ffcv"
     with pytest.raises(ImportError, match=message):
         make_loader(betons["jpeg"].path, 8)
     ffcv_backend._load_library.cache_clear()

@@ -157,7 +157,7 @@ if __name__ == "__main__":
     work, saving, anywhere, arguments = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     warm_up()
     seconds = uninterrupted(arguments, work)
-    stop(arguments, work, signal.SIGTERM, 0)
+    stop(arguments, work, signal.SIGTERM, 143)
     stop(arguments, work, signal.SIGINT, 130)
     kill_while_saving(arguments, work, saving)
     kill_anywhere(arguments, work, seconds, anywhere)

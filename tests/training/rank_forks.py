@@ -223,7 +223,7 @@ def stop_the_ranks(arguments: list[str], folder: Path) -> None:
     pids = two_ranks([*arguments, f"--out={folder}"], log)
     wait_for(folder / "checkpoint.pt", pids)
     os.kill(pids[1], signal.SIGTERM)
-    assert finish_all(pids) == [0, 0]
+    assert finish_all(pids) == [143, 143]
     assert log.read_text().count("stopped by SIGTERM in epoch") == 1
     assert not (folder / "summary.json").exists()
     assert finish_all(two_ranks([f"--resume={folder}"], log)) == [0, 0]

@@ -16,8 +16,8 @@ import torch
 from convert.shapes import CLASSES, make_shapes
 from convert.writers.dataset import write_dataset
 from training.arguments import make_config
-from training.evaluate import Result
-from training.evaluate import test as evaluate_run
+from training.evaluate.accuracy import Result
+from training.evaluate.accuracy import test as evaluate_run
 from training.ledger import Ledger
 from training.loop import end_epoch, plan_epoch, train_epoch
 from training.setup import set_up

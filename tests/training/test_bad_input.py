@@ -17,6 +17,7 @@ from loaders.types import Scores
 from training import checkpoint, run
 from training.checkpoint import check_config, other_processes
 from training.config import Config
+from training.machine.commands import command as shell
 from training.machine.distributed import Ranks
 from training.report import folder
 from training.run import main
@@ -86,15 +87,16 @@ def test_settings_that_cannot_work(quick_args, tmp_path, capsys, changes, senten
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("cifar10", "convert/cifar.py`"),
-        ("cifar100", "convert/cifar.py --dataset cifar100`"),
-        ("shapes", "convert/shapes.py`"),
-        ("mine", "convert/folder.py IMAGES --root {folder}`"),
+        ("cifar10", "cifar`"),
+        ("cifar100", "cifar --dataset cifar100`"),
+        ("shapes", "shapes`"),
+        ("mine", "folder IMAGES --root {folder}`"),
     ],
 )
 def test_missing_data_names_the_command(tmp_path, capsys, name, command):
     folder = tmp_path / name
-    assert f"run `python {command.format(folder=folder)} first" in fails(capsys, [f"--data={folder}"])
+    name, *words = command.format(folder=folder).rstrip("`").split()
+    assert f"run `{shell('convert ' + name, *words)}` first" in fails(capsys, [f"--data={folder}"])
 
 
 def test_data_cut_short(shapes, quick_args, tmp_path, capsys):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.budget import Budget, make_budget
+from training.budget import Budget, make_budget, with_batch_size
 from training.config import Config
 from training.ledger import Flops, Ledger
 from training.report import folder as record
@@ -101,3 +101,11 @@ def test_a_run_ends_at_its_budget(quick_args, tmp_path, unit, steps):
         assert (summary["steps"], len(rows)) == (steps, 2)
     assert summary["samples"] == 50 * summary["steps"]
     assert np.isfinite([row["train_loss"] for row in rows]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "num_samples", "num_ranks", "size"),
+    [(0, 50_000, 1, 250), (0, 5_000, 1, 250), (0, 600, 1, 30), (0, 600, 4, 28), (0, 30, 1, 2), (250, 600, 1, 250)],
+)
+def test_a_batch_size_that_is_left_open_fits_the_data(given, num_samples, num_ranks, size):
+    assert with_batch_size(Config(batch_size=given), num_samples, num_ranks).batch_size == size

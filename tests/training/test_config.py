@@ -9,6 +9,7 @@ import yaml
 
 from training.arguments import make_config, parse_args
 from training.config import FIELDS, GROUPS, Config
+from training.machine.commands import command
 from training.methods.base import NoOptions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -48,7 +49,7 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--epochs", "0"], "epochs must be at least 1, got 0"),
         (["--epochs", "1.5"], "\"epochs\": Expected a <class 'int'>. Got value: 1.5"),
         (["--randaugment", "abc"], "[tuple[int, int], "),
-        (["--batch_size", "0"], "batch_size must be at least 1, got 0"),
+        (["--batch_size", "-1"], "batch_size must not be negative, got -1"),
         (["--lr", "0"], "lr must be above 0, got 0"),
         (["--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
         (["--precision", "int8"], "['auto', 'bf16', 'fp16', 'fp32']. Got value: int8"),
@@ -121,8 +122,7 @@ def test_a_file_of_settings_cannot_name_the_code_that_runs(tmp_path, monkeypatch
     write(tmp_path / "run" / "config.yaml", yaml.safe_dump({"method": OWN, "smoothing": 0.25}))
     with pytest.raises(ValueError, match="name a Python file to run") as error:
         parse_args(arguments)
-    command = f"as in: python -m training.run {' '.join(arguments)} --method '{OWN}'"
-    assert str(error.value).endswith(command)
+    assert str(error.value).endswith(f"as in: {command('train', *arguments, '--method', OWN)}")
     for repeated in (["--method", OWN], [f"--method={OWN}"]):
         config, _ = parse_args([*arguments, *repeated])
         assert (config.method, config.options.smoothing) == (OWN, 0.25)

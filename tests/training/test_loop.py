@@ -14,7 +14,7 @@ from loaders.types import Batch, EpochPlan, Mix
 from training.budget import Budget
 from training.config import Config
 from training.data import choose_image_sizes
-from training.evaluate import evaluate, tta_logits
+from training.evaluate.accuracy import evaluate, tta_logits
 from training.ledger import Flops, Ledger
 from training.loop import end_epoch, forward, train_epoch, train_step
 from training.machine.distributed import Ranks

@@ -64,3 +64,12 @@ def test_the_clean_end():
     assert [schedule.is_clean(step / 8) for step in range(9)] == [False] * 6 + [True] * 3
     assert Schedule(clean_fraction=0.3).is_clean(0.7), "1 - 0.3 is not 0.7 to the bit"
     assert not Schedule().is_clean(0.999)
+
+
+def test_work_counts_the_cheap_steps_as_cheap():
+    schedule, cost = Schedule(sizes=(24, 24, 32)), {24: 9.0, 32: 16.0}.__getitem__
+    assert [schedule.work(progress, cost) for progress in (0, 1 / 3, 2 / 3, 1)] == pytest.approx(
+        [0, 9 / 34, 18 / 34, 1]
+    )
+    assert schedule.work(0.5, cost) == pytest.approx(13.5 / 34)
+    assert Schedule().work(0.25, lambda size: 7.0) == 0.25

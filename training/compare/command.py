@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 
 from rich.console import Console
@@ -20,6 +19,7 @@ from training.compare.report.write import require_libraries, write_report
 from training.compare.store import DONE, STUDY, Store
 from training.compare.study import make_study
 from training.compare.worker import work
+from training.machine.commands import command
 from training.machine.signals import Stopped, StopRequest, stop_requests
 
 
@@ -95,8 +95,9 @@ def _run(options: Options, store: Store, num_workers: int, stop: StopRequest, co
     else:
         status = run_workers(options.folder, num_workers, stop, options.own)
     if status:
-        command = shlex.join(["python", "-m", "training.compare", str(options.folder)])
-        console.print(f"{store.counts()[DONE]:,} of {total:,} runs are done; go on with: {command}")
+        own = [f"--own={name}" for name in options.own]
+        again = command("compare", str(options.folder), *own)
+        console.print(f"{store.counts()[DONE]:,} of {total:,} runs are done; go on with: {again}")
         return status
     for cell in store.recover():
         console.print(f"{cell.text} is being run by another worker: look again with --status")
@@ -116,7 +117,7 @@ def _report(options: Options, store: Store, console: Console) -> None:
         standard=study.augmentations[0],
         description=study.description,
         settings=(options.folder / STUDY).read_text(encoding="utf-8"),
-        command=shlex.join(["python", "-m", "training.compare", str(options.folder / STUDY)]),
+        command=command("compare", str(options.folder / STUDY)),
         margin=study.margin,
     )
     page, *_ = write_report(options.folder, facts, outcomes)

@@ -87,7 +87,7 @@ def full_flops(config: Config) -> float:
     """FLOPs of the full budget of a cell, without passes for scores alone."""
     whole = dataclasses.replace(config, method="scan", options=method_class("scan").Options(), coreset=None)
     state = set_up(whole)
-    size = config.batch_size
+    size = state.config.batch_size
     return config.epochs * (state.data.num_samples // size) * size * state.flops[None].step
 
 

@@ -33,8 +33,8 @@ def run_workers(folder: Path, num_workers: int, stop: StopRequest, own: tuple[st
         0 when all ended well, else the status of the first that did not; 130 after Ctrl-C, 143 after SIGTERM.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    command = [sys.executable, "-m", "training.compare", str(folder), "--worker", f"--parent={os.getpid()}"]
-    command += [f"--own={name}" for name in own]
+    command = [sys.executable, "-m", "rebar_loaders.commands", "compare", str(folder), "--worker"]
+    command += [f"--parent={os.getpid()}", *(f"--own={name}" for name in own)]
     workers: list[subprocess.Popen[bytes]] = []
     try:
         for index in range(num_workers):

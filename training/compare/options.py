@@ -15,6 +15,8 @@ import yaml
 from loaders.formats.sentence import one_line
 from training.arguments import read_yaml, underscored
 from training.compare.store import STUDY, read_values
+from training.machine.commands import command
+from training.own_code import is_own
 
 _EPILOG = (
     "STUDY is a YAML file, or the folder of a study that goes on. Other options are settings of every run (python -m "
@@ -34,7 +36,7 @@ class Options:
         launcher: what starts the workers: "processes" or "ray".
         num_workers: None is one for each GPU, or for each core.
         gpus: GPUs of one Ray worker, may be a fraction.
-        own: policies FILE.py:FUNCTION that may run.
+        own: policies and networks FILE.py:FUNCTION that may run.
         update: take over a study file that has changed.
         controls: whether the two control arms are added.
         parent: process that started this worker, or None.
@@ -59,8 +61,8 @@ def parse_options(argv: list[str] | None = None) -> Options:
         ValueError: one sentence for what is not allowed.
     """
     parser = _Parser(
-        prog="python -m training.compare",
-        usage="python -m training.compare (STUDY | --methods NAME ... [settings]) [options]",
+        prog=command("compare"),
+        usage=f"{command('compare')} (STUDY | --methods NAME ... [settings]) [options]",
         description="Run a grid of methods, augmentations, budgets and seeds, and evaluate it.",
         epilog=_EPILOG,
     )
@@ -91,18 +93,19 @@ def parse_options(argv: list[str] | None = None) -> Options:
     parser.add_argument("--launcher", choices=("processes", "ray"), default="processes", help="what starts the workers")
     parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of one Ray worker; 0.25 puts four on one")
     parser.add_argument(
-        "--own", action="append", default=[], help="a policy FILE.py:FUNCTION of the study that may run"
+        "--own", action="append", default=[], help="a policy or network FILE.py:FUNCTION of the study that may run"
     )
     parser.add_argument("--update", action="store_true", help="take over a study file that has changed")
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     known, others = parser.parse_known_args(underscored(sys.argv[1:] if argv is None else argv))
     if known.workers is not None and known.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {known.workers}")
-    named = list(itertools.takewhile(lambda word: not word.startswith("-"), others))
-    if len(named) > 1:
-        raise ValueError(f"one study at a time, got {', '.join(named)}")
-    folder, values = _study(known, named[0] if named else None, _settings(others[len(named) :]))
-    own = (*known.own, *(name for name in known.methods or () if ":" in name))
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), others))
+    if len(words) > 1:
+        raise ValueError(f"one study at a time, got {', '.join(words)}")
+    folder, values = _study(known, words[0] if words else None, _settings(others[len(words) :]))
+    named = (*(known.methods or ()), str(values.get("settings", {}).get("model", "")) if known.methods else "")
+    own = (*known.own, *filter(is_own, named))
     return Options(
         folder=folder,
         values=values,

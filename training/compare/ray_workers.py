@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,22 @@ def run_ray_workers(
         Stopped: a signal came; the workers have saved and given their cells back.
     """
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ImportError:
         raise ImportError("--launcher ray needs Ray: pip install ray, or leave --launcher out") from None
     is_mine = not ray.is_initialized()
     if is_mine:
         ray.init(log_to_driver=True, include_dashboard=False)
-    work: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_work)
+
+    def work_there(*arguments: Any) -> int:  # goes by value: the other machine finds `training` only by Rebar's names
+        from rebar_loaders.names import take_names
+
+        take_names()
+        from training.compare.ray_workers import run_worker
+
+        return run_worker(*arguments)
+
+    work: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(work_there)
     tasks = [work.remote(str(folder.resolve()), str(Path.cwd()), own) for _ in range(num_workers)]
     try:
         waiting = tasks
@@ -45,7 +55,7 @@ def run_ray_workers(
             ray.shutdown()
 
 
-def _work(folder: str, working_folder: str, own: tuple[str, ...]) -> int:
+def run_worker(folder: str, working_folder: str, own: tuple[str, ...]) -> int:
     """One worker; its paths are those of the driver's working folder."""
     import os
 

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from loaders.formats.sentence import one_line
 from training.arguments import check_settings, read_yaml
 from training.config import Config
 from training.methods import METHODS
-from training.methods.own_policy import is_own_policy
+from training.own_code import is_own
 
 ROLES = ("main", "positive control", "negative control")
 MAX_COMBINATIONS = 10_000  # of labels and budgets in a part of the grid; of seeds
@@ -177,11 +178,12 @@ def _cells(
             except ValueError as error:
                 told = ", ".join(label for label in (method, augmentation, variant) if label)
                 raise ValueError(f"{told}: {error}") from None
-            if is_own_policy(config.method) and config.method not in own:
-                raise ValueError(
-                    f"{method} names a Python file to run, {config.method!r}, which the command line does not name: "
-                    f"read that file, then add --own {config.method}"
-                )
+            for name in (config.method, config.model):
+                if is_own(name) and name not in own:
+                    raise ValueError(
+                        f"{method} names a Python file to run, {name!r}, which the command line does not name: "
+                        f"read that file, then add --own {shlex.quote(name)}"
+                    )
             for seed in seeds:
                 yield Cell(method, augmentation, variant, role, dataclasses.replace(config, seed=seed, out=None))
 

@@ -18,6 +18,7 @@ from training.coreset.options import Options, parse_options
 from training.coreset.proxy import ask, train_proxy
 from training.coreset.scores import el2n, entropy, gradients, grand, loss, margin
 from training.data import data_digest, open_manifest
+from training.machine.commands import command
 from training.machine.memory import keep_freed_memory
 from training.validation import held_out
 
@@ -54,13 +55,13 @@ def make_coreset(options: Options, console: Console) -> None:
     split = manifest.splits["train"]
     data = {"name": manifest.name, "num_samples": split.num_samples, "digest": data_digest(manifest)}
     write_coreset(path, ids, weights, options.deciding(), data, per_class, cost, losses)
-    method = " --method rho-loss" if options.method == "rho" else ""
+    words = ["--data", options.data, "--budget", f"{options.fraction:g}", "--coreset", str(path)]
+    words += ["--method", "rho-loss"] if options.method == "rho" else []
     for line in (
         f"{path}: {len(ids):,} of {split.num_samples:,} samples by {options.method}, "
         f"{min(counts):,} to {max(counts):,} of a class",
         f"choosing took {cost.flops / 1e12:,.2f} TFLOP and {cost.seconds:,.1f} s; a run on it is charged with both",
-        f"train on it with: python -m training.run --data {options.data} --budget {options.fraction:g} "
-        f"--coreset {path}{method}",
+        f"train on it with: {command('train', *words)}",
     ):
         console.print(line)
 

@@ -18,6 +18,7 @@ from loaders.formats.atomic import atomic_path
 from loaders.formats.claims import read_limited
 from loaders.formats.json_file import entry, parse_json, read_json
 from loaders.formats.npz_file import holds, read_arrays
+from training.machine.commands import command
 from training.machine.distributed import Ranks
 
 FORMAT, VERSION = "rebar core-set", 1
@@ -152,7 +153,7 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
             in 0..N-1.
     """
     npz, text = files or _read_files(path)
-    again, where = "choose it again with `python -m training.coreset`", str(json_path(path))
+    again, where = f"choose it again with `{command('coreset')}`", str(json_path(path))
     try:
         manifest = parse_json(text, where)
         kind, version = entry(manifest, "format", str, where), entry(manifest, "version", int, where)
@@ -224,7 +225,7 @@ def _read_files(path: str | Path) -> tuple[bytes, bytes]:
     except OSError as error:
         raise ValueError(
             f"cannot read the core-set {error.filename} ({error.strerror}): "
-            "choose one with `python -m training.coreset`, or leave --coreset out"
+            f"choose one with `{command('coreset')}`, or leave --coreset out"
         ) from None
 
 

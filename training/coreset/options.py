@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from loaders.order.rng import CORESET, fold_in
 from training.arguments import parse, underscored
 from training.config import Config
+from training.machine.commands import command
 
 # method -> proxies and epochs of each where the command line does not say
 DEFAULTS = {
@@ -140,7 +141,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
         ValueError: one sentence for an unknown option, or for a value that is not allowed.
     """
     parser = ArgumentParser(
-        prog="python -m training.coreset",
+        prog=command("coreset"),
         description="Choose a part of a training set, for training.run --coreset.",
         exit_on_error=False,
     )

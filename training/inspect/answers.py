@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.data import check_labels, normalise, open_loader, whole_split
-from training.inspect.past_run import PastRun
 from training.loop import forward
 from training.machine.precision import choose_precision
+from training.models.build import last_linear
+from training.report.past_run import PastRun
 
 SIDE = 8  # pixels of an outline
 _MOST_AT_ONCE = 500  # images
@@ -61,8 +62,7 @@ def ask(
     check_labels(loader, run.manifest, "train")
     precision = choose_precision("auto", device)
     model, given = run.model.to(device), {}
-    head = model.head
-    assert isinstance(head, nn.Linear), "both kinds of network end in one"
+    head = last_linear(model)
     hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
     rivals = torch.empty(run.num_samples, dtype=torch.int64)
     p_label, p_rival = torch.empty(2, run.num_samples)

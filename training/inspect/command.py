@@ -1,25 +1,24 @@
 """`python -m training.inspect runs/NAME`: what the scores of a run say about its data, as a page and as a table."""
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import Progress
 
 from loaders.backends.reference import decode
 from loaders.formats.open import open_dataset
-from training.arguments import parse, sentence, underscored
+from training.arguments import parse_run_options, sentence
 from training.inspect.answers import ask
 from training.inspect.duplicates import directions, groups, near_duplicates, num_blocks
 from training.inspect.lists import all_lists
 from training.inspect.page import FILE, write_page
-from training.inspect.past_run import read_run
 from training.inspect.table import columns, write_columns
 from training.machine.memory import keep_freed_memory
 from training.machine.precision import choose_device
+from training.report.past_run import read_run
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Options:
     Args:
         run: folder of a run, finished or not
         data: folder of the run's data, where it lies elsewhere than the run found it
+        model: the run's network of your own, FILE.py:FUNCTION, named again since no file may name what runs
         out: folder for samples.html and scores.parquet; the run's own when not given
         images: how many images each list shows, at most
         backend: how images are loaded (auto, fused, ffcv, dali, reference)
@@ -37,6 +37,7 @@ class Options:
 
     run: str
     data: str | None = None
+    model: str | None = None
     out: str | None = None
     images: int = 48
     backend: str = "auto"
@@ -66,15 +67,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
     Raises:
         ValueError: one sentence for an unknown option, or for a value that is not allowed.
     """
-    parser = ArgumentParser(
-        prog="python -m training.inspect",
-        description="Show what the scores of a run say about its data.",
-        exit_on_error=False,
-    )
-    parser.add_argument("run", help="folder of a run, finished or not")
-    parser.add_class_arguments(Options, as_group=False, skip={"run"})
-    values = parse(parser, underscored(sys.argv[1:] if argv is None else argv))
-    return Options(**{field.name: getattr(values, field.name) for field in fields(Options)})
+    return parse_run_options(Options, "inspect", "Show what the scores of a run say about its data.", argv)
 
 
 def inspect(options: Options, console: Console) -> None:
@@ -83,7 +76,7 @@ def inspect(options: Options, console: Console) -> None:
     Raises:
         ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
     """
-    run, device = read_run(Path(options.run), options.data), choose_device(options.device)
+    run, device = read_run(Path(options.run), options.data, options.model), choose_device(options.device)
     out, image = Path(options.out or options.run), partial(decode, open_dataset(Path(run.config.data) / "train.beton"))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("asking the network", total=run.num_samples)
@@ -100,5 +93,5 @@ def inspect(options: Options, console: Console) -> None:
         count = found.missing or (f"{len(found.ids)} shown" if found.total is None else f"{found.total:,} {what}")
         console.print(f"{found.title.lower():<20} {count}")
     if table.suffix == ".csv":
-        console.print("pyarrow is not installed, so the table is a CSV: pip install 'rebar-loaders[study]' for Parquet")
+        console.print("pyarrow is not installed, so the table is a CSV: pip install pyarrow for Parquet")
     console.print(f"{out / FILE} and {table} are written")

@@ -14,8 +14,8 @@ from loaders.formats.atomic import atomic_path
 from training.budget import budget_text
 from training.inspect.drawing import HEIGHT, MOST_DOTS, WIDTH, data_uri, histogram, history_points, path_of
 from training.inspect.lists import List, labels_differ
-from training.inspect.past_run import PastRun
 from training.inspect.table import Columns
+from training.report.past_run import PastRun
 
 FILE = "samples.html"
 _MOST_CLASSES = 40  # rows of the table of classes

@@ -9,7 +9,7 @@ from loaders.formats.atomic import atomic_path
 from training.inspect.answers import Answers
 from training.inspect.learning import learning
 from training.inspect.mislabelled import suspicion
-from training.inspect.past_run import PastRun
+from training.report.past_run import PastRun
 
 Columns = dict[str, np.ndarray]
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib.util
 import inspect
 import random  # noqa: TID251 (to see whether a policy has used it)
-import traceback
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from loaders.formats.sentence import one_line
 from loaders.order.policies import Policy, Preference, mixture
 from loaders.order.rng import POLICY, fold_in
 from loaders.order.scheduler import IndexScheduler
 from loaders.types import EpochPlan, Snapshot
 from training.methods.base import Context, trial_snapshots
 from training.methods.latest_score import SmoothedOptions, Weighted
+from training.own_code import load_function
 
 TOLD = ("epoch", "progress", "key", "before")
 """What a function is told besides the snapshot, where it has a parameter of that name."""
@@ -31,7 +27,7 @@ class OwnPolicy(Weighted):
     """Weight by a function of your own: a `loaders.Snapshot` in, one weight per sample out."""
 
     def __init__(self, options: SmoothedOptions, context: Context):
-        self.function = load_function(context.config.method)
+        self.function = load_function(context.config.method, "method")
         self.wants = [name for name in TOLD if name in inspect.signature(self.function).parameters]
         self.method, self.seed, self.smoothing = context.config.method, context.config.seed, options.smoothing
         self.subset = context.subset
@@ -56,8 +52,8 @@ class OwnPolicy(Weighted):
             before = Snapshot(*(values[self.subset] for values in before))
         key = fold_in(self.seed, POLICY, epoch)
         told: dict[str, Any] = {"epoch": epoch, "progress": progress, "key": key, "before": before}
-        function = functools.partial(self.function, **{name: told[name] for name in self.wants})
-        return functools.partial(without_global_draws, function, self.method)
+        function = partial(self.function, **{name: told[name] for name in self.wants})
+        return partial(without_global_draws, function, self.method)
 
     def plan(self, epoch: int, scores: Snapshot | None = None, progress: float = 0.0) -> EpochPlan:
         self._remember(epoch, scores)
@@ -117,48 +113,3 @@ def _global_states() -> dict[str, np.ndarray]:
         "random": np.array(random.getstate()[1]),
         "torch": torch.get_rng_state().numpy(),
     }
-
-
-def is_own_policy(method: str) -> bool:
-    """Whether a method is FILE.py:FUNCTION, for which that file is run."""
-    return ":" in method
-
-
-def load_function(method: str) -> Callable[..., np.ndarray | Preference | None]:
-    """The function that `FILE.py:FUNCTION` names; the file is run to find it.
-
-    Raises:
-        ValueError: no such file or function, or the file or later the function fails; says in which line.
-    """
-    file, _, name = method.rpartition(":")
-    if not Path(file).is_file():
-        raise ValueError(f"method {method}: there is no file {file}")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"method {method}: {file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise _in_words(method, file, error) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ValueError(f"method {method}: {file} has no function {name!r}")
-
-    @functools.wraps(function)
-    def policy(snapshot: Snapshot, **told: Any) -> Any:
-        try:
-            return function(snapshot, **told)
-        except Exception as error:
-            raise _in_words(method, file, error) from error
-
-    return policy
-
-
-def _in_words(method: str, file: str, error: Exception) -> ValueError:
-    """Where in the file an error of it arose, and which."""
-    if isinstance(error, SyntaxError):
-        return ValueError(f"method {method}: {file}, line {error.lineno}: {error.msg}")
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    where = f"{file}, line {lines[-1]}" if lines else file
-    return ValueError(f"method {method}: {where}: {type(error).__name__}: {one_line(error)}")

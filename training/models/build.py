@@ -8,8 +8,10 @@ generator is touched.
 import torch
 from torch import Generator, Tensor, nn
 
+from training.models.own_network import build_own_network
 from training.models.rebarnet import WIDTHS, RebarNet
 from training.models.resnet import ResNet
+from training.own_code import is_own
 
 NAMES = ("rebarnet", "resnet18", "resnet8")
 
@@ -26,7 +28,8 @@ def build_model(
 
     Args:
         name: "rebarnet"; "resnet18", the CIFAR form (3x3 stem of stride 1, widths 64 to 512, 11,173,962 parameters for
-            10 classes, PyTorch's default initial values); "resnet8", its small sister (widths 16 to 64).
+            10 classes, PyTorch's default initial values); "resnet8", its small sister (widths 16 to 64); or
+            FILE.py:FUNCTION of your own (`training.models.own_network`).
         num_classes: number of logits.
         generator: source of all randomness.
         width: factor on the number of channels; RebarNet's become multiples of 16, those of the others multiples of 8.
@@ -36,8 +39,11 @@ def build_model(
     Raises:
         ValueError: an unknown name or a number out of range.
     """
+    if is_own(name):
+        model = build_own_network(name, num_classes, generator.initial_seed(), width)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if name not in NAMES:
-        raise ValueError(f"model got {name!r}: the names are {', '.join(NAMES)}")
+        raise ValueError(f"model got {name!r}: the names are {', '.join(NAMES)}, or FILE.py:FUNCTION for your own")
     if num_classes < 1 or width <= 0:
         raise ValueError(f"build_model got num_classes={num_classes}, width={width}: both must be positive")
     with torch.device("meta"):
@@ -66,6 +72,18 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
         if p.requires_grad:
             groups["filters" if p.ndim == 4 else "head" if p.ndim == 2 else "biases"].append(p)
     return groups
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The network's last linear layer, which makes the logits of its features.
+
+    Raises:
+        ValueError: it has none.
+    """
+    for module in reversed([*model.modules()]):
+        if isinstance(module, nn.Linear):
+            return module
+    raise ValueError("the network has no nn.Linear, of whose input its features are taken: let one make its logits")
 
 
 def _channels(base: int, width: float) -> int:

@@ -16,11 +16,16 @@ def build_optimizers(model: nn.Module, config: Config) -> list[torch.optim.Optim
 
     Returns:
         optimisers whose groups each have `base_lr`, the rate at the first step.
+
+    Raises:
+        ValueError: Muon is asked for, and the network has no convolution.
     """
     groups = parameter_groups(model)
     if config.optimizer == "sgd":
         return [_sgd([_group([p for params in groups.values() for p in params], config.lr)], config)]
     filters = groups["filters"]
+    if not filters:
+        raise ValueError(f"model {config.model} has no convolution filters for Muon: give --optimizer sgd and --lr")
     in_bf16 = config.precision in ("auto", "bf16") and has_native_bf16(filters[0].device)
     dtype = torch.bfloat16 if in_bf16 else torch.float32
     muon = Muon([_group(filters, config.muon_lr)], lr=config.muon_lr, dtype=dtype)

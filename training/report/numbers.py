@@ -10,7 +10,7 @@ import torch
 
 from loaders.order.diagnostics import describe_visits, describe_weights
 from training.budget import budget_text
-from training.evaluate import Result
+from training.evaluate.accuracy import Result
 from training.report.choice import did_not_choose
 from training.state import Run
 
@@ -83,8 +83,8 @@ def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Resu
 
 
 def tested_split(row: dict[str, Any]) -> str:
-    """What a row of metrics.jsonl or a summary was tested on: "test" or "validation"."""
-    return "validation" if "validation_accuracy" in row else "test"
+    """What a row of metrics.jsonl or a summary was tested on: "test", "val" or "validation"."""
+    return next((split for split in ("validation", "val") if f"{split}_accuracy" in row), "test")
 
 
 def _tested(run: Run, tested: Result | None) -> dict[str, Any]:

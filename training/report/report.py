@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from training.budget import budget_text
-from training.evaluate import Result, test
+from training.evaluate.accuracy import Result, test
 from training.report import folder as files
 from training.report import history
 from training.report.numbers import epoch_row, run_summary
@@ -58,7 +58,7 @@ class Report:
 def reporting(run: Run, folder: Path, console: Console) -> Iterator[Report]:
     """A `Report` whose progress bar and event file are closed when the block ends."""
     events = event_writer(folder if run.config.tensorboard and run.ranks.is_writer else None, run.epoch)
-    with events as write_events, meter(console, run.budget, run.ledger) as bar:
+    with events as write_events, meter(console, run.budget, run.ledger, run.work) as bar:
         yield Report(folder, bar, write_events, run.table.visits.cpu().numpy())
 
 

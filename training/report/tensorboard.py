@@ -18,7 +18,7 @@ def require_tensorboard() -> None:
     if importlib.util.find_spec("tensorboard") is None:
         raise ImportError(
             "--tensorboard needs the package tensorboard, which is not installed: "
-            "pip install 'rebar-loaders[tensorboard]', or leave --tensorboard out"
+            "pip install tensorboard, or leave --tensorboard out"
         )
 
 

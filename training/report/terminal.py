@@ -1,6 +1,6 @@
 """What a person sees on the terminal while a run goes on and when it ends."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,20 @@ from training.budget import Budget
 from training.ledger import Ledger
 from training.report.numbers import tested_split
 
+Work = Callable[[float], float]
+
 
 class Meter:
     """Budget spent and time left: a bar on a terminal, and one plain line per epoch in any case."""
 
-    def __init__(self, console: Console, budget: Budget, ledger: Ledger, progress: Progress):
+    def __init__(self, console: Console, budget: Budget, ledger: Ledger, work: Work, progress: Progress):
         self._console, self._progress = console, progress
-        self._budget, self._ledger = budget, ledger
+        self._budget, self._ledger, self._work = budget, ledger, work
         self._task = progress.add_task("training", total=1.0)
 
     def advance(self) -> None:
         """One step more."""
-        self._progress.update(self._task, completed=self._budget.progress(self._ledger))
+        self._progress.update(self._task, completed=self._work(self._budget.progress(self._ledger)))
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One line for a finished epoch, from its row of metrics.jsonl."""
@@ -33,13 +35,14 @@ class Meter:
         accuracy = "" if tested is None else f"  {split} {100 * tested:5.2f} %"
         loss = "no step" if row["train_loss"] is None else f"loss {row['train_loss']:.4f}"
         left, epoch, step = "", f"{row['epoch']}", f"{row['step']:,}"
-        progress = self._budget.progress(self._ledger)
-        if progress and not self._budget.is_spent(self._ledger):
-            left = f"  left {clock((row['train_seconds'] - row['coreset_seconds']) / progress * (1 - progress))}"
-        if self._budget.total_steps is not None:
-            step = f"{step}/{self._budget.total_steps:,}"
-        if self._budget.num_epochs is not None:
-            epochs = str(self._budget.num_epochs)
+        budget = self._budget
+        done = self._work(budget.progress(self._ledger))
+        if done and not budget.is_spent(self._ledger):
+            left = f"  left {clock((row['train_seconds'] - row['coreset_seconds']) / done * (1 - done))}"
+        if budget.total_steps is not None:
+            step = f"{step}/{budget.total_steps:,}"
+        if budget.num_epochs is not None:
+            epochs = str(budget.num_epochs)
             epoch = f"{epoch:>{len(epochs)}}/{epochs}"
         self._console.print(
             f"epoch {epoch}  step {step}  samples {row['samples']:,}  {loss}{accuracy}  "
@@ -50,14 +53,18 @@ class Meter:
 
 
 @contextmanager
-def meter(console: Console, budget: Budget, ledger: Ledger) -> Iterator[Meter]:
-    """A `Meter` whose bar, shown on a terminal only, disappears when the block ends."""
+def meter(console: Console, budget: Budget, ledger: Ledger, work: Work) -> Iterator[Meter]:
+    """A `Meter` whose bar, shown on a terminal only, disappears when the block ends.
+
+    Args:
+        work: fraction of the run's work that is done at a progress.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     is_shown = console.is_terminal and not console.quiet
     bar = Progress(*columns, *times, console=console, refresh_per_second=4, transient=True, disable=not is_shown)
     with bar as progress:
-        yield Meter(console, budget, ledger, progress)
+        yield Meter(console, budget, ledger, work, progress)
 
 
 def print_summary(console: Console, summary: dict[str, Any], folder: Path) -> None:

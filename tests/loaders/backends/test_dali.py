@@ -119,7 +119,7 @@ def test_a_loader_that_is_dropped_frees_its_threads(loader):
 
 def test_a_missing_extra_is_one_sentence(photos, monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    with pytest.raises(ImportError, match=r'backend \'dali\' needs NVIDIA DALI .* pip install "rebar-loaders\[dali\]"'):
+    with pytest.raises(ImportError, match=r"backend \'dali\' needs NVIDIA DALI .* pip install nvidia-dali-cuda120"):
         make_loader(photos / "train.tar", 8, backend="dali", augment=AUGMENT)
 
 

@@ -92,7 +92,7 @@ def test_a_stopped_study_goes_on_to_the_same_results(study_file, tmp_path):
         process.send_signal(signal.SIGTERM)
         told = process.communicate(timeout=100)[0]
     assert process.returncode == 143, told
-    assert f"go on with: python -m training.compare {stopped}" in told
+    assert f"-m training.compare {stopped}" in told
     assert not list((stopped / "running").glob("*.json"))
     assert main([str(stopped), "--worker"]) == 0
     assert results(stopped) == results(whole)
@@ -121,6 +121,16 @@ def test_workers_stop_when_the_command_that_started_them_is_killed(study_file, t
     while list((folder / "running").glob("*.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not list((folder / "running").glob("*.json"))
+
+
+@pytest.mark.slow
+def test_workers_on_a_local_ray(study_file, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install ray")
+    folder = tmp_path / "out"
+    with start(study_file, "--out", folder, "--launcher", "ray", "--workers", 1) as process:
+        told = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, told
+    assert len(results(folder)) == 4
 
 
 def test_a_diverged_run_is_an_outcome(study_file, tmp_path, capsys):

@@ -81,7 +81,7 @@ def test_a_resumed_folder_cannot_name_the_code_that_runs(tmp_path):
     with launched(options, [f"--resume={tmp_path / 'run'}"], log) as process:
         assert process.wait(60) != 0
     assert log.read_text().count("error: the settings name a Python file to run") == 1, log.read_text()
-    assert f"python -m training.run --resume={tmp_path / 'run'} --method {method}" in log.read_text()
+    assert f"-m training.run --resume={tmp_path / 'run'} --method {method}" in log.read_text()
     assert not (tmp_path / "ran").exists()
 
 

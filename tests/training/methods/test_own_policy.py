@@ -11,6 +11,7 @@ from tests.training.methods.toy import NUM, made, make_run, snapshot, train
 from training import checkpoint
 from training.arguments import make_config
 from training.budget import make_budget
+from training.machine.commands import command
 from training.report.folder import read_rows, read_summary
 from training.run import main
 
@@ -42,13 +43,13 @@ def test_a_run_finds_it_again(quick_args, tmp_path, capsys):
     capsys.readouterr()
     Path(file).write_text("raise SystemExit('run unasked')\n" + FILE.read_text())
     assert main(["--resume", str(tmp_path / "run")]) == 2
-    command = f"python -m training.run --resume {tmp_path / 'run'} --method {method}"
-    assert capsys.readouterr().err.endswith(f"as in: {command}\n")
+    again = ["--resume", str(tmp_path / "run"), "--method", method]
+    assert capsys.readouterr().err.endswith(f"as in: {command('train', *again)}\n")
     shutil.copy(FILE, file)
-    assert main(command.split()[3:]) == 0
+    assert main(again) == 0
     assert read_summary(tmp_path / "run")["samples"] == 600
     Path(file).unlink()
-    assert main(command.split()[3:]) == 2
+    assert main(again) == 2
     assert f"there is no file {file}" in capsys.readouterr().err
     assert make_config({"data": "data/shapes", "method": method}).run_name == "shapes-capped_loss-b1-s0"
 

@@ -22,7 +22,7 @@ def test_an_epoch_is_one_line_with_the_time_that_is_left(terminal):
     """A core-set's 2 seconds are not spent again: 6 of 18 steps took 6 seconds, the rest will take 12."""
     text, ledger = io.StringIO(), Ledger(steps=6, samples=300)
     console = Console(file=text, force_terminal=terminal, width=200, color_system=None)
-    with meter(console, Budget("steps", 18, 6), ledger) as bar:
+    with meter(console, Budget("steps", 18, 6), ledger, lambda progress: progress) as bar:
         bar.advance()
         bar.epoch({**ROW, "coreset_seconds": 2.0})
         ledger.steps = 18

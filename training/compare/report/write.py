@@ -29,7 +29,7 @@ def require_libraries() -> None:
     missing = [name for name in ("scipy", "jinja2", "pyarrow") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            f"the report of a study needs {' and '.join(missing)}, not installed: pip install 'rebar-loaders[study]'"
+            f"the report of a study needs {' and '.join(missing)}, not installed: pip install {' '.join(missing)}"
         )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from loaders.types import Batch, EpochPlan
 from training import batch_ops
 from training.losses import batch_scores
+from training.machine.commands import command
 from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, check_keep
 from training.methods.within_batch.random_batch import even_fraction
@@ -40,8 +41,8 @@ class RHOLoss(GatheringMethod):
     def __init__(self, options: RHOLossOptions, context: Context):
         if context.reference_losses is None:
             raise ValueError(
-                "method rho-loss needs the losses of a reference network: make them with `python -m training.coreset "
-                "--method rho`, and give that file as --coreset"
+                "method rho-loss needs the losses of a reference network: make them with "
+                f"`{command('coreset', '--method', 'rho')}`, and give that file as --coreset"
             )
         super().__init__(options.keep, options.design, context)
         self.reference = torch.zeros(context.num_samples, device=context.device)

@@ -179,7 +179,7 @@ def test_labels_are_text_wherever_they_stand(tmp_path):
 
 def test_a_missing_library_is_told_before_anything_is_trained(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pyarrow" else object())
-    with pytest.raises(ImportError, match=r"the report of a study needs pyarrow, not installed: pip install 'rebar-lo"):
+    with pytest.raises(ImportError, match=r"the report of a study needs pyarrow, not installed: pip install pyarrow"):
         require_libraries()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from training import checkpoint
 from training.config import FIELDS, Config
 from training.data import data_digest, open_manifest
 from training.models.build import build_model
+from training.own_code import is_own
 from training.report import folder as files
 from training.report.history import read_history
 
@@ -52,11 +54,13 @@ class PastRun:
         return self.manifest.splits["train"].num_samples
 
 
-def read_run(folder: Path, data: str | None = None) -> PastRun:
-    """Read the folder of a run, finished or not. No code of the run is called: of its method only the name is read.
+def read_run(folder: Path, data: str | None = None, model: str | None = None, backend: str | None = None) -> PastRun:
+    """Read the folder of a run, finished or not. Of its method only the name is read, and no code of it is called.
 
     Args:
         data: where the data lies now; None is where the run found it.
+        model: the run's network of one's own, FILE.py:FUNCTION, which the folder alone may not name.
+        backend: what loads the images; None is the run's own.
 
     Raises:
         ValueError: a file is missing or damaged, or the data is not that of the run; says what to do.
@@ -69,14 +73,15 @@ def read_run(folder: Path, data: str | None = None) -> PastRun:
         )
     content = checkpoint.load(path)
     try:
-        config = _settings(content["config"], data)
+        config = _settings(content["config"], data, backend)
         made_on, num_epochs = content["data"].partition("/")[0], int(content["epoch"])
-        manifest = open_manifest(config.data)
+        _require_named(config.model, model)
+        manifest = open_manifest(config.data, config.eval_split)
         if made_on != data_digest(manifest):
             raise ValueError(f"the run was made on other data than {config.data} holds: give --data the folder of that")
         table = ImportanceTable(manifest.splits["train"].num_samples)
         table.load_state_dict(content["table"])
-        model = _network(config, len(manifest.classes), content)
+        network = _network(config, len(manifest.classes), content)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
@@ -84,16 +89,26 @@ def read_run(folder: Path, data: str | None = None) -> PastRun:
         ) from None
     history = read_history(folder, num_epochs, table.num_samples)
     summary = files.read_summary(folder) if (folder / files.SUMMARY).exists() else None
-    return PastRun(folder, config, manifest, model, table.snapshot(), history, num_epochs, summary)
+    return PastRun(folder, config, manifest, network, table.snapshot(), history, num_epochs, summary)
 
 
-def _settings(values: dict[str, Any], data: str | None) -> Config:
+def _require_named(model: str, given: str | None) -> None:
+    if is_own(model) and given != model:
+        raise ValueError(
+            f"the network of the run is of a Python file, {model!r:.200}, which the command line does not name: read "
+            f"that file, then add --model {shlex.quote(model):.200}"
+        )
+    if not is_own(model) and given not in (None, model):
+        raise ValueError(f"the network of the run is {model}, not {given}: leave --model out")
+
+
+def _settings(values: dict[str, Any], data: str | None, backend: str | None) -> Config:
     known: dict[str, Any] = {}
     for name in FIELDS:
         if name in values:
             known[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
     config = Config(**known)
-    return dataclasses.replace(config, data=data or config.data)
+    return dataclasses.replace(config, data=data or config.data, backend=backend or config.backend)
 
 
 def _network(config: Config, num_classes: int, content: dict[str, Any]) -> nn.Module:

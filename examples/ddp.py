@@ -1,0 +1,56 @@
+"""Several processes that share one order: each rank takes its part of one plan, and their scores are merged.
+
+torchrun --nproc_per_node 2 examples/ddp.py data/cifar10/train.beton
+"""
+
+import sys
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rebar_loaders import Augment, ImportanceTable, IndexScheduler, Scores, make_loader, open_dataset
+
+GLOBAL_BATCH = 100
+
+
+def main(path: str, epochs: int = 3) -> None:
+    dist.init_process_group("gloo")
+    dataset = open_dataset(path)
+    num_classes = int(dataset.labels.max()) + 1
+    order = IndexScheduler(dataset.num_samples, "p-sgd", budget=0.3, seed=1, batch_size=GLOBAL_BATCH)
+    table = ImportanceTable(dataset.num_samples)
+    # With a table the loader gives each rank its part of the plan, and all ranks draw the next plan from all scores.
+    augment = Augment(crop_padding=4, flip=True, mean=(0.5,) * 3, std=(0.25,) * 3)
+    loader = make_loader(
+        path, GLOBAL_BATCH // dist.get_world_size(), augment=augment, scheduler=order, table=table, num_threads=1
+    )
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, num_classes)
+    )
+    network = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    for epoch in range(epochs):
+        mine = 0
+        for images, labels, ids, _, _ in loader:
+            logits = network(images)
+            losses = F.cross_entropy(logits, labels, reduction="none")
+            optimizer.zero_grad()
+            losses.mean().backward()
+            optimizer.step()
+            p, mine = logits.detach().softmax(1), mine + len(ids)
+            el2n = (p - F.one_hot(labels, num_classes)).norm(dim=1)
+            table.record(ids, Scores(1 - p.gather(1, labels[:, None])[:, 0], losses.detach(), el2n))
+        visits = table.snapshot().visits  # all ranks call it together
+        print(
+            f"epoch {epoch}, rank {dist.get_rank()}: {mine} images here, {visits.sum():.0f} visits of all ranks\n",
+            end="",
+        )
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,81 @@
+"""`python -m training.evaluate runs/NAME`: tests the network of a run once more, on any split of its data."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from training.arguments import parse_run_options, sentence
+from training.data import check_labels, normalise, open_loader, whole_split
+from training.evaluate.accuracy import evaluate
+from training.machine.memory import keep_freed_memory
+from training.machine.precision import choose_device, choose_precision
+from training.report.past_run import read_run
+
+_MOST_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to test.
+
+    Args:
+        run: folder of a run, finished or not
+        data: folder of the data, where it lies elsewhere than the run found it
+        model: the run's network of your own, FILE.py:FUNCTION, named again since no file may name what runs
+        eval_split: test, val or train; what the run is tested on when not given
+        tta: report the accuracy under test-time augmentation (flip and one-pixel shifts) too
+        backend: how images are loaded (auto, fused, ffcv, dali, reference)
+        device: auto takes a GPU where there is one
+        precision: auto takes bf16 where the device computes it natively, else fp32; fp16 needs a GPU
+    """
+
+    run: str
+    data: str | None = None
+    model: str | None = None
+    eval_split: Literal["test", "val", "train"] | None = None
+    tta: bool = False
+    backend: str = "auto"
+    device: str = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from a command line; returns the exit status: 0 done, 2 a mistake in the input, 130 stopped by Ctrl-C."""
+    keep_freed_memory()
+    try:
+        options = parse_run_options(Options, "evaluate", "Test the network of a run.", argv)
+        test_again(options, Console(highlight=False, soft_wrap=True))
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def test_again(options: Options, console: Console) -> None:
+    """Test the run's evaluated weights, and print the result.
+
+    Raises:
+        ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
+    """
+    run = read_run(Path(options.run), options.data, options.model, options.backend)
+    split = options.eval_split or run.config.eval_split
+    if split not in run.manifest.splits:
+        raise ValueError(f"{run.config.data} has no {split} split: choose one of {', '.join(run.manifest.splits)}")
+    device = choose_device(options.device)
+    precision, plain = choose_precision(options.precision, device), normalise(run.config, run.manifest)
+    loader = open_loader(run.config, device, split, plain, _MOST_AT_ONCE)
+    check_labels(loader, run.manifest, split)
+    num_samples = run.manifest.splits[split].num_samples
+    with console.status(f"testing on {num_samples:,} images"):
+        batches = loader.epoch(whole_split(num_samples))
+        result = evaluate(run.model.to(device), batches, precision, device, options.tta)
+    tta = "" if result.accuracy_tta is None else f", {100 * result.accuracy_tta:.2f} % with test-time augmentation"
+    console.print(
+        f"{split}: {100 * result.accuracy:.2f} %{tta} of {num_samples:,} images, loss {result.loss:.4f}, after "
+        f"{run.num_epochs} epochs, in {precision.name}"
+    )
