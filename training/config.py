@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 # These say where and how often, never what is computed: a resumed run may change them.
-NEUTRAL_KEYS = ("data", "out", "eval_every", "tta", "tensorboard")
+NEUTRAL_KEYS = ("data", "out", "eval_every", "tta", "tensorboard", "tracker")
 
 
 @dataclass(frozen=True)
@@ -187,12 +187,14 @@ class OutputOptions:
         eval_every: evaluate each that many epochs and after the last one; 0 is after the last one only
         tta: report the accuracy under test-time augmentation (flip and one-pixel shifts) too
         tensorboard: write TensorBoard event files too; needs the package tensorboard
+        tracker: log each epoch's numbers to wandb or trackio too; needs the package of that name
     """
 
     out: str | None = None
     eval_every: int = 1
     tta: bool = False
     tensorboard: bool = False
+    tracker: Literal["none", "wandb", "trackio"] = "none"
 
 
 GROUPS = (

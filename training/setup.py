@@ -46,6 +46,7 @@ from training.models.own_network import check_own_network
 from training.optim.build import build_optimizers
 from training.own_code import is_own
 from training.report.tensorboard import require_tensorboard
+from training.report.tracker import require_tracker
 from training.schedules import Schedule
 from training.state import Run
 from training.validation import held_out as hold_out
@@ -72,6 +73,8 @@ def set_up(
     """
     if config.tensorboard:
         require_tensorboard()
+    if config.tracker != "none":
+        require_tracker(config.tracker)
     manifest = open_manifest(config.data, config.eval_split)
     config = with_batch_size(config, manifest.splits["train"].num_samples, ranks.world_size)
     if config.batch_size % ranks.world_size:

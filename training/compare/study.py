@@ -28,7 +28,7 @@ _KEYS = (
     "name", "description", "margin", "settings", "methods", "augmentations", "variants", "budgets", "seeds", "grids",
 )  # fmt: skip
 _GRID_KEYS = ("role", "methods", "augmentations", "variants", "budgets", "seeds")
-UNNAMED = ("out", "tensorboard", "eval_every")  # they say where and how often, never what is computed
+UNNAMED = ("out", "tensorboard", "tracker", "eval_every")  # they say where and how often, never what is computed
 
 Settings = dict[str, Any]
 

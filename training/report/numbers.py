@@ -82,6 +82,17 @@ def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Resu
     }
 
 
+def scalars(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a row of metrics.jsonl by name, those of a part as "part/name", without the epoch."""
+    flat: dict[str, float] = {}
+    for name, value in row.items():
+        parts = (
+            {f"{name}/{part}": number for part, number in value.items()} if isinstance(value, dict) else {name: value}
+        )
+        flat |= {part: number for part, number in parts.items() if number is not None and name != "epoch"}
+    return flat
+
+
 def tested_split(row: dict[str, Any]) -> str:
     """What a row of metrics.jsonl or a summary was tested on: "test", "val" or "validation"."""
     return next((split for split in ("validation", "val") if f"{split}_accuracy" in row), "test")

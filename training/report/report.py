@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from training.report.numbers import epoch_row, run_summary
 from training.report.plot import draw_curve
 from training.report.tensorboard import WriteEvents, event_writer
 from training.report.terminal import Meter, meter
+from training.report.tracker import tracking
 from training.state import Run
 
 
@@ -29,8 +30,8 @@ class Report:
         folder: of the run's results.
     """
 
-    def __init__(self, folder: Path, bar: Meter, write_events: WriteEvents, visits_N: np.ndarray):
-        self.folder, self._bar, self._write_events = folder, bar, write_events
+    def __init__(self, folder: Path, bar: Meter, writers: list[WriteEvents], visits_N: np.ndarray):
+        self.folder, self._bar, self._writers = folder, bar, writers
         self._visits_N = visits_N  # before the running epoch
 
     def batch(self, run: Run) -> None:
@@ -45,7 +46,8 @@ class Report:
                 files.append_row(self.folder, row)
                 self._append_history(run)
         self._bar.epoch(row)
-        self._write_events(row)
+        for write in self._writers:
+            write(row)
 
     def _append_history(self, run: Run) -> None:
         assert run.scores is not None, "the epoch has ended"
@@ -56,10 +58,15 @@ class Report:
 
 @contextmanager
 def reporting(run: Run, folder: Path, console: Console) -> Iterator[Report]:
-    """A `Report` whose progress bar and event file are closed when the block ends."""
-    events = event_writer(folder if run.config.tensorboard and run.ranks.is_writer else None, run.epoch)
-    with events as write_events, meter(console, run.budget, run.ledger, run.work) as bar:
-        yield Report(folder, bar, write_events, run.table.visits.cpu().numpy())
+    """A `Report` whose progress bar, event file and tracker are closed when the block ends."""
+    config, writers = run.config, []
+    with ExitStack() as open_writers, meter(console, run.budget, run.ledger, run.work) as bar:
+        with run.ranks.together():
+            if run.ranks.is_writer and config.tensorboard:
+                writers.append(open_writers.enter_context(event_writer(folder, run.epoch)))
+            if run.ranks.is_writer and config.tracker != "none":
+                writers.append(open_writers.enter_context(tracking(config.tracker, folder, config.as_dict())))
+        yield Report(folder, bar, writers, run.table.visits.cpu().numpy())
 
 
 def finish(run: Run, folder: Path) -> dict[str, Any]:

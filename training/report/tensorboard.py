@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training.report.numbers import scalars
+
 WriteEvents = Callable[[dict[str, Any]], None]
 
 
@@ -23,27 +25,19 @@ def require_tensorboard() -> None:
 
 
 @contextmanager
-def event_writer(folder: Path | None, num_epochs: int) -> Iterator[WriteEvents]:
+def event_writer(folder: Path, num_epochs: int) -> Iterator[WriteEvents]:
     """Yield a function that adds the numbers of one row of metrics.jsonl to the folder's event file.
 
     Args:
-        folder: None writes nothing.
         num_epochs: epochs done already; events behind them, of a run that was killed, no longer count.
     """
-    if folder is None:
-        yield lambda row: None
-        return
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(folder, purge_step=num_epochs + 1) as writer:
 
         def write(row: dict[str, Any]) -> None:
-            for name, value in row.items():
-                if isinstance(value, dict):
-                    for part, number in value.items():
-                        writer.add_scalar(f"{name}/{part}", number, row["epoch"])
-                elif name != "epoch" and value is not None:
-                    writer.add_scalar(name, value, row["epoch"])
+            for name, value in scalars(row).items():
+                writer.add_scalar(name, value, row["epoch"])
             writer.flush()
 
         yield write

@@ -30,9 +30,3 @@ def test_one_event_file_with_the_rows(tmp_path):
     read = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in read.Scalars("train_loss")] == [(1, 2.0), (2, 1.0)]
     assert [event.step for event in read.Scalars("test_accuracy")] == [2]
-
-
-def test_nothing_is_written_unless_asked(tmp_path):
-    with events.event_writer(None, 0) as write:
-        write({"epoch": 1, "train_loss": 2.0})
-    assert not list(tmp_path.iterdir())
