@@ -58,7 +58,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
     Raises:
         ValueError: one sentence for what is not allowed.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="python -m training.compare",
         usage="python -m training.compare (STUDY | --methods NAME ... [settings]) [options]",
         description="Run a grid of methods, augmentations, budgets and seeds, and evaluate it.",
@@ -101,7 +101,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
     named = list(itertools.takewhile(lambda word: not word.startswith("-"), others))
     if len(named) > 1:
         raise ValueError(f"one study at a time, got {', '.join(named)}")
-    folder, values = _study(known, named[0] if named else None, _settings(others[len(named) :]))
+    folder, values = _study(known, named[0] if named else None, settings_of(others[len(named) :]))
     own = (*known.own, *(name for name in known.methods or () if ":" in name))
     return Options(
         folder=folder,
@@ -146,8 +146,12 @@ def _study(known: argparse.Namespace, study: str | None, settings: dict[str, Any
     return folder, values
 
 
-def _settings(words: list[str]) -> dict[str, Any]:
-    """Settings of every run from `--name value` or `--name=value`; several words are a list."""
+def settings_of(words: list[str]) -> dict[str, Any]:
+    """Settings of every run from `--name value` or `--name=value`; several words are a list.
+
+    Raises:
+        ValueError: a word that is no option, or an option without a value.
+    """
     settings: dict[str, Any] = {}
     name = ""
     for word in words:
@@ -170,7 +174,7 @@ def _value(name: str, words: list[str]) -> Any:
         raise ValueError(f"--{name}: {one_line(' '.join(words), 100)!r} is no value") from None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Raises one sentence instead of ending the process."""
 
     def error(self, message: str) -> Any:

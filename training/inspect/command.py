@@ -17,7 +17,7 @@ from training.inspect.duplicates import directions, groups, near_duplicates, num
 from training.inspect.lists import all_lists
 from training.inspect.page import FILE, write_page
 from training.inspect.past_run import read_run
-from training.inspect.table import columns, write_columns
+from training.inspect.table import Columns, columns, write_columns
 from training.machine.memory import keep_freed_memory
 from training.machine.precision import choose_device
 
@@ -77,8 +77,11 @@ def parse_options(argv: list[str] | None = None) -> Options:
     return Options(**{field.name: getattr(values, field.name) for field in fields(Options)})
 
 
-def inspect(options: Options, console: Console) -> None:
+def inspect(options: Options, console: Console) -> Columns:
     """Read the run, ask its network, and write both files.
+
+    Returns:
+        the table: what is known of each sample.
 
     Raises:
         ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
@@ -102,3 +105,4 @@ def inspect(options: Options, console: Console) -> None:
     if table.suffix == ".csv":
         console.print("pyarrow is not installed, so the table is a CSV: pip install 'rebar-loaders[study]' for Parquet")
     console.print(f"{out / FILE} and {table} are written")
+    return values
