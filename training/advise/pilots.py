@@ -43,11 +43,14 @@ class Design:
 
     def grids(self, budget: float) -> list[dict[str, Any]]:
         """The parts of the study; `budget` is that of the planned run."""
-        part = {"budgets": [budget * self.largest * step for step in LADDER], "seeds": self.seeds}
+
+        def part(**labels: list[str]) -> dict[str, Any]:
+            return {"budgets": [budget * self.largest * step for step in LADDER], "seeds": self.seeds, **labels}
+
         if self.choosing == "all":
-            return [{**part, "methods": [SCAN, SHARP]}]
-        extra = [{**part, "methods": [SHARP], "augmentations": [STANDARD]}] if self.choosing == STANDARD else []
-        return [{**part, "methods": [SCAN]}, *extra]
+            return [part(methods=[SCAN, SHARP])]
+        extra = [part(methods=[SHARP], augmentations=[STANDARD])] if self.choosing == STANDARD else []
+        return [part(methods=[SCAN]), *extra]
 
 
 @dataclass(frozen=True)

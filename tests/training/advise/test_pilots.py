@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from training.advise.look import describe_look
 from training.advise.options import parse_options
 from training.advise.pilots import AUGMENTATIONS, Design, Speed, choose_design, designs, look_cell, study_values
+from training.arguments import read_yaml
 from training.compare.study import make_study
 
 OPTIONS = parse_options(["--data=d", "--budget=0.4", "--minutes=10", "--epochs", "100", "--batch_size=10"])
@@ -37,6 +39,13 @@ def test_pilots_are_whole_runs_of_fewer_epochs_tested_on_what_is_held_out():
     look = look_cell(make_study(study_values(OPTIONS, Design(1 / 2, 2, "all").grids(0.4))))
     assert (look.method, look.augmentation, look.config.seed) == ("scan", "standard", 0)
     assert look.config.budget == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("choosing", ["all", "standard", "none"])
+def test_the_study_file_can_be_read_back(choosing, tmp_path):
+    values = study_values(OPTIONS, Design(1 / 2, 2, choosing).grids(0.4))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    assert read_yaml(tmp_path / "study.yaml") == values
 
 
 def test_settings_of_an_augmentation_are_for_it_alone():
