@@ -89,7 +89,7 @@ def advise(options: Options, stop: StopRequest, console: Console) -> int:
     arms = make_arms(store.outcomes(), num_samples - num_held_out, visits)
     verdict = judge(question, arms, found)
     _write_advice(options.folder, asked, question, arms, found, verdict)
-    draw(options.folder / PICTURE, question, arms, verdict.sentences[0])
+    draw(options.folder / PICTURE, question, arms, verdict.title)
     for line in verdict.sentences:
         console.print(line)
     console.print(f"{options.folder / PICTURE} shows the curves, {options.folder / ADVICE} has all numbers")

@@ -18,18 +18,20 @@ _COLOURS = ("#3c4654", "#2466d1", "#d0680c", "#198754", "#8347d9", "#c92a6b")
 def draw(path: Path, question: Question, arms: Sequence[Arm], title: str) -> None:
     """Draw a panel of curves for each method, and one with the intervals of all arms at the planned visits.
 
-    A curve is dashed beyond the pilots; the bar at its end is the 95 % interval of the mean.
+    A curve is dashed beyond the pilots; the bar at its end is the 95 % interval of the mean. Pilots that are in no
+    curve are not drawn.
 
     Args:
         title: the answer, in a line.
     """
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import NullLocator
 
     methods = [*dict.fromkeys(arm.method for arm in arms)]
     names = [*dict.fromkeys(arm.augmentation for arm in arms)]
     colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
+    ticks = sorted({round(visits, 2) for arm in arms for visits in arm.visits} | {question.visits})
     widths = [1.0] * len(methods) + [0.9]
     figure, axes = pyplot.subplots(
         1, len(widths), figsize=(4.6 * len(widths), 4.8), width_ratios=widths, layout="constrained"
@@ -41,9 +43,13 @@ def draw(path: Path, question: Question, arms: Sequence[Arm], title: str) -> Non
         panel.axvline(question.visits, color="#98a2b1", linewidth=1, linestyle=":")
         panel.set(title=method, xscale="log", xlabel="visits per sample", ylabel="accuracy of held-out images (%)")
         panel.sharey(axes[0])
-        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.sharex(axes[0])
+        panel.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+        panel.xaxis.set_minor_locator(NullLocator())
         if any(arm.curve for arm in mine):
             panel.legend(fontsize="small", loc="lower right")
+        else:
+            panel.text(0.5, 0.5, "no curve", transform=panel.transAxes, ha="center", color="#667080")
     _intervals(axes[-1], question, arms, colours)
     figure.suptitle(title, fontsize="medium", wrap=True)
     with atomic_path(path) as temporary:

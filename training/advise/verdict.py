@@ -12,12 +12,13 @@ from training.advise.arms import Arm
 from training.advise.look import Look
 from training.advise.pilots import STANDARD
 from training.compare.answer.wording import listed, percent, points
+from training.compare.study import MARGIN
 
 LEAST_TAU = 1.2  # below, choosing samples is unlikely to pay (Katharopoulos and Fleuret, ICML 2018)
 MOST_NOISE = 0.1  # of the labels, above which samples with large errors are not to be trusted
 MANY_COPIES = 0.1  # of the images
 FAR = 8  # times the visits of the largest pilot, beyond which the curves are a guess
-MOST_EFFORT = 20  # times as many pilots, beyond which arms are as good as equal
+MOST_EFFORT = 20  # times as many pilots, more than which nobody makes
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ class Verdict:
     best: Arm | None
     rivals: tuple[Arm, ...]
     sentences: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The answer in a few words."""
+        if self.best is None or self.kind == "none":
+            return "No answer"
+        if self.kind == "open":
+            return f"Undecided: {self.best} cannot be told apart from {len(self.rivals)} others"
+        return f"Use {self.best}"
 
 
 def judge(question: Question, arms: Sequence[Arm], look: Look) -> Verdict:
@@ -114,13 +124,15 @@ def _undecided(question: Question, best: Arm, rivals: tuple[Arm, ...], others: S
     gap = _expected(best).accuracy - _expected(rival).accuracy
     width = (_expected(best).accuracy - _expected(best).low) + (_expected(rival).high - _expected(rival).accuracy)
     effort = (width / gap) ** 2 if gap > 0 else math.inf
-    if effort > MOST_EFFORT:
-        return text + f"{best} and {rival} are {100 * gap:.2f} points apart, less than pilots can tell: take either."
-    minutes = f", --minutes {math.ceil(effort * question.minutes)}" if question.minutes else ""
-    return text + (
-        f"To tell {best} from {rival}, {100 * gap:.2f} points apart, about {effort:.1f} times as many pilots are "
-        f"needed{minutes}."
-    )
+    apart = f"{best} and {rival} are {100 * gap:.2f} points apart"
+    if width / 2 <= MARGIN:
+        return text + f"{apart}, by intervals of less than ± {100 * MARGIN:g} point: as good as equal, take either."
+    if effort <= MOST_EFFORT:
+        minutes = f", such as --minutes {math.ceil(effort * question.minutes)}" if question.minutes else ""
+        return text + f"{apart}, and about {effort:.1f} times as many pilots would tell them from each other{minutes}."
+    largest = max(max(arm.visits) for arm in (best, rival))
+    remedy = "larger pilots would narrow these most" if question.visits > 2.5 * largest else "more seeds narrow these"
+    return text + f"{apart}, by intervals of ± {100 * width / 2:.1f} points: {remedy}, so give more --minutes."
 
 
 def _range(arm: Arm) -> str:
@@ -198,7 +210,10 @@ def _about_pilots(arms: Sequence[Arm]) -> list[str]:
     ]
     for arm in arms:
         if arm.num_idle:
-            sentences.append(f"{arm.num_idle} pilots of {arm} were too short to choose, and are not in its curve.")
+            sentences.append(
+                f"{arm.num_idle} pilots of {arm} drew nearly uniformly, since the errors were nearly equal or the run "
+                "too short, and are not in its curve."
+            )
         if arm.expected is None:
             sentences.append(f"{arm} has too few pilots for a curve, so it is not compared.")
     return sentences

@@ -1,5 +1,7 @@
 """The answer: a winner is named, overlaps are refused, and what speaks against the answer is said."""
 
+import dataclasses
+
 import pytest
 
 from training.advise.arms import Arm, make_arms
@@ -37,13 +39,20 @@ def test_overlapping_intervals_are_refused_with_what_would_tell_them_apart():
     assert "Use" not in first
     assert "mixup with scan (58.0 to 62.0 %) and RICAP with scan (58.0 to 60.0 %) overlap" in first
     assert "Ruled out: standard with scan." in first
-    assert "1.00 points apart, about 9.0 times as many pilots are needed, --minutes 54." in first
+    assert (
+        "1.00 points apart, and about 9.0 times as many pilots would tell them from each other, such as --minutes 54."
+        in first
+    )
 
 
 def test_equal_arms_are_not_worth_more_pilots():
-    verdict = judge(QUESTION, [arm("RICAP", 0.6, 0.01), arm("mixup", 0.6, 0.01)], CALM)
+    verdict = judge(QUESTION, [arm("RICAP", 0.6, 0.009), arm("mixup", 0.6, 0.009)], CALM)
     assert verdict.kind == "open"
-    assert "0.00 points apart, less than pilots can tell: take either" in verdict.sentences[0]
+    assert "0.00 points apart, by intervals of less than ± 1 point: as good as equal, take" in verdict.sentences[0]
+    wide = judge(QUESTION, [arm("RICAP", 0.6, 0.1), arm("mixup", 0.6, 0.1)], CALM).sentences[0]
+    assert "by intervals of ± 10.0 points: more seeds narrow these, so give more --minutes." in wide
+    far = judge(dataclasses.replace(QUESTION, visits=120), [arm("RICAP", 0.6, 0.1), arm("mixup", 0.6, 0.1)], CALM)
+    assert "larger pilots would narrow these most" in far.sentences[0]
 
 
 def test_an_augmentation_is_named_where_only_its_methods_cannot_be_told_apart():
