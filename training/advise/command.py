@@ -119,14 +119,14 @@ def _planned(
             return read_values(options.folder / PILOTS)
     candidates = [*designs(options, num_trainable)]
     if known:
-        speed = Speed(entry(known, "flops_per_second", dict, str(path)), entry(known, "overhead", float, str(path)))
-        full = entry(known, "full_flops", float, str(path))
+        numbers = (entry(known, name, float, str(path)) for name in ("overhead", "full_flops"))
+        speed = Speed(entry(known, "flops_per_second", dict, str(path)), *numbers)
     else:
         with console.status("training for a few seconds with each augmentation, to see how fast this machine is"):
-            speed, full = measure(options, stop)
-        known = {"asked": asked, "minutes": None, **dataclasses.asdict(speed), "full_flops": full}
+            speed = measure(options, stop)
+        known = {"asked": asked, "minutes": None, **dataclasses.asdict(speed)}
         _write(path, known)  # so that a call with too few minutes need not measure again
-    design, seconds = choose_design(options, candidates, speed, full, num_workers)
+    design, seconds = choose_design(options, candidates, speed, num_workers)
     grids = design.grids(options.budget)
     if (options.folder / PILOTS / STUDY).exists():
         before = read_values(options.folder / PILOTS)["grids"]

@@ -33,11 +33,13 @@ class Look:
         label_noise: fraction of the labels that look wrong (`training.inspect.mislabelled`). Hard images are among
             them, and wrong labels that were learned by heart are not.
         duplicates: fraction of the images that could go without loss: of each group of near duplicates all but one.
+        accuracy: of the network, on the images that are held out. Where it is low, `label_noise` says nothing.
     """
 
     tau: float
     label_noise: float
     duplicates: float
+    accuracy: float
 
 
 def look(folder: Path, config: Config, stop: StopRequest) -> Look:
@@ -61,17 +63,19 @@ def look(folder: Path, config: Config, stop: StopRequest) -> Look:
     if not (folder / files.SUMMARY).exists():
         run(dataclasses.replace(config, out=str(folder)), folder / checkpoint.FILE, Console(quiet=True), stop, Ranks())
     columns = inspect(Options(str(folder), backend=config.backend, device=config.device), Console(quiet=True))
-    found = describe_look(columns["el2n"], columns["mislabelled"], columns["duplicate_of"])
+    accuracy = entry(files.read_summary(folder), "validation_accuracy", float, str(folder / files.SUMMARY))
+    found = describe_look(columns["el2n"], columns["mislabelled"], columns["duplicate_of"], accuracy)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(found), indent=1) + "\n", encoding="utf-8")
     return found
 
 
-def describe_look(el2n_N: np.ndarray, mislabelled_N: np.ndarray, duplicate_of_N: np.ndarray) -> Look:
-    """The three numbers, from columns of `training.inspect.table`.
+def describe_look(el2n_N: np.ndarray, mislabelled_N: np.ndarray, duplicate_of_N: np.ndarray, accuracy: float) -> Look:
+    """The numbers, from columns of `training.inspect.table`.
 
     Args:
         el2n_N: NaN for samples that were never visited.
+        accuracy: of the network.
     """
     visited_N = ~np.isnan(el2n_N)
     copies = duplicate_of_N[duplicate_of_N >= 0]
@@ -79,4 +83,5 @@ def describe_look(el2n_N: np.ndarray, mislabelled_N: np.ndarray, duplicate_of_N:
         tau=describe_weights(el2n_N[visited_N])["tau"] if visited_N.any() else 1.0,
         label_noise=float((mislabelled_N > 0).mean()),
         duplicates=(len(copies) - len(np.unique(copies))) / len(duplicate_of_N),
+        accuracy=accuracy,
     )

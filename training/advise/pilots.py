@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from loaders.order.rounding import floor_fraction
 from training.advise.options import Options
-from training.compare.forecast import calibrate, expected_flops, full_flops
+from training.compare.forecast import calibrate, full_flops
 from training.compare.study import Cell, Study, make_study
 from training.machine.signals import StopRequest
 
@@ -25,6 +26,25 @@ LARGEST = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # its budget, in that of the pl
 MORE_SEEDS, SEEDS = (12, 8, 5), (3, 2)  # the former with the largest pilots only
 LEAST_STEPS = 10  # of the smallest pilot
 CALIBRATION_SECONDS = 3.0  # for each augmentation
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a calibration on this machine gave.
+
+    Attributes:
+        flops_per_second: of training, by augmentation.
+        overhead: seconds of a pilot beside its training.
+        full_flops: of a pilot at a budget of 1.
+    """
+
+    flops_per_second: dict[str, float]
+    overhead: float
+    full_flops: float
+
+    def seconds(self, augmentation: str, budget: float) -> float:
+        """How long a pilot takes."""
+        return budget * self.full_flops / self.flops_per_second[augmentation] + self.overhead
 
 
 @dataclass(frozen=True)
@@ -52,30 +72,13 @@ class Design:
         extra = [part(methods=[SHARP], augmentations=[STANDARD])] if self.choosing == STANDARD else []
         return [part(methods=[SCAN]), *extra]
 
-
-@dataclass(frozen=True)
-class Speed:
-    """What a calibration on this machine gave.
-
-    Attributes:
-        flops_per_second: of training, by augmentation.
-        overhead: seconds of a pilot beside its training.
-    """
-
-    flops_per_second: dict[str, float]
-    overhead: float
-
-    def seconds(self, cells: tuple[Cell, ...], full: float, num_workers: int) -> float:
-        """How long pilots take.
-
-        Args:
-            full: FLOPs of a pilot at a budget of 1.
-        """
-        costs = (
-            expected_flops(cell.config, full, 1.0) / self.flops_per_second[cell.augmentation] + self.overhead
-            for cell in cells
-        )
-        return sum(costs) / num_workers
+    def seconds(self, budget: float, speed: Speed, num_workers: int) -> float:
+        """How long all pilots take, and the look at the data, which is one more of the largest ones."""
+        budgets = [budget * self.largest * step for step in LADDER]
+        times = {name: sum(speed.seconds(name, each) for each in budgets) for name in AUGMENTATIONS}
+        choosing = {"all": sum(times.values()), STANDARD: times[STANDARD], "none": 0.0}[self.choosing]
+        look = speed.seconds(STANDARD, budgets[-1])
+        return self.seeds * (sum(times.values()) + choosing) / num_workers + look
 
 
 def study_values(options: Options, grids: list[dict[str, Any]]) -> dict[str, Any]:
@@ -133,8 +136,8 @@ def designs(options: Options, num_trainable: int) -> Iterator[Design]:
             yield Design(largest, SEEDS[-1], STANDARD)
 
 
-def measure(options: Options, stop: StopRequest) -> tuple[Speed, float]:
-    """Train for a few seconds with each augmentation; also the FLOPs of a pilot at a budget of 1."""
+def measure(options: Options, stop: StopRequest) -> Speed:
+    """Train for a few seconds with each augmentation."""
     study = make_study(study_values(options, [{"budgets": [options.budget], "seeds": 1, "methods": [SCAN]}]))
     speeds, overheads = {}, []
     for cell in study.cells:
@@ -142,12 +145,10 @@ def measure(options: Options, stop: StopRequest) -> tuple[Speed, float]:
         speeds[cell.augmentation] = calibrate(cell.config, CALIBRATION_SECONDS, stop)
         overheads.append(time.monotonic() - start - CALIBRATION_SECONDS)
     whole = dataclasses.replace(study.cells[0].config, budget=1.0)
-    return Speed(speeds, max(0.0, *sorted(overheads)[: len(overheads) // 2 + 1])), full_flops(whole)
+    return Speed(speeds, max(0.0, statistics.median(overheads)), full_flops(whole))
 
 
-def choose_design(
-    options: Options, candidates: list[Design], speed: Speed, full: float, num_workers: int
-) -> tuple[Design, float]:
+def choose_design(options: Options, candidates: list[Design], speed: Speed, num_workers: int) -> tuple[Design, float]:
     """The first design that fits into the minutes, and its seconds: those of its pilots, and of the look at the data.
 
     Raises:
@@ -155,8 +156,7 @@ def choose_design(
     """
     fewest = float("inf")
     for design in candidates:
-        study = make_study(study_values(options, design.grids(options.budget)))
-        seconds = speed.seconds(study.cells, full, num_workers) + speed.seconds((look_cell(study),), full, 1)
+        seconds = design.seconds(options.budget, speed, num_workers)
         if options.minutes is None or seconds <= 60 * options.minutes:
             return design, seconds
         fewest = min(fewest, seconds)

@@ -16,6 +16,7 @@ from training.compare.study import MARGIN
 
 LEAST_TAU = 1.2  # below, choosing samples is unlikely to pay (Katharopoulos and Fleuret, ICML 2018)
 MOST_NOISE = 0.1  # of the labels, above which samples with large errors are not to be trusted
+LEAST_ACCURACY = 0.6  # of a network that is asked about labels: 20 % of wrong ones leave a good one with 0.8
 MANY_COPIES = 0.1  # of the images
 FAR = 8  # times the visits of the largest pilot, beyond which the curves are a guess
 MOST_EFFORT = 20  # times as many pilots, more than which nobody makes
@@ -169,6 +170,11 @@ def _about_data(look: Look) -> list[str]:
         f"The data: tau is {look.tau:.2f}, {100 * look.label_noise:.1f} % of the labels look wrong, and "
         f"{100 * look.duplicates:.1f} % of the images nearly repeat another one (look/samples.html shows which)."
     ]
+    if look.accuracy < LEAST_ACCURACY:
+        sentences.append(
+            f"The network that looked is right on {100 * look.accuracy:.1f} % of the held-out images only, too few to "
+            "find wrong labels: there may be many more."
+        )
     if look.tau < LEAST_TAU:
         sentences.append(
             f"tau is below {LEAST_TAU:g}: the samples' errors are so equal that choosing among them is unlikely to pay."

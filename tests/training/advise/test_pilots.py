@@ -17,9 +17,9 @@ from training.compare.study import make_study
 OPTIONS = parse_options(["--data=d", "--budget=0.4", "--minutes=10", "--epochs", "100", "--batch_size=10"])
 
 
-def speed(seconds: float) -> tuple[Speed, float]:
+def speed(seconds: float, overhead: float = 0.0) -> Speed:
     """A machine on which a pilot of budget 1 takes that long."""
-    return Speed(dict.fromkeys(AUGMENTATIONS, 1e9 / seconds), 0.0), 1e9
+    return Speed(dict.fromkeys(AUGMENTATIONS, 1e9 / seconds), overhead, 1e9)
 
 
 def cells(design: Design, options=OPTIONS):
@@ -56,12 +56,21 @@ def test_settings_of_an_augmentation_are_for_it_alone():
     assert by_name["standard"].mixer_alpha is None
 
 
+@pytest.mark.parametrize(("choosing", "arms"), [("all", 10), ("standard", 6), ("none", 5)])
+def test_the_time_is_that_of_all_pilots_and_of_the_look(choosing, arms):
+    """Budgets of 0.2 and its half, quarter and eighth: 0.375 an arm and seed."""
+    design = Design(1 / 2, 3, choosing)
+    assert len(cells(design)) == 3 * 4 * arms
+    expected = 3 * arms * (0.375 * 10 + 4 * 7) / 2 + 0.2 * 10 + 7
+    assert design.seconds(0.4, speed(10.0, overhead=7.0), num_workers=2) == pytest.approx(expected)
+
+
 def test_more_minutes_give_larger_pilots_then_more_seeds():
     candidates = [*designs(OPTIONS, 1000)]
     taken = []
     for minutes in (0.5, 1, 2, 4, 8, 16, 32):
         options = dataclasses.replace(OPTIONS, minutes=minutes)
-        design, seconds = choose_design(options, candidates, *speed(30.0), num_workers=2)
+        design, seconds = choose_design(options, candidates, speed(30.0), num_workers=2)
         assert seconds <= 60 * minutes
         taken.append((design.largest, design.seeds))
     assert taken == sorted(taken)
@@ -71,17 +80,17 @@ def test_more_minutes_give_larger_pilots_then_more_seeds():
 
 def test_without_minutes_all_pilots_are_made_with_three_seeds():
     options = dataclasses.replace(OPTIONS, minutes=None)
-    design, _ = choose_design(options, [*designs(options, 1000)], *speed(1e5), num_workers=2)
+    design, _ = choose_design(options, [*designs(options, 1000)], speed(1e5), num_workers=2)
     assert design == Design(1 / 2, 3, "all")
 
 
 def test_too_few_minutes_are_refused_with_how_many_it_takes():
     options = dataclasses.replace(OPTIONS, minutes=0.5)
     with pytest.raises(ValueError, match=r"--minutes 0\.5 is too short: .* take about [\d.]+ minutes") as refused:
-        choose_design(options, [*designs(options, 1000)], *speed(1000.0), num_workers=2)
+        choose_design(options, [*designs(options, 1000)], speed(1000.0), num_workers=2)
     minutes = float(re.findall(r"about ([\d.]+) minutes", str(refused.value))[0])
     options = dataclasses.replace(OPTIONS, minutes=minutes + 0.1)
-    assert choose_design(options, [*designs(options, 1000)], *speed(1000.0), num_workers=2)[0].largest == 1 / 32
+    assert choose_design(options, [*designs(options, 1000)], speed(1000.0), num_workers=2)[0].largest == 1 / 32
 
 
 def test_nothing_is_chosen_where_an_epoch_takes_all():
@@ -122,6 +131,6 @@ def test_the_folder_is_named_after_the_data():
 def test_the_look_counts_wrong_labels_copies_and_uneven_errors():
     nan = np.nan
     el2n = np.array([1.0, 3, 1, 3, nan, nan, nan, nan, nan, nan])
-    found = describe_look(el2n, np.array([0.5, 0.1] + [0.0] * 8), np.array([0, 0, 0, -1, 4, 4, -1, -1, -1, -1]))
+    found = describe_look(el2n, np.array([0.5, 0.1] + [0.0] * 8), np.array([0, 0, 0, -1, 4, 4, -1, -1, -1, -1]), 0.7)
     assert found.tau == pytest.approx(np.sqrt(1 + 1 / 4))
-    assert (found.label_noise, found.duplicates) == (0.2, 0.3)
+    assert (found.label_noise, found.duplicates, found.accuracy) == (0.2, 0.3, 0.7)

@@ -12,7 +12,7 @@ from training.advise.verdict import Question, judge
 from training.compare.outcome import Outcome
 
 QUESTION = Question(budget=0.3, visits=60, num_held_out=400, minutes=6)
-CALM = Look(tau=1.4, label_noise=0.02, duplicates=0.0)
+CALM = Look(tau=1.4, label_noise=0.02, duplicates=0.0, accuracy=0.9)
 
 
 def arm(augmentation, accuracy, half, method="scan", **others) -> Arm:
@@ -67,14 +67,16 @@ def test_what_touches_is_an_overlap():
 
 
 def test_the_data_speaks_against_choosing():
-    text = " ".join(judge(QUESTION, [arm("RICAP", 0.6, 0.01)], Look(1.1, 0.2, 0.5)).sentences)
+    text = " ".join(judge(QUESTION, [arm("RICAP", 0.6, 0.01)], Look(1.1, 0.2, 0.5, 0.4)).sentences)
     assert "tau is below 1.2" in text
     assert "More than 10 % of the labels look wrong" in text
     assert "So many near duplicates" in text
+    assert "right on 40.0 % of the held-out images only, too few to find wrong labels" in text
     calm = " ".join(judge(QUESTION, [arm("RICAP", 0.6, 0.01)], CALM).sentences)
     assert "tau is 1.40, 2.0 % of the labels look wrong" in calm
     assert "below 1.2" not in calm
     assert "More than" not in calm
+    assert "too few to find wrong labels" not in calm
 
 
 def test_a_far_extrapolation_is_said():
