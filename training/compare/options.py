@@ -60,7 +60,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
     Raises:
         ValueError: one sentence for what is not allowed.
     """
-    parser = _Parser(
+    parser = Parser(
         prog=command("compare"),
         usage=f"{command('compare')} (STUDY | --methods NAME ... [settings]) [options]",
         description="Run a grid of methods, augmentations, budgets and seeds, and evaluate it.",
@@ -103,7 +103,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
     words = list(itertools.takewhile(lambda word: not word.startswith("-"), others))
     if len(words) > 1:
         raise ValueError(f"one study at a time, got {', '.join(words)}")
-    folder, values = _study(known, words[0] if words else None, _settings(others[len(words) :]))
+    folder, values = _study(known, words[0] if words else None, settings_of(others[len(words) :]))
     named = (*(known.methods or ()), str(values.get("settings", {}).get("model", "")) if known.methods else "")
     own = (*known.own, *filter(is_own, named))
     return Options(
@@ -149,8 +149,12 @@ def _study(known: argparse.Namespace, study: str | None, settings: dict[str, Any
     return folder, values
 
 
-def _settings(words: list[str]) -> dict[str, Any]:
-    """Settings of every run from `--name value` or `--name=value`; several words are a list."""
+def settings_of(words: list[str]) -> dict[str, Any]:
+    """Settings of every run from `--name value` or `--name=value`; several words are a list.
+
+    Raises:
+        ValueError: a word that is no option, or an option without a value.
+    """
     settings: dict[str, Any] = {}
     name = ""
     for word in words:
@@ -173,7 +177,7 @@ def _value(name: str, words: list[str]) -> Any:
         raise ValueError(f"--{name}: {one_line(' '.join(words), 100)!r} is no value") from None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Raises one sentence instead of ending the process."""
 
     def error(self, message: str) -> Any:

@@ -15,7 +15,7 @@ from training.inspect.answers import ask
 from training.inspect.duplicates import directions, groups, near_duplicates, num_blocks
 from training.inspect.lists import all_lists
 from training.inspect.page import FILE, write_page
-from training.inspect.table import columns, write_columns
+from training.inspect.table import Columns, columns, write_columns
 from training.machine.memory import keep_freed_memory
 from training.machine.precision import choose_device
 from training.report.past_run import read_run
@@ -70,8 +70,11 @@ def parse_options(argv: list[str] | None = None) -> Options:
     return parse_run_options(Options, "inspect", "Show what the scores of a run say about its data.", argv)
 
 
-def inspect(options: Options, console: Console) -> None:
+def inspect(options: Options, console: Console) -> Columns:
     """Read the run, ask its network, and write both files.
+
+    Returns:
+        the table: what is known of each sample.
 
     Raises:
         ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
@@ -95,3 +98,4 @@ def inspect(options: Options, console: Console) -> None:
     if table.suffix == ".csv":
         console.print("pyarrow is not installed, so the table is a CSV: pip install pyarrow for Parquet")
     console.print(f"{out / FILE} and {table} are written")
+    return values
