@@ -33,7 +33,7 @@ def require_tracker(name: str) -> None:
 def tracking(name: str, folder: Path, config: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield a function that logs the numbers of one row of metrics.jsonl, with the epoch as its step.
 
-    The tracked run has the folder's name and eight digits that stand for its place, so that a resumed run goes on in it.
+    The tracked run has the folder's name and eight digits that stand for its place: a resumed run goes on in it.
 
     Args:
         name: "wandb" or "trackio"; what else they need, such as WANDB_MODE=offline, they read from the environment.
