@@ -15,6 +15,7 @@ MODULES = {
     "export": "training.export",
     "inspect": "training.inspect",
     "coreset": "training.coreset",
+    "advise": "training.advise",
 }
 CONVERTERS = ("cifar", "svhn", "folder", "shapes", "derive", "verify")
 
@@ -47,6 +48,11 @@ def inspect() -> int:
 def coreset() -> int:
     """`rebar-coreset`: as `python -m training.coreset`."""
     return start("coreset")
+
+
+def advise() -> int:
+    """`rebar-advise`: as `python -m training.advise`."""
+    return start("advise")
 
 
 def convert() -> int:

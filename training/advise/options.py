@@ -9,6 +9,7 @@ from typing import Any
 
 from training.arguments import underscored
 from training.compare.options import Parser, settings_of
+from training.machine.commands import command
 
 _TAKEN = ("method", "mixer", "seed", "budget_unit", "epoch_fraction", "coreset", "eval_every", "config", "resume")
 _EPILOG = (
@@ -64,8 +65,8 @@ def parse_options(argv: list[str] | None = None) -> Options:
         ValueError: one sentence for what is not allowed.
     """
     parser = Parser(
-        prog="python -m training.advise",
-        usage="python -m training.advise --data PATH --budget B [--minutes M] [options] [settings]",
+        prog=command("advise"),
+        usage=f"{command('advise')} --data PATH --budget B [--minutes M] [options] [settings]",
         description="Recommend an augmentation and a method for a budget, from short pilots on your data.",
         epilog=_EPILOG,
         allow_abbrev=False,
