@@ -362,7 +362,7 @@ def _runs(work: Path) -> list[Parser]:
         return draw_curve(folder / "curve.png", found, "x")
 
     def read_policy(folder: Path) -> object:
-        return load_function(f"{folder / 'policy.py'}:policy")(Snapshot(*[seen] * len(Snapshot._fields)))
+        return load_function(f"{folder / 'policy.py'}:policy", "method")(Snapshot(*[seen] * len(Snapshot._fields)))
 
     def of_run(folder: Path) -> object:
         return parse_args(["--resume", str(folder)])

@@ -46,8 +46,10 @@ def device(request):
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(sys.modules, "loaders.kernels.augment_gpu", raising=False)
+        for package in ("loaders", "rebar_loaders"):
+            patch.delitem(sys.modules, f"{package}.kernels.augment_gpu", raising=False)
         if request.param == "cpu":
             patch.setenv("TRITON_INTERPRET", "1")
         yield torch.device(request.param)
-        sys.modules.pop("loaders.kernels.augment_gpu", None)
+        for package in ("loaders", "rebar_loaders"):
+            sys.modules.pop(f"{package}.kernels.augment_gpu", None)

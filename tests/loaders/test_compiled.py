@@ -34,7 +34,8 @@ USER_WARNING = "UserWarning: "
 @pytest.fixture
 def sources(tmp_path):
     """A copy of `loaders`, which belongs to its reader, with a program that has kernels of its own."""
-    shutil.copytree(ROOT / "loaders", tmp_path / "sources" / "loaders", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("loaders", "rebar_loaders"):
+        shutil.copytree(ROOT / package, tmp_path / "sources" / package, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "sources" / "program.py").write_text(CODE)
     return tmp_path / "sources"
 

@@ -133,7 +133,8 @@ def test_what_cannot_be_is_one_sentence(paths, device, betons):
 
 
 def test_without_triton_one_sentence_says_so(paths, monkeypatch):
-    monkeypatch.delitem(sys.modules, "loaders.kernels.augment_gpu", raising=False)
+    for package in ("loaders", "rebar_loaders"):
+        monkeypatch.delitem(sys.modules, f"{package}.kernels.augment_gpu", raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
     with pytest.raises(ImportError, match=r"batches on a GPU need Triton, .* `pip install triton`"):
         open_on_device(open_dataset(paths["odd"]), Settings(4), CPU)
@@ -191,13 +192,15 @@ def compiled(monkeypatch, tmp_path):
     triton = pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.delitem(sys.modules, "loaders.kernels.augment_gpu", raising=False)
+    for package in ("loaders", "rebar_loaders"):
+        monkeypatch.delitem(sys.modules, f"{package}.kernels.augment_gpu", raising=False)
     augment_batch, kernels = importlib.import_module("loaders.kernels.augment_gpu").augment_batch, []
     compile_only = augment_batch.run
     augment_batch.run = lambda *args, **options: kernels.append(compile_only(*args, **options | {"warmup": True}))
     monkeypatch.setattr(triton.runtime.driver, "_active", AbsentGPU())  # `reset_active` would need a GPU
     yield kernels
-    sys.modules.pop("loaders.kernels.augment_gpu")
+    for package in ("loaders", "rebar_loaders"):
+        sys.modules.pop(f"{package}.kernels.augment_gpu", None)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
