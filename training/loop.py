@@ -8,19 +8,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from loaders.order.rng import NETWORK, fold_in
 from loaders.types import Batch, EpochPlan
 from training import checkpoint
-from training.batch_ops import take
 from training.evaluate.accuracy import evaluate_run
-from training.losses import LossFailure, batch_loss, batch_scores, sample_losses
-from training.machine.precision import Precision
 from training.machine.signals import Stopped
-from training.models.build import last_linear
 from training.state import Run
+from training.step.batch_ops import take
+from training.step.losses import LossFailure, batch_loss, batch_scores, sample_losses
+from training.step.passes import Passes, forward
 
 if TYPE_CHECKING:
     from training.report.report import Report
@@ -99,60 +97,6 @@ def select(run: Run, batch: Batch, plan: EpochPlan) -> Batch | None:
         return run.method.select(batch, plan, run.batch, Passes(run))
 
 
-class Passes:
-    """What a method asks of its run while it chooses within a batch (`training.methods.base.Scorer`).
-
-    Passes for scores are made in evaluation mode, over images as large as a step would see them; each is paid.
-
-    Attributes:
-        progress: fraction of the budget that is spent.
-    """
-
-    def __init__(self, run: Run):
-        self.progress, self._run = run.progress, run
-        self._size = run.schedule.image_size(self.progress)
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """The logits of a batch, [B, C]."""
-        run = self._run
-        run.ledger.add_scoring(len(batch.images), self.forward_flops)
-        run.model.eval()
-        logits_BC = forward(run.model, batch.images, run.precision, self._size)
-        run.model.train()
-        return logits_BC
-
-    def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The logits, and the features [B, D] that the network's last linear layer makes them of."""
-        head = last_linear(self._run.model)
-        given: dict[str, Tensor] = {}
-        hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
-        try:
-            return self(batch), given["features"]
-        finally:
-            hook.remove()
-
-    @property
-    def forward_flops(self) -> float:
-        """FLOPs of a forward pass over one image."""
-        return self._run.flops[self._size].forward
-
-    def sized(self, images_BCHW: Tensor) -> Tensor:
-        """The images as large as a step would see them."""
-        return resized(images_BCHW, self._size)
-
-    def logits(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
-        """The logits of another network, [B, C]."""
-        return forward(network, images_BCHW, self._run.precision)
-
-    def rate(self, base_lr: float) -> float:
-        """The learning rate by the run's schedule."""
-        return self._run.schedule.rate(self.progress, base_lr)
-
-    def pay(self, num_forward: int, num_backward: int, flops: float) -> None:
-        """Charge the run for passes of another network."""
-        self._run.ledger.add_passes(num_forward, num_backward, flops)
-
-
 def train_step(run: Run, batch: Batch) -> None:
     """One forward pass, one backward pass, one step of each optimiser, and their traces in table, average and ledger.
 
@@ -193,20 +137,6 @@ def record(run: Run, batch: Batch, logits_BC: Tensor) -> None:
         assert batch.mix is not None
         run.table.record_mixed(batch.ids, batch.mix, scores)
         run.loss_sum += (scores.loss * batch.mix.shares).sum()
-
-
-def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, size: int | None = None) -> Tensor:
-    """Logits [B, C] of images that the network sees at height and width `size`; None is their own."""
-    images_BCHW = resized(images_BCHW, size)
-    with precision.autocast(images_BCHW.device):
-        return model(images_BCHW)
-
-
-def resized(images_BCHW: Tensor, size: int | None) -> Tensor:
-    """The images at height and width `size`; None is their own."""
-    if size is None or images_BCHW.shape[2:] == (size, size):
-        return images_BCHW
-    return F.interpolate(images_BCHW, size=(size, size), mode="area")
 
 
 def end_epoch(run: Run) -> None:

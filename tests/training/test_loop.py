@@ -16,7 +16,7 @@ from training.config import Config
 from training.data import choose_image_sizes
 from training.evaluate.accuracy import evaluate, tta_logits
 from training.ledger import Flops, Ledger
-from training.loop import end_epoch, forward, train_epoch, train_step
+from training.loop import end_epoch, train_epoch, train_step
 from training.machine.distributed import Ranks
 from training.machine.precision import choose_precision
 from training.machine.signals import Stopped, StopRequest
@@ -25,6 +25,7 @@ from training.models.build import build_model
 from training.schedules import Schedule
 from training.setup import average_of
 from training.state import Run
+from training.step.passes import forward
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 FP32 = choose_precision("fp32", CPU)

@@ -12,7 +12,6 @@ from rich.console import Console
 from training import checkpoint
 from training.compare.store import Store
 from training.compare.study import Cell
-from training.losses import LossFailure
 from training.machine.distributed import Ranks
 from training.machine.memory import keep_freed_memory
 from training.machine.signals import StopRequest
@@ -20,6 +19,7 @@ from training.report import folder as files
 from training.report import history
 from training.report.numbers import tested_split
 from training.run import run
+from training.step.losses import LossFailure
 
 
 def work(store: Store, stop: StopRequest, tell: Callable[[str], None]) -> int:

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.data import check_labels, normalise, open_loader, whole_split
-from training.loop import forward
 from training.machine.precision import choose_precision
 from training.models.build import last_linear
 from training.report.past_run import PastRun
+from training.step.passes import forward
 
 SIDE = 8  # pixels of an outline
 _MOST_AT_ONCE = 500  # images

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
-from training import batch_ops
 from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, check_keep
 from training.methods.within_batch.grad_norm import logit_gradients
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 from training.methods.within_batch.random_batch import even_fraction
+from training.step import batch_ops
 
 EXPLAINED = 1e-9
 """Part of the batch's gradient that counts as nothing, since it is of the size of rounding errors."""

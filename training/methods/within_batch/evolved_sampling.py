@@ -13,12 +13,12 @@ from torch import Tensor
 from loaders.order.policy_parts import positive
 from loaders.order.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan, Snapshot
-from training import batch_ops
-from training.losses import batch_scores
 from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, check_keep
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 from training.methods.within_batch.random_batch import even_fraction
+from training.step import batch_ops
+from training.step.losses import batch_scores
 
 
 @dataclass(frozen=True)

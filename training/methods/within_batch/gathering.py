@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from loaders.types import Batch
-from training import batch_ops
 from training.methods.base import Context, Design, Method
+from training.step import batch_ops
 
 KEEP_IN_SECONDS = 1 / 3
 """Fraction that is kept where neither an option nor the budget says one."""

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
-from training import batch_ops
 from training.methods.base import Context, DesignOption, Method, Scorer
 from training.methods.within_batch.gathering import all_positions, require_one_process
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
+from training.step import batch_ops
 
 LOOK_EVERY = 10
 """Steps between two looks at tau, so that the host does not wait for the device in each step."""

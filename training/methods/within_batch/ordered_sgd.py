@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from loaders.types import Batch
-from training import batch_ops
 from training.machine.distributed import Ranks
 from training.methods.base import Context, DesignOption, Method
 from training.methods.within_batch.gathering import check_keep
+from training.step import batch_ops
 
 
 @dataclass(frozen=True)

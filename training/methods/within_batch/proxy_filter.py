@@ -10,13 +10,13 @@ from torch import Tensor
 
 from loaders.order.rng import INIT, fold_in
 from loaders.types import Batch, EpochPlan
-from training import batch_ops
 from training.ledger import Flops, count_flops
-from training.losses import batch_loss, sample_losses
 from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, check_keep
 from training.methods.within_batch.random_batch import even_fraction
 from training.optim.build import build_optimizers
+from training.step import batch_ops
+from training.step.losses import batch_loss, sample_losses
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import numpy as np
 
 from loaders.order.rounding import floor_fraction
 from loaders.types import Batch, EpochPlan
-from training import batch_ops
 from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, check_keep
 from training.methods.within_batch.keyed_draws import random_bits, to_device
+from training.step import batch_ops
 
 
 @dataclass(frozen=True)

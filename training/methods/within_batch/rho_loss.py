@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
-from training import batch_ops
-from training.losses import batch_scores
 from training.machine.commands import command
 from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, check_keep
 from training.methods.within_batch.random_batch import even_fraction
+from training.step import batch_ops
+from training.step.losses import batch_scores
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
-from training import batch_ops
-from training.losses import LossFailure, sample_losses
 from training.methods.base import Context, DesignOption, Scorer
 from training.methods.within_batch.gathering import GatheringMethod, all_positions, check_keep
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
+from training.step import batch_ops
+from training.step.losses import LossFailure, sample_losses
 
 HISTORY = 1024
 """Losses that are remembered (Jiang et al. 2019, and their code)."""

@@ -17,9 +17,9 @@ from tests.training.methods.toy import (
     visits,
 )
 from training.loop import train_epoch
-from training.losses import batch_loss, sample_losses
 from training.machine.distributed import Ranks
 from training.methods.within_batch.grad_norm import LOOK_EVERY, draw_by_norm, gradient_norms, tau
+from training.step.losses import batch_loss, sample_losses
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import torch
 from loaders.types import EpochPlan
 from tests.training.methods.toy import BATCH_SIZE, IMAGES, LABELS, NUM, made, make_run, train, visits
 from training.loop import train_step
-from training.losses import sample_losses
 from training.machine.distributed import Ranks
 from training.methods.within_batch.ordered_sgd import largest, num_largest
+from training.step.losses import sample_losses
 
 
 def test_num_largest_by_training_accuracy():

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.training.methods.toy import BATCH_SIZE, IMAGES, LABELS, NUM, check_counts, made, make_run, train, visits
-from training.losses import sample_losses
 from training.methods.within_batch.selective_backprop import HISTORY, keep_by_loss, percentiles, remember
+from training.step.losses import sample_losses
 
 
 @pytest.fixture

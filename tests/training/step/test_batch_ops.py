@@ -7,8 +7,8 @@ import torch
 from loaders.augment.mixers import RICAP, CutMix, Mixup, draw_mix
 from loaders.importance import ImportanceTable
 from loaders.types import Batch, Mix
-from training import batch_ops
-from training.losses import batch_scores, sample_losses
+from training.step import batch_ops
+from training.step.losses import batch_scores, sample_losses
 
 MIXERS = {"mixup": Mixup(), "cutmix": CutMix(), "ricap": RICAP()}
 NUM, CLASSES = 12, 5

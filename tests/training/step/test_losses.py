@@ -7,7 +7,7 @@ import torch
 
 from loaders.scoring import scores as sample_scores
 from loaders.types import Mix
-from training.losses import batch_loss, sample_losses
+from training.step.losses import batch_loss, sample_losses
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5]])
 LABELS = torch.tensor([0, 2])
