@@ -73,7 +73,7 @@ def test_a_study_runs_is_told_and_does_not_run_again(study_file, tmp_path, capsy
     told = capsys.readouterr().out
     assert "all 4 runs are done" in told
     assert "hether choosing samples pays" in told
-    assert f"report in {folder / 'report.html'}" in told
+    assert f"report: {folder / 'report.html'}" in told
     page = (folder / "report.html").read_text("utf-8")
     assert all(cell in page for cell in first)
     assert {path.name for path in folder.glob("results.*")} == {"results.csv", "results.parquet"}
