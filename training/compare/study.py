@@ -21,7 +21,7 @@ from training.own_code import is_own
 
 ROLES = ("main", "positive control", "negative control")
 MAX_COMBINATIONS = 10_000  # of labels and budgets in a part of the grid; of seeds
-BASELINES = ("uniform", "scan")
+BASELINES = ("uniform", "scan", "fixed", "random-batch")  # methods that look at no score
 MARGIN = 0.01  # of accuracy, within which two arms count as equal, where a study does not say
 
 _KEYS = (

@@ -23,6 +23,11 @@ def test_a_grid_is_the_product_of_its_lists_one_seed_after_the_other():
     assert len({cell.name for cell in study.cells}) == 16
 
 
+def test_a_method_that_looks_at_no_score_is_a_baseline():
+    study = make_study({**GRID, "methods": ["scan", "fixed", "random-batch", "p-sgd"]})
+    assert study.baselines == ("scan", "fixed", "random-batch")
+
+
 def test_later_groups_of_settings_win_and_parts_choose_their_labels():
     study = make_study(
         {
