@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from loaders.order.rng import NETWORK, fold_in
 from loaders.types import Batch, EpochPlan
 from training import checkpoint
 from training.evaluate.accuracy import evaluate_run
@@ -18,7 +17,7 @@ from training.machine.signals import Stopped
 from training.state import Run
 from training.step.batch_ops import take
 from training.step.losses import LossFailure, batch_loss, batch_scores, sample_losses
-from training.step.passes import Passes, forward
+from training.step.passes import Passes, forward, keyed_layers
 
 if TYPE_CHECKING:
     from training.report.report import Report
@@ -104,9 +103,8 @@ def train_step(run: Run, batch: Batch) -> None:
     """
     progress, num_passed = run.progress, len(batch.images)
     size = run.schedule.image_size(progress)
-    if run.draws:  # torch's layers know the global generator only; a resumed run draws as this one
-        torch.manual_seed(fold_in(run.config.seed, NETWORK, run.ledger.steps, run.ranks.rank))  # noqa: TID251
-    logits_BC = forward(run.network, batch.images, run.precision, size)
+    with keyed_layers(run) if run.draws else nullcontext():
+        logits_BC = forward(run.network, batch.images, run.precision, size)
     losses_B = sample_losses(logits_BC, batch.labels, batch.mix, run.config.label_smoothing)
     kept = run.method.keep(batch, logits_BC.detach(), losses_B.detach())
     if kept is not None:

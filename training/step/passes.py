@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from loaders.order.rng import NETWORK, fold_in
 from loaders.types import Batch
 from training.machine.precision import Precision
 from training.models.build import last_linear
 
 if TYPE_CHECKING:
     from training.state import Run
+
+
+@contextmanager
+def keyed_layers(run: Run) -> Iterator[None]:
+    """Layers that draw, such as dropout, draw by the run's seed and step in the block: a resumed run draws alike.
+
+    They know torch's global generator only, which is as it was when the block ends.
+    """
+    devices = [run.device] if run.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):  # noqa: TID251
+        torch.manual_seed(fold_in(run.config.seed, NETWORK, run.ledger.steps, run.ranks.rank))  # noqa: TID251
+        yield
 
 
 def forward(model: nn.Module, images_BCHW: Tensor, precision: Precision, size: int | None = None) -> Tensor:
