@@ -52,7 +52,7 @@ def test_its_weights_follow_the_seed_and_no_generator_is_moved(own):
 
 
 def test_a_resumed_run_has_the_same_weights_dropout_included(own, whole, quick_args, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "run"
+    out, before = tmp_path / "run", torch.get_rng_state()
 
     def stop(self, run):
         if run.ledger.steps == 4:
@@ -68,6 +68,7 @@ def test_a_resumed_run_has_the_same_weights_dropout_included(own, whole, quick_a
     assert main(again) == 0
     weights = [checkpoint.load(folder / checkpoint.FILE)["model"] for folder in (whole, out)]
     assert all(torch.equal(mine, weights[1][name]) for name, mine in weights[0].items())
+    assert torch.equal(before, torch.get_rng_state()), "the caller's generator has moved"
 
 
 def test_the_other_programs_want_its_name_again(own, whole, tmp_path, capsys):
