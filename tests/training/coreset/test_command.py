@@ -13,6 +13,7 @@ from training.coreset.options import DEFAULTS, Options
 from training.coreset.proxy import ask, train_proxy
 from training.coreset.scores import loss
 from training.data import data_digest, open_manifest
+from training.machine.commands import command
 from training.report.folder import read_summary
 from training.run import main as run_main
 from training.validation import held_out
@@ -175,7 +176,7 @@ def test_a_run_of_rho_loss_trains_on_what_was_held_out_and_pays_for_the_referenc
     seen = checkpoint.load(out / "checkpoint.pt")["table"]["total"][:, 0].numpy()
     assert not np.delete(seen, coreset.ids).any()
     assert run_main(quick_args(method="rho-loss", keep=0.3, out=tmp_path / "other")) == 2
-    assert "make them with `python -m training.coreset --method rho`" in capsys.readouterr().err
+    assert f"make them with `{command('coreset', '--method', 'rho')}`" in capsys.readouterr().err
 
 
 def test_rho_leaves_something_to_train_its_network_on(shapes, tmp_path, capsys):
