@@ -123,7 +123,7 @@ def _planned(
         speed = Speed(entry(known, "flops_per_second", dict, str(path)), *numbers)
     else:
         with console.status("training for a few seconds with each augmentation, to see how fast this machine is"):
-            speed = measure(options, stop)
+            speed = measure(options, stop, num_workers)
         known = {"asked": asked, "minutes": None, **dataclasses.asdict(speed)}
         _write(path, known)  # so that a call with too few minutes need not measure again
     design, seconds = choose_design(options, candidates, speed, num_workers)

@@ -136,13 +136,13 @@ def designs(options: Options, num_trainable: int) -> Iterator[Design]:
             yield Design(largest, SEEDS[-1], STANDARD)
 
 
-def measure(options: Options, stop: StopRequest) -> Speed:
-    """Train for a few seconds with each augmentation."""
+def measure(options: Options, stop: StopRequest, num_workers: int) -> Speed:
+    """Train for a few seconds with each augmentation, on as many threads as one of the workers will have."""
     study = make_study(study_values(options, [{"budgets": [options.budget], "seeds": 1, "methods": [SCAN]}]))
     speeds, overheads = {}, []
     for cell in study.cells:
         start = time.monotonic()
-        speeds[cell.augmentation] = calibrate(cell.config, CALIBRATION_SECONDS, stop)
+        speeds[cell.augmentation] = calibrate(cell.config, CALIBRATION_SECONDS, stop, num_workers)
         overheads.append(time.monotonic() - start - CALIBRATION_SECONDS)
     whole = dataclasses.replace(study.cells[0].config, budget=1.0)
     return Speed(speeds, max(0.0, statistics.median(overheads)), full_flops(whole))

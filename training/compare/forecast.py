@@ -6,11 +6,15 @@ import dataclasses
 import json
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
+from loaders.threads import available_cores
 from training.compare.study import Cell
 from training.config import Config
 from training.machine.distributed import Ranks
@@ -32,7 +36,8 @@ def forecast(cells: list[Cell], num_workers: int, stop: StopRequest, console: Co
     costs: dict[str, float] = {}
     with console.status(f"training for {CALIBRATION_SECONDS:g} s, to see how fast this machine is"):
         speeds = {
-            key: calibrate(cell.config, CALIBRATION_SECONDS / len(networks), stop) for key, cell in networks.items()
+            key: calibrate(cell.config, CALIBRATION_SECONDS / len(networks), stop, num_workers)
+            for key, cell in networks.items()
         }
     lines: Counter[tuple[str, str, str, float]] = Counter()
     seconds: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
@@ -66,9 +71,9 @@ def network(config: Config) -> str:
     return f"{config.data} {config.model} {config.width:g} {config.batch_size} {config.size_schedule}"
 
 
-def calibrate(config: Config, seconds: float, stop: StopRequest) -> float:
-    """FLOPs per second of a run with these settings, its waiting for data included."""
-    with tempfile.TemporaryDirectory() as folder:
+def calibrate(config: Config, seconds: float, stop: StopRequest, num_workers: int) -> float:
+    """FLOPs per second of a run with these settings on a worker's threads, its waiting for data included."""
+    with tempfile.TemporaryDirectory() as folder, _threads(max(1, available_cores() // num_workers)):
         short = dataclasses.replace(
             config,
             budget=max(1.0, seconds),
@@ -81,6 +86,17 @@ def calibrate(config: Config, seconds: float, stop: StopRequest) -> float:
         )
         summary = run(short, Path(folder) / "none", Console(quiet=True), stop, Ranks())
     return summary["flops"] / summary["train_seconds"]
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """In the block torch computes with this many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def full_flops(config: Config) -> float:
