@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from loaders.formats.sentence import one_line
@@ -22,19 +21,9 @@ from training.config import FIELDS, GROUPS, Config
 from training.machine.commands import command
 from training.methods import METHODS, method_class
 from training.own_code import is_own
+from training.settings_file import read_yaml
 
 T = TypeVar("T")
-
-MAX_YAML_BYTES = 1 << 16  # of one file of settings
-MAX_YAML_DEPTH = 20
-_OPENING = (
-    yaml.FlowSequenceStartToken,
-    yaml.FlowMappingStartToken,
-    yaml.BlockSequenceStartToken,
-    yaml.BlockMappingStartToken,
-)
-_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
-MAX_SENTENCE = 4000  # characters of what a command says when it fails
 
 _RESUME_HELP = (
     "continue a run from its last checkpoint, with its settings: a run's folder, or nothing for the run in --out "
@@ -142,13 +131,6 @@ def check_settings(values: dict[str, Any]) -> Config:
 def option_names(options: type) -> tuple[str, ...]:
     """Names of a method's options."""
     return tuple(field.name for field in dataclasses.fields(options))
-
-
-def sentence(error: Exception) -> str:
-    """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
-    if isinstance(error, OSError) and error.strerror and not error.filename:
-        return one_line(error.strerror, MAX_SENTENCE)
-    return one_line(error, MAX_SENTENCE)
 
 
 def parse(parser: ArgumentParser, argv: list[str]) -> Any:
@@ -272,51 +254,6 @@ def _method(argv: list[str], files: list[dict[str, Any]]) -> str:
     """The method that a command line names, whose options it may have; the last mention wins."""
     in_files = next((file["method"] for file in reversed(files) if "method" in file), Config.method)
     return str(_value(argv, "method") or in_files)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings of a file, which has a bounded size and no aliases, with which a few bytes can stand for gigabytes.
-
-    Raises:
-        ValueError: the file is missing, too large, or not such YAML.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_YAML_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot read the configuration {path}: {error.strerror}") from None
-    if len(content) > MAX_YAML_BYTES:
-        raise ValueError(f"{path} has more than {MAX_YAML_BYTES:,} bytes, which no file of settings needs")
-    try:
-        text = content.decode("utf-8")
-        has_alias = _has_alias(text)
-        values = {} if has_alias else yaml.safe_load(text) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path} is not valid YAML: {one_line(error, 500)}") from None
-    except RecursionError:
-        raise ValueError(f"{path} is not valid YAML: it is nested too deeply") from None
-    if has_alias:
-        raise ValueError(f"{path} has an alias (*name), which settings may not have: write the value out")
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold `key: value` lines, got a {type(values).__name__}")
-    return {str(key): value for key, value in values.items()}
-
-
-def _has_alias(text: str) -> bool:
-    """Whether a YAML text has an alias; nothing is built from it.
-
-    Raises:
-        RecursionError: it is nested more deeply than any settings, for which PyYAML would need hours.
-        YAMLError: it is not YAML.
-    """
-    depth = 0
-    for token in yaml.scan(text):
-        if isinstance(token, yaml.AliasToken):
-            return True
-        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
-        if depth > MAX_YAML_DEPTH:
-            raise RecursionError
-    return False
 
 
 def _unknown(name: str, method: str) -> str:

@@ -18,12 +18,13 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from loaders.formats.lock import lock_folder
 from loaders.formats.sentence import one_line
 from training import checkpoint
-from training.arguments import continue_command, make_config, parse_args, sentence
+from training.arguments import continue_command, make_config, parse_args
 from training.budget import who_pays
 from training.config import Config
 from training.coreset.file import broadcast_files
 from training.loop import fit
-from training.machine.distributed import OtherRankFailed, Ranks, join
+from training.machine.distributed import Ranks, join
+from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
 from training.machine.signals import Stopped, StopRequest, stop_requests
 from training.report import folder as files
@@ -42,20 +43,13 @@ def main(argv: list[str] | None = None) -> int:
         another rank failed.
     """
     keep_freed_memory()
-    try:
+
+    def work() -> None:
         with join() as ranks, stop_requests() as stop:
             config, resume = read_settings(argv, ranks)
             run(config, resume, Console(quiet=not ranks.is_writer), stop, ranks)
-    except Stopped as stopped:
-        return 128 + stopped.signal
-    except KeyboardInterrupt:
-        return 130
-    except OtherRankFailed:
-        return 1
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_status(work)
 
 
 def read_settings(argv: list[str] | None, ranks: Ranks) -> tuple[Config, Path | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ from training.advise.options import Options, parse_options
 from training.advise.picture import draw
 from training.advise.pilots import Speed, choose_design, designs, look_cell, measure, study_values
 from training.advise.verdict import Question, Verdict, judge
-from training.arguments import sentence
 from training.compare.launch import default_workers, run_workers
 from training.compare.store import DONE, STUDY, Store, read_values
 from training.compare.study import make_study
 from training.config import Config
 from training.data import data_digest, open_manifest
+from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
-from training.machine.signals import Stopped, StopRequest, stop_requests
+from training.machine.signals import StopRequest, stop_requests
 from training.report.terminal import clock
 
 ADVICE, PICTURE, PLAN, PILOTS, LOOK = "advice.json", "advice.png", "plan.json", "pilots", "look"
@@ -42,19 +41,15 @@ def main(argv: list[str] | None = None) -> int:
         143 by SIGTERM, with all saved.
     """
     keep_freed_memory()
-    try:
+
+    def work() -> int:
         options = parse_options(argv)
         if importlib.util.find_spec("jinja2") is None:
             raise ImportError("advise needs jinja2: pip install jinja2")
         with lock_folder(options.folder), stop_requests() as stop:
             return advise(options, stop, Console(highlight=False, soft_wrap=True))
-    except Stopped as stopped:
-        return 128 + stopped.signal
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
+
+    return exit_status(work)
 
 
 def advise(options: Options, stop: StopRequest, console: Console) -> int:

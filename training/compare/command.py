@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from rich.console import Console
 
-from training.arguments import sentence
 from training.compare.answer.claims import judge
 from training.compare.answer.facts import StudyFacts
 from training.compare.controls import add_controls
@@ -20,7 +17,8 @@ from training.compare.store import DONE, STUDY, Store
 from training.compare.study import make_study
 from training.compare.worker import work
 from training.machine.commands import command
-from training.machine.signals import Stopped, StopRequest, stop_requests
+from training.machine.exit_status import exit_status
+from training.machine.signals import StopRequest, stop_requests
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,16 +27,12 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         exit status: 0 done; 2 a mistake in the input; 130 stopped by Ctrl-C, 143 by SIGTERM, with all saved.
     """
-    try:
+
+    def work() -> int:
         with stop_requests() as stop:
             return compare(parse_options(argv), stop, Console(highlight=False, soft_wrap=True))
-    except Stopped as stopped:
-        return 128 + stopped.signal
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
+
+    return exit_status(work)
 
 
 def compare(options: Options, stop: StopRequest, console: Console) -> int:

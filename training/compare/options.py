@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 
 from loaders.formats.sentence import one_line
-from training.arguments import read_yaml, underscored
+from training.arguments import underscored
 from training.compare.store import STUDY, read_values
 from training.machine.commands import command
 from training.own_code import is_own
+from training.settings_file import read_yaml
 
 _EPILOG = (
     "STUDY is a YAML file, or the folder of a study that goes on. Other options are settings of every run (python -m "

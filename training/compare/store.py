@@ -22,10 +22,10 @@ from loaders.formats.json_file import entry, read_json
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_file, lock_folder
 from loaders.formats.sentence import one_line
-from training.arguments import read_yaml
 from training.compare.outcome import Outcome
 from training.compare.study import UNNAMED, Cell, Study
 from training.report.folder import yaml_text
+from training.settings_file import read_yaml
 
 STUDY = "study.yaml"
 TODO, RUNNING, DONE, RUNS = "todo", "running", "done", "runs"

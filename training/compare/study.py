@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from loaders.formats.sentence import one_line
-from training.arguments import check_settings, read_yaml
+from training.arguments import check_settings
 from training.config import Config
 from training.methods import METHODS
 from training.own_code import is_own
+from training.settings_file import read_yaml
 
 ROLES = ("main", "positive control", "negative control")
 MAX_COMBINATIONS = 10_000  # of labels and budgets in a part of the grid; of seeds

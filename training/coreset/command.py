@@ -1,6 +1,5 @@
 """`python -m training.coreset`: chooses the part of a training set that `training.run --coreset` trains on."""
 
-import sys
 import time
 
 import numpy as np
@@ -10,7 +9,6 @@ from loaders.formats.manifest import Manifest
 from loaders.formats.open import open_dataset
 from loaders.order.rng import CORESET, fold_in
 from loaders.order.rounding import floor_fraction
-from training.arguments import sentence
 from training.coreset.choose import hardest
 from training.coreset.craig import craig, require_small_classes
 from training.coreset.file import Cost, read_coreset, read_manifest, write_coreset
@@ -19,6 +17,7 @@ from training.coreset.proxy import ask, train_proxy
 from training.coreset.scores import el2n, entropy, gradients, grand, loss, margin
 from training.data import data_digest, open_manifest
 from training.machine.commands import command
+from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
 from training.validation import held_out
 
@@ -28,14 +27,7 @@ SCORES = {"el2n": el2n, "grand": grand, "entropy": entropy, "margin": margin, "c
 def main(argv: list[str] | None = None) -> int:
     """Run from a command line; returns the exit status: 0 done, 2 a mistake in the input, 130 stopped by Ctrl-C."""
     keep_freed_memory()
-    try:
-        make_coreset(parse_options(argv), Console(highlight=False, soft_wrap=True))
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: make_coreset(parse_options(argv), Console(highlight=False, soft_wrap=True)))
 
 
 def make_coreset(options: Options, console: Console) -> None:

@@ -1,15 +1,15 @@
 """`python -m training.evaluate runs/NAME`: tests the network of a run once more, on any split of its data."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
-from training.arguments import parse_run_options, sentence
+from training.arguments import parse_run_options
 from training.data import check_labels, normalise, open_loader, whole_split
 from training.evaluate.accuracy import evaluate
+from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
 from training.machine.precision import choose_device, choose_precision
 from training.report.past_run import read_run
@@ -45,15 +45,16 @@ class Options:
 def main(argv: list[str] | None = None) -> int:
     """Run from a command line; returns the exit status: 0 done, 2 a mistake in the input, 130 stopped by Ctrl-C."""
     keep_freed_memory()
-    try:
-        options = parse_run_options(Options, "evaluate", "Test the network of a run.", argv)
-        test_again(options, Console(highlight=False, soft_wrap=True))
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: test_again(parse_options(argv), Console(highlight=False, soft_wrap=True)))
+
+
+def parse_options(argv: list[str] | None = None) -> Options:
+    """Read a command line.
+
+    Raises:
+        ValueError: one sentence for an unknown option, or for a value that is not allowed.
+    """
+    return parse_run_options(Options, "evaluate", "Test the network of a run.", argv)
 
 
 def test_again(options: Options, console: Console) -> None:

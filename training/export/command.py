@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from rich.console import Console
 from torch import Tensor
 
 from loaders.formats.atomic import atomic_path
-from training.arguments import parse_run_options, sentence
+from training.arguments import parse_run_options
 from training.data import normalise
+from training.machine.exit_status import exit_status
 from training.report.past_run import PastRun, read_run
 
 TORCH, SAFETENSORS = "model.pt", "model.safetensors"
@@ -39,15 +39,16 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from a command line; returns the exit status: 0 done, 2 a mistake in the input, 130 stopped by Ctrl-C."""
-    try:
-        options = parse_run_options(Options, "export", "Write the network of a run as files for other programs.", argv)
-        export(options, Console(highlight=False, soft_wrap=True))
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: export(parse_options(argv), Console(highlight=False, soft_wrap=True)))
+
+
+def parse_options(argv: list[str] | None = None) -> Options:
+    """Read a command line.
+
+    Raises:
+        ValueError: one sentence for an unknown option, or for a value that is not allowed.
+    """
+    return parse_run_options(Options, "export", "Write the network of a run as files for other programs.", argv)
 
 
 def export(options: Options, console: Console) -> None:

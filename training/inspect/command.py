@@ -1,6 +1,5 @@
 """`python -m training.inspect runs/NAME`: what the scores of a run say about its data, as a page and as a table."""
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,12 +9,13 @@ from rich.progress import Progress
 
 from loaders.backends.reference import decode
 from loaders.formats.open import open_dataset
-from training.arguments import parse_run_options, sentence
+from training.arguments import parse_run_options
 from training.inspect.answers import ask
 from training.inspect.duplicates import directions, groups, near_duplicates, num_blocks
 from training.inspect.lists import all_lists
 from training.inspect.page import FILE, write_page
 from training.inspect.table import Columns, columns, write_columns
+from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
 from training.machine.precision import choose_device
 from training.report.past_run import read_run
@@ -51,14 +51,11 @@ class Options:
 def main(argv: list[str] | None = None) -> int:
     """Run from a command line; returns the exit status: 0 done, 2 a mistake in the input, 130 stopped by Ctrl-C."""
     keep_freed_memory()
-    try:
-        inspect(parse_options(argv), Console(highlight=False, soft_wrap=True))
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _run(argv))
+
+
+def _run(argv: list[str] | None) -> None:
+    inspect(parse_options(argv), Console(highlight=False, soft_wrap=True))
 
 
 def parse_options(argv: list[str] | None = None) -> Options:

@@ -76,7 +76,7 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def yaml_text(values: dict[str, Any]) -> str:
-    """Settings as YAML that `training.arguments.read_yaml` reads: a value that stands in two places is written twice.
+    """Settings as YAML that `training.settings_file` reads: a value that stands in two places is written twice.
 
     YAML would write it once, and name it in the other place by an alias, which no file of settings may have.
     """

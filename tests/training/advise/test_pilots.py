@@ -11,8 +11,8 @@ import yaml
 from training.advise.look import describe_look
 from training.advise.options import parse_options
 from training.advise.pilots import AUGMENTATIONS, Design, Speed, choose_design, designs, look_cell, study_values
-from training.arguments import read_yaml
 from training.compare.study import make_study
+from training.settings_file import read_yaml
 
 OPTIONS = parse_options(["--data=d", "--budget=0.4", "--minutes=10", "--epochs", "100", "--batch_size=10"])
 
