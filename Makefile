@@ -1,7 +1,7 @@
 # `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then the quick
 # tests, a few minutes on two cores.  `make test-all`: every test.  `make fuzz`, `make kills`: damaged files
 # for every parser, killed runs (docs/reliability.md).  `make test-frameworks`: the examples in Lightning, accelerate,
-# transformers and torchdata.  `make lint`: style, layers and types.
+# transformers and torchdata, and a study on Ray.  `make lint`: style, layers and types.
 
 PYTHON ?= python3
 BUDGET ?= 0.3
@@ -37,9 +37,10 @@ kills: .venv/.test
 	  tests/training/test_resume.py tests/convert/test_killed.py
 
 # In an environment of their own, which sees the packages of .venv: torch stays the one of constraints.txt.
-FRAMEWORKS := lightning accelerate transformers torchdata
+FRAMEWORKS := lightning accelerate transformers torchdata ray
 test-frameworks: .venv/.frameworks/.done
-	.venv/.frameworks/bin/python -m pytest -q tests/frameworks
+	.venv/.frameworks/bin/python -m pytest -q tests/frameworks \
+	  tests/training/compare/test_compare.py::test_workers_on_a_local_ray
 
 .venv/.frameworks/.done: .venv/.test
 	$(PYTHON) -m venv .venv/.frameworks
