@@ -1,13 +1,15 @@
-"""How far a study is: a table of its cells."""
+"""How far a study is: a table of its cells, and how far those are that are being run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from statistics import fmean, stdev
 
 from rich.table import Table
 
 from training.compare.outcome import Outcome
 from training.compare.store import DONE, RUNNING, Store
+from training.report.folder import read_rows
 
 
 def progress_table(store: Store, outcomes: list[Outcome]) -> Table:
@@ -25,6 +27,13 @@ def progress_table(store: Store, outcomes: list[Outcome]) -> Table:
     for row in rows:
         table.add_row(*row, *(_entry(store, outcomes, row, budget) for budget in budgets))
     return table
+
+
+def running_lines(store: Store) -> Iterator[str]:
+    """A line for each cell that a worker holds: what it is, and its epochs so far."""
+    for cell in store.study.cells:
+        if store.state(cell) == RUNNING:
+            yield f"running: {cell.text}: {len(read_rows(store.run_folder(cell))):,} of {cell.config.epochs:,} epochs"
 
 
 def _entry(store: Store, outcomes: list[Outcome], row: tuple[str, str, str], budget: float) -> str:

@@ -133,6 +133,18 @@ def test_workers_on_a_local_ray(study_file, tmp_path):
     assert len(results(folder)) == 4
 
 
+def test_the_status_tells_how_far_the_running_cells_are(study_file, tmp_path, capsys):
+    study = make_study(yaml.safe_load(study_file.read_text()))
+    store = Store(tmp_path / "out", study)
+    store.begin(yaml.safe_load(study_file.read_text()))
+    with store.claim() as cell:
+        folder = store.run_folder(cell)
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
+        assert main([str(tmp_path / "out"), "--status"]) == 0
+    assert "running: uniform, standard, budget 0.5, seed 0: 2 of 3 epochs" in capsys.readouterr().out
+
+
 def test_a_diverged_run_is_an_outcome(study_file, tmp_path, capsys):
     values = yaml.safe_load(study_file.read_text())
     values |= {"methods": ["uniform"], "seeds": 1, "settings": {**values["settings"], "lr": 1e30}}
