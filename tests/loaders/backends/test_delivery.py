@@ -77,6 +77,7 @@ def test_a_forked_child_cannot_go_on_with_an_epoch_of_its_parent(loader):
     assert len(list(batches)) == 11
 
 
+@pytest.mark.slow
 def test_programs_end_while_a_loop_is_open(betons, backend):
     """A program and a child that it forked off: no loader holds the child up, not when it drops it, not when the
     collector does, not at the end."""

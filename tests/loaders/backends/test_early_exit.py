@@ -48,10 +48,10 @@ def leave_early(loader, how: int) -> None:
     ("backend", "file", "augment"),
     [
         pytest.param("fused", "square", FLIP),
-        pytest.param("ffcv", "square", FLIP, marks=FFCV),
+        pytest.param("ffcv", "square", FLIP, marks=[FFCV, pytest.mark.slow]),
         pytest.param("ffcv", "jpeg", FLIP, marks=FFCV),
-        pytest.param("dali", "square", FLIP, marks=DALI),
-        pytest.param("dali", "square", RESIZE, marks=DALI),
+        pytest.param("dali", "square", FLIP, marks=[DALI, pytest.mark.slow]),
+        pytest.param("dali", "square", RESIZE, marks=[DALI, pytest.mark.slow]),
         pytest.param("dali", "jpeg", FLIP, marks=DALI),
     ],
 )

@@ -27,6 +27,12 @@ NUM_SAMPLES = 20
 PADS = {"no crop": {}, "zero": {"crop_padding": 3}, "reflect": {"crop_padding": 3, "pad_mode": "reflect"}}
 MORE = {"plain": {}, "flip": {"flip": True}, "cutout": {"cutout": 3}, "flip, cutout": {"flip": True, "cutout": 4}}
 MIXERS = {"unmixed": None, "mixup": Mixup(1.0), "CutMix": CutMix(), "RICAP": RICAP(1.0)}
+EACH_WITH_EACH = [  # quick: all mixers as float32, and all types with one of them
+    pytest.param(mixer, dtype, id=f"{mixer}-{dtype}", marks=() if quick else pytest.mark.slow)
+    for mixer in MIXERS
+    for dtype in DTYPES
+    for quick in [dtype == torch.float32 or mixer == "RICAP"]
+]
 ALL = Augment(crop_padding=2, flip=True, cutout=3, **STATISTICS)
 CPU = torch.device("cpu")
 
@@ -63,15 +69,21 @@ def check(path, device, augment, dtype=torch.uint8, batch_size=3, plan=None, sta
     assert_equal(on_host(batches), loader.epoch(plan, start_batch))
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("more", MORE)
-@pytest.mark.parametrize("pad", PADS)
+@pytest.mark.parametrize(
+    ("pad", "more", "mixer"),
+    [
+        pytest.param(pad, more, mixer, marks=() if quick else pytest.mark.slow)
+        for pad in PADS
+        for more in MORE
+        for mixer in MIXERS
+        for quick in [mixer == "unmixed" or (pad, more) == ("reflect", "flip, cutout")]
+    ],
+)
 def test_pixels_are_those_of_the_cpu(paths, device, pad, more, mixer):
     check(paths["odd"], device, Augment(**PADS[pad], **MORE[more], mixer=MIXERS[mixer]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize(("mixer", "dtype"), EACH_WITH_EACH)
 def test_values_are_those_of_the_cpu(paths, device, mixer, dtype):
     augment = Augment(**PADS["reflect"], **MORE["flip, cutout"], mixer=MIXERS[mixer], **STATISTICS)
     check(paths["small"], device, augment, dtype)
@@ -203,8 +215,7 @@ def compiled(monkeypatch, tmp_path):
         sys.modules.pop(f"{package}.kernels.augment_gpu", None)
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("mixer", "dtype"), EACH_WITH_EACH)
 def test_an_epoch_compiles_one_kernel_that_fuses_no_rounding(paths, compiled, dtype, mixer):
     """What the interpreter accepts, the compiler may not; slices of any alignment share a kernel."""
     augment = Augment(**PADS["reflect"], **MORE["flip, cutout"], mixer=MIXERS[mixer], **STATISTICS)
