@@ -44,7 +44,6 @@ def convert_folder(
     Raises:
         FileNotFoundError, ValueError: `images` is missing, holds no labelled images or a damaged one; or an option is
             out of range.
-        ImportError: FFCV is not installed and `.beton` is wanted.
         OSError: a file cannot be written.
     """
     if not 1 <= quality <= 95:

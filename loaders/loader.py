@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -228,6 +229,12 @@ def make_loader(
         raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
+        if backend == "reference":
+            warnings.warn(
+                f"{path}: neither FFCV nor DALI is installed, so Pillow decodes and resizes its images, one after the "
+                "other, which is slow: pip install ffcv or nvidia-dali-cuda120",
+                stacklevel=2,
+            )
     return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver)
 
 
@@ -251,12 +258,14 @@ def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> 
 
     Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
     on a CPU, or "dali" where FFCV is not installed. Images that are resized, and JPEG beside raw images: as JPEG.
+    Where neither of the two is installed: "reference", which decodes by Pillow and is slow; `make_loader` says so.
     """
     if dataset.kind == "raw" and not augment.resize:
         return "fused"
-    if dataset.kind == "png":
-        return "dali"
-    return "dali" if is_installed("nvidia.dali") and (device_type == "cuda" or not is_installed("ffcv")) else "ffcv"
+    has_dali, reads = is_installed("nvidia.dali"), dataset.kind != "png" and is_installed("ffcv")
+    if reads and not (has_dali and device_type == "cuda"):
+        return "ffcv"
+    return "dali" if has_dali else "reference"
 
 
 def is_installed(name: str) -> bool:

@@ -57,7 +57,6 @@ def write_dataset(
 
     Raises:
         ValueError: an array has another shape or dtype.
-        ImportError: FFCV is not installed and `.beton` is wanted.
         BlockingIOError: another process writes to the folder.
         OSError: a file cannot be written.
     """
@@ -102,7 +101,7 @@ def write_jpeg_dataset(
         classes, format, source, note, console: as in `write_dataset`.
 
     Raises:
-        ValueError, ImportError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
+        ValueError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
     """
     with _exchanging(folder, console) as new:
         earlier, written, histograms, sizes = whole_manifest(folder), {}, {}, set()

@@ -56,7 +56,7 @@ def write_split(
         on_samples: called now and then with the number of samples written since its last call.
 
     Raises:
-        ImportError, OSError, ValueError: as the writers do.
+        OSError, ValueError: as the writers do.
     """
     kept = _files_of_same_content(earlier, split, digests)
     paths = [folder / f"{split}.{ending}" for ending in FORMATS[format]]
