@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from .backends.batching import Settings, count_batches
 from .backends.transfer import OnDevice
 from .epochs import Epochs
 from .formats.dataset import DatasetFile
-from .formats.open import open_dataset
+from .formats.open import Path, open_dataset
 from .importance import ImportanceTable, place_among_ranks
 from .order.scheduler import IndexScheduler
 from .types import Backend, Batch, EpochPlan
@@ -171,7 +170,7 @@ class Loader:
 
 
 def make_loader(
-    path: str | os.PathLike[str],
+    path: Path | Sequence[Path],
     batch_size: int,
     *,
     backend: str = "auto",
@@ -189,7 +188,8 @@ def make_loader(
     """Open a data set for training or evaluation.
 
     Args:
-        path: a `.beton`, or a `.tar` with its `.idx`.
+        path: a `.beton`, or a `.tar` with its `.idx`; or a folder or list of such files that are one data set, see
+            `open_dataset`.
         batch_size: samples a batch.
         backend: "auto", or one of `BACKENDS`; see `choose_backend`.
         device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the images in the GPU's memory, where
@@ -226,13 +226,15 @@ def make_loader(
     if scheduler is None:
         scheduler = IndexScheduler(dataset.num_samples)
     if scheduler.num_samples != dataset.num_samples:
-        raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
+        raise ValueError(
+            f"the scheduler is for {scheduler.num_samples} samples, {dataset.path} has {dataset.num_samples}"
+        )
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
         if backend == "reference":
             warnings.warn(
-                f"{path}: neither FFCV nor DALI is installed, so Pillow decodes and resizes its images, one after the "
-                "other, which is slow: pip install ffcv or nvidia-dali-cuda120",
+                f"{dataset.path}: neither FFCV nor DALI is installed, so Pillow decodes and resizes its images, one "
+                "after the other, which is slow: pip install ffcv or nvidia-dali-cuda120",
                 stacklevel=2,
             )
     return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver)

@@ -11,6 +11,7 @@ from rich.console import Console
 from convert.terminal import progress_bar
 from convert.writers.arrays import Arrays
 from convert.writers.exchange import exchanging
+from convert.writers.part_file import PartStamp, write_part_file
 from convert.writers.split import FORMATS, whole_manifest, write_split
 from convert.writers.streams import Stream, spooled
 from loaders.formats.atomic import remove_leftovers
@@ -90,6 +91,7 @@ def write_jpeg_dataset(
     format: str,
     source: str,
     note: str,
+    part: PartStamp | None = None,
     console: Console | None = None,
 ) -> Manifest:
     """Write JPEG images of any size as `folder/{split}.*`, then `folder/manifest.json`, and return the manifest.
@@ -99,6 +101,7 @@ def write_jpeg_dataset(
         splits: the images, which may be made while they are asked for, and their labels, by split name; must hold
             "train", whose statistics the manifest states.
         classes, format, source, note, console: as in `write_dataset`.
+        part: which part of a data set this is; `part.json` says so beside the manifest.
 
     Raises:
         ValueError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
@@ -131,6 +134,8 @@ def write_jpeg_dataset(
         mean, std = histogram_statistics(histograms["train"])
         height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
         manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
+        if part is not None:
+            write_part_file(new, part, histograms["train"])
         write_manifest(new, manifest)
         return manifest
 
