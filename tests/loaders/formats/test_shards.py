@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from convert.writers.beton import write_beton
 from convert.writers.tar import write_tar
 from loaders import Augment, EpochPlan, IndexScheduler, make_loader, open_dataset
 from loaders.backends.residence import resident
@@ -58,6 +57,13 @@ def mapped(folder) -> list[str]:
     return sorted(os.path.basename(path) for path in paths)
 
 
+def copied(files, kind, tmp_path):
+    """A copy of a folder, to be changed, or to be the first to be opened."""
+    for path in (files / kind).iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
 @pytest.mark.parametrize("kind", ["raw", "jpeg", "tar"])
 def test_the_samples_are_those_of_one_file_in_the_order_of_the_numbers(files, kind):
     one = open_dataset(files / f"{kind}.{'tar' if kind == 'tar' else 'beton'}")
@@ -94,18 +100,18 @@ def test_jpeg_and_mixed_shards_are_decoded(files):
         assert apart.abs().float().mean() < 0.5
 
 
-def test_a_plan_maps_only_the_files_that_it_touches(files):
-    loader = make_loader(files / "raw", 8, augment=AUGMENT)
+def test_a_plan_maps_only_the_files_that_it_touches(files, tmp_path):
+    loader = make_loader(copied(files, "raw", tmp_path), 8, augment=AUGMENT)
     descriptors = len(os.listdir("/proc/self/fd"))
-    assert mapped(files / "raw") == []
+    assert mapped(tmp_path) == []
     list(loader.epoch(EpochPlan(np.array([0, 39, 40]))))
-    assert mapped(files / "raw") == ["train-1.beton", "train-2.beton"]
+    assert mapped(tmp_path) == ["train-1.beton", "train-2.beton"]
     loader.dataset.bytes(NUM - 1)
-    assert mapped(files / "raw") == ["train-1.beton", "train-10.beton", "train-2.beton"]
+    assert mapped(tmp_path) == ["train-1.beton", "train-10.beton", "train-2.beton"]
     assert len(os.listdir("/proc/self/fd")) <= descriptors  # a map needs none
     del loader
     gc.collect()
-    assert mapped(files / "raw") == []
+    assert mapped(tmp_path) == []
 
 
 def test_a_byte_that_no_plan_asked_for_is_never_taken_for_a_pixel(files):
@@ -130,12 +136,6 @@ def test_it_pickles_and_copies_as_its_files(files):
     for again in (pickle.loads(pickle.dumps(loader)), copy.copy(loader)):
         assert again.dataset.paths() == loader.dataset.paths()
         assert torch.equal(next(iter(again)).images, next(iter(make_loader(files / "raw", 16, augment=AUGMENT))).images)
-
-
-def copied(files, kind, tmp_path):
-    for path in (files / kind).iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
 
 
 @pytest.mark.parametrize("when", ["before it is mapped", "while it is read"])
@@ -217,19 +217,16 @@ def test_the_manifest_says_which_shards_there_are(files, tmp_path):
         open_dataset(tmp_path / "train")
 
 
-def test_many_files_need_no_descriptors(tmp_path):
-    """300 shards with 64 descriptors."""
-    for i in range(300):
-        write_beton(tmp_path / f"{i}.beton", np.full((1, 1, 1, 3), i % 256, np.uint8), np.array([i]))
+def test_many_files_need_no_descriptors(files):
+    """300 maps with 64 descriptors."""
     script = f"""
 import resource
 import numpy as np
-from loaders import EpochPlan, make_loader
 import torch
+from loaders import EpochPlan, make_loader
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-loader = make_loader({str(tmp_path)!r}, 300, dtype=torch.uint8)
-batch = next(loader.epoch(EpochPlan(np.arange(300))))
-assert batch.labels.tolist() == list(range(300))
-assert batch.images[:, 0, 0, 0].tolist() == [i % 256 for i in range(300)]
+loader = make_loader([{str(files / "raw" / "train-10.beton")!r}] * 300, 300, dtype=torch.uint8)
+batch = next(loader.epoch(EpochPlan(13 * np.arange(300) + 5)))
+assert (batch.images == batch.images[0]).all() and batch.images.any()
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
