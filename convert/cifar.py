@@ -45,7 +45,6 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
     Raises:
         FileNotFoundError, ValueError: `source` is missing, or is not the published data set.
         ConnectionError: there is no `source`, and no place has the data.
-        ImportError: FFCV is not installed and `.beton` is wanted.
         OSError: a file cannot be written.
     """
     folder = root / published.name

@@ -16,7 +16,9 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 from rich.console import Console
 
 from convert.command import run_command
+from convert.sources.part import listing_digest, parse_part, slice_part
 from convert.terminal import print_summary
+from convert.writers.part_file import PartStamp
 from convert.writers.split import finished
 
 
@@ -27,6 +29,7 @@ def convert_folder(
     max_side: int = 0,
     quality: int = 90,
     workers: int = 0,
+    part: str | None = None,
 ) -> None:
     """Convert a folder or a tar of images to ROOT: JPEG images in one file per split and format, and a manifest.
 
@@ -40,11 +43,12 @@ def convert_folder(
         max_side: in pixels; larger images are resized so that the longer side has this length. 0 is no limit.
         quality: of the images that are encoded, 1 to 95. JPEG images that need no resizing keep their bytes.
         workers: threads that decode and encode; 0 takes all cores. The files do not depend on it.
+        part: such as 3/16, to convert the third of sixteen parts into a folder of its own in ROOT, on any machine of a
+            job array; `python -m convert.merge ROOT` makes one data set of them.
 
     Raises:
         FileNotFoundError, ValueError: `images` is missing, holds no labelled images or a damaged one; or an option is
             out of range.
-        ImportError: FFCV is not installed and `.beton` is wanted.
         OSError: a file cannot be written.
     """
     if not 1 <= quality <= 95:
@@ -53,6 +57,8 @@ def convert_folder(
         raise ValueError(f"--max-side and --workers are {max_side} and {workers}, allowed: 0 or more")
     format, console = "dali" if format == "tar" else format, Console(markup=False)
     root = root or Path("data") / images.resolve().stem
+    slice_of = None if part is None else parse_part(part)
+    root = root if slice_of is None else root / slice_of.name
     manifest = finished(root, format)
     if manifest is not None:
         console.print(f"{root} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
@@ -64,12 +70,15 @@ def convert_folder(
 
     with console.status(f"looking through {images}"):
         found = find_images(images)
+    images_of, stamp = found.splits, None
+    if slice_of is not None:
+        images_of, stamp = slice_part(found.splits, slice_of), PartStamp(*slice_of, listing_digest(found.splits))
     workers = workers or len(os.sched_getaffinity(0))
     limit = f"longer side at most {max_side} pixels" if max_side else "of any size"
     with encoders(workers) as pool:
         splits = {
             split: (encode_all(pool, 4 * workers, sources, max_side, quality), [source.label for source in sources])
-            for split, sources in found.splits.items()
+            for split, sources in images_of.items()
         }
         manifest = write_jpeg_dataset(
             root,
@@ -78,6 +87,7 @@ def convert_folder(
             format=format,
             source=images.resolve().name,
             note=f"JPEG, {limit}, quality {quality} where encoded anew",
+            part=stamp,
             console=console,
         )
     print_summary(root, manifest, console)

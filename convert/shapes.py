@@ -73,7 +73,6 @@ def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test:
 
     Raises:
         ValueError: a number is less than 1.
-        ImportError: FFCV is not installed.
         OSError: a file cannot be written.
     """
     console, folder, sizes = Console(markup=False), root / "shapes", {"train": num_train, "test": num_test}

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from loaders.formats.manifest import Manifest
+from loaders.formats.manifest import FileEntry, Manifest
 
 
 def progress_bar(console: Console | None) -> Progress:
@@ -21,8 +21,15 @@ def print_summary(folder: Path, manifest: Manifest, console: Console) -> None:
     for column in ("file", "samples", "MB", "sha256"):
         table.add_column(column, justify="right" if column in ("samples", "MB") else "left")
     for split in manifest.splits.values():
+        shards: dict[str, list[FileEntry]] = {}  # of each kind, one row
         for file, entry in split.files.items():
-            table.add_row(file, f"{split.num_samples:,}", f"{entry.num_bytes / 1e6:.1f}", entry.sha256[:16])
+            if "/" in file:
+                shards.setdefault(f"{file.partition('/')[0]}/*{Path(file).suffix}", []).append(entry)
+            else:
+                table.add_row(file, f"{split.num_samples:,}", f"{entry.num_bytes / 1e6:.1f}", entry.sha256[:16])
+        for files, entries in shards.items():
+            size = sum(entry.num_bytes for entry in entries)
+            table.add_row(files, f"{split.num_samples:,}", f"{size / 1e6:.1f}", f"{len(entries)} files")
     check = "checksums match" if manifest.verified else manifest.note
     console.print(f"{folder}: {len(manifest.classes)} classes, from {manifest.source} ({check})", soft_wrap=True)
     console.print(table)

@@ -33,11 +33,16 @@ def verify(folder: Path) -> None:
         ValueError: the manifest is damaged, or a file is not what it says.
     """
     manifest, console = read_manifest(folder), Console(markup=False, highlight=False, soft_wrap=True)
-    problems = {}
+    problems: dict[str, str] = {}
     for split in manifest.splits.values():
-        for name, entry in split.files.items():
-            problems[name] = problem(folder / name, entry, split, len(manifest.classes))
-            console.print(f"BAD {name}: {problems[name]}" if problems[name] else f"ok  {name}")
+        found = {name: file_problem(folder / name, entry) for name, entry in split.files.items()}
+        for ending in READ:  # one file, or shards that hold the split together
+            names = split.files_of(ending)
+            if names and not any(found[name] for name in names):
+                found[names[0]] = content_problem([folder / name for name in names], split, len(manifest.classes))
+        for name, problem in found.items():
+            console.print(f"BAD {name}: {problem}" if problem else f"ok  {name}")
+        problems |= found
     num_bad = sum(map(bool, problems.values()))
     if num_bad:
         raise ValueError(
@@ -45,8 +50,8 @@ def verify(folder: Path) -> None:
         )
 
 
-def problem(path: Path, entry: FileEntry, split: Split, num_classes: int) -> str:
-    """Return what is wrong with one file, "" if nothing is."""
+def file_problem(path: Path, entry: FileEntry) -> str:
+    """Return what is wrong with the bytes of one file, "" if nothing is."""
     if not path.is_file():
         return "it is missing"
     found = file_entry(path)
@@ -54,10 +59,13 @@ def problem(path: Path, entry: FileEntry, split: Split, num_classes: int) -> str
         return f"it has {found.num_bytes:,} bytes, the manifest says {entry.num_bytes:,}"
     if found != entry:
         return f"its SHA-256 is {found.sha256[:16]}..., the manifest says {entry.sha256[:16]}..."
-    if path.suffix not in READ:
-        return ""
+    return ""
+
+
+def content_problem(paths: list[Path], split: Split, num_classes: int) -> str:
+    """Return what is wrong with the samples of a file, or of shards in their order, "" if nothing is."""
     try:
-        num_samples, pixels, labels = contents(path, num_classes)
+        num_samples, pixels, labels = contents(paths, num_classes)
     except (ValueError, OSError) as error:
         return str(error)
     if num_samples != split.num_samples:
@@ -67,9 +75,9 @@ def problem(path: Path, entry: FileEntry, split: Split, num_classes: int) -> str
     return "" if labels == split.labels_sha256 else "its labels have another checksum than in the manifest"
 
 
-def contents(path: Path, num_classes: int) -> tuple[int, str, str]:
-    """Read a file with `loaders`; return its number of samples and the digests of images and labels as in `Split`."""
-    dataset = open_dataset(path)
+def contents(paths: list[Path], num_classes: int) -> tuple[int, str, str]:
+    """Read files with `loaders`; return their number of samples and the digests of images and labels as in `Split`."""
+    dataset = open_dataset(paths[0] if len(paths) == 1 else paths)
     pixels = hashlib.sha256()
     for sample in range(dataset.num_samples):
         content = dataset.bytes(sample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from .backends.batching import Settings, count_batches
 from .backends.transfer import OnDevice
 from .epochs import Epochs
 from .formats.dataset import DatasetFile
-from .formats.open import open_dataset
+from .formats.open import Path, open_dataset
 from .importance import ImportanceTable, place_among_ranks
 from .order.scheduler import IndexScheduler
 from .types import Backend, Batch, EpochPlan
@@ -170,7 +170,7 @@ class Loader:
 
 
 def make_loader(
-    path: str | os.PathLike[str],
+    path: Path | Sequence[Path],
     batch_size: int,
     *,
     backend: str = "auto",
@@ -188,7 +188,8 @@ def make_loader(
     """Open a data set for training or evaluation.
 
     Args:
-        path: a `.beton`, or a `.tar` with its `.idx`.
+        path: a `.beton`, or a `.tar` with its `.idx`; or a folder or list of such files that are one data set, see
+            `open_dataset`.
         batch_size: samples a batch.
         backend: "auto", or one of `BACKENDS`; see `choose_backend`.
         device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the images in the GPU's memory, where
@@ -225,9 +226,17 @@ def make_loader(
     if scheduler is None:
         scheduler = IndexScheduler(dataset.num_samples)
     if scheduler.num_samples != dataset.num_samples:
-        raise ValueError(f"the scheduler is for {scheduler.num_samples} samples, {path} has {dataset.num_samples}")
+        raise ValueError(
+            f"the scheduler is for {scheduler.num_samples} samples, {dataset.path} has {dataset.num_samples}"
+        )
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
+        if backend == "reference":
+            warnings.warn(
+                f"{dataset.path}: neither FFCV nor DALI is installed, so Pillow decodes and resizes its images, one "
+                "after the other, which is slow: pip install ffcv or nvidia-dali-cuda120",
+                stacklevel=2,
+            )
     return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver)
 
 
@@ -251,12 +260,14 @@ def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> 
 
     Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
     on a CPU, or "dali" where FFCV is not installed. Images that are resized, and JPEG beside raw images: as JPEG.
+    Where neither of the two is installed: "reference", which decodes by Pillow and is slow; `make_loader` says so.
     """
     if dataset.kind == "raw" and not augment.resize:
         return "fused"
-    if dataset.kind == "png":
-        return "dali"
-    return "dali" if is_installed("nvidia.dali") and (device_type == "cuda" or not is_installed("ffcv")) else "ffcv"
+    has_dali, reads = is_installed("nvidia.dali"), dataset.kind != "png" and is_installed("ffcv")
+    if reads and not (has_dali and device_type == "cuda"):
+        return "ffcv"
+    return "dali" if has_dali else "reference"
 
 
 def is_installed(name: str) -> bool:

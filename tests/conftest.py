@@ -1,4 +1,4 @@
-"""What several folders share: small data sets written by FFCV itself, and tests left out for want of an extra."""
+"""What several folders share: small data sets, and tests left out for want of an extra."""
 
 import contextlib
 import io
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from convert.writers.beton import write_beton
+from convert.writers.beton import Samples, write_beton, write_samples
+from loaders.formats.beton_layout import JPEG, RAW
 from loaders.loader import is_installed
 
 NUM_SAMPLES = 97
@@ -41,24 +43,40 @@ class Beton:
 @pytest.fixture(scope="session")
 def betons(tmp_path_factory):
     """name -> Beton: "square" and "odd" are raw, "jpeg" and "mixed" hold 40 images. Sample i has the label 7 * i."""
-    pytest.importorskip("ffcv")
     folder, made = tmp_path_factory.mktemp("betons"), {}
     for name, height, width in (("square", 32, 32), ("odd", 13, 17)):
         images, labels = photographs(NUM_SAMPLES, height, width, 1), 7 * np.arange(NUM_SAMPLES)
         write_beton(folder / f"{name}.beton", images, labels)
         made[name] = Beton(folder / f"{name}.beton", images, labels)
-    for name, mode in (("jpeg", "jpg"), ("mixed", "proportion")):
+    for name in ("jpeg", "mixed"):
         images, labels = photographs(40, 24, 40, 2), 7 * np.arange(40)
-        write_through_ffcv(folder / f"{name}.beton", images, labels, mode)
+        write_mode(folder / f"{name}.beton", images, labels, name)
         made[name] = Beton(folder / f"{name}.beton", images, labels)
     return made
 
 
-def write_through_ffcv(path: Path, images: np.ndarray, labels: np.ndarray, mode: str) -> None:
+def write_mode(path: Path, images: np.ndarray, labels: np.ndarray, mode: str) -> None:
+    """Write images of one size as "raw", as "jpeg" (quality 90, 4:4:4), or "mixed": every other one of each."""
+    num, height, width, _ = images.shape
+    modes = {"raw": [RAW], "jpeg": [JPEG], "mixed": [JPEG, RAW]}[mode] * num
+    stored = [_encoded(image) if kind == JPEG else image.tobytes() for image, kind in zip(images, modes, strict=False)]
+    offsets, data = np.cumsum([0, *map(len, stored)]), np.frombuffer(b"".join(stored), np.uint8)
+    samples = Samples(np.array(modes[:num]), offsets, height, width, labels)
+    write_samples(path, samples, lambda first, last: data[offsets[first] : offsets[last]], None)
+
+
+def _encoded(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=90, subsampling=0)
+    return buffer.getvalue()
+
+
+def write_through_ffcv(path: Path, images: np.ndarray, labels: np.ndarray, mode: str, page_size: int) -> None:
+    """Write by FFCV itself, in one of its modes: "raw", "jpg" or "proportion"."""
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 
     fields = {"image": RGBImageField(write_mode=mode), "label": IntField()}
     rows = [(image, int(label)) for image, label in zip(images, labels, strict=True)]
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-        DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(rows)
+        DatasetWriter(str(path), fields, page_size=page_size, num_workers=1).from_indexed_dataset(rows)

@@ -32,7 +32,6 @@ def run_example(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def noise(tmp_path, monkeypatch):
     """The data set that add_a_data_set.md makes."""
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     monkeypatch.chdir(tmp_path)
     return run_example("add_a_data_set", tmp_path, monkeypatch)
 

@@ -20,7 +20,6 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     root = tmp_path_factory.mktemp("data")
     convert_shapes(root, 1000, 200)
     return root / "shapes"
@@ -72,9 +71,9 @@ def test_ddp(shapes):
     assert sorted(told.splitlines()) == lines
 
 
+@pytest.mark.ffcv
 @pytest.mark.slow
 def test_own_images(tmp_path):
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     for split, count in (("train", 20), ("test", 4)):
         for number, image in enumerate(photographs(count, 70, 90, seed=count)):
             path = tmp_path / "images" / split / "ab"[number % 2] / f"{number:02}.jpg"

@@ -58,7 +58,6 @@ def test_a_project_of_the_same_names_hides_the_modules_but_not_the_commands(proj
 
 @pytest.mark.slow
 def test_a_wheel_serves_a_project_of_the_same_names(project, tmp_path):
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     source, wheels, home = tmp_path / "source", tmp_path / "wheels", tmp_path / "venv"
     names = ("loaders", "rebar_loaders", "training", "convert")
     for name in names:

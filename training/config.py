@@ -16,7 +16,7 @@ class DataOptions:
     """data
 
     Args:
-        data: folder made by a script of convert/ (train.beton, test.beton, manifest.json)
+        data: folder made by a script of convert/ (manifest.json, train.beton and test.beton, or shards in folders)
         coreset: file of `python -m training.coreset`; only its samples are trained on, and the run is charged for
             choosing them
         image_size: height and width that images are brought to, needed where they vary in size: in training a random

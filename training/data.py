@@ -103,13 +103,19 @@ def open_manifest(folder: str, eval_split: str = "test") -> Manifest:
                 f"{folder} has no {split} split, only {', '.join(manifest.splits)}: convert images that lie in "
                 "train/<class>/* and test/<class>/*"
             )
-        if f"{split}.beton" not in manifest.splits[split].files:
+        if not manifest.splits[split].files_of(".beton"):
             files = ", ".join(manifest.splits[split].files)
             raise ValueError(
                 f"{folder} holds its {split} split in {files} only, and training reads {split}.beton: convert it with "
                 "--format beton or both"
             )
     return manifest
+
+
+def split_files(folder: str | Path, split: str) -> Path | list[Path]:
+    """The `.beton` of a split of a whole data set, or its shards in order: what `open_dataset` takes."""
+    files = [Path(folder) / name for name in read_manifest(folder).splits[split].files_of(".beton")]
+    return files[0] if len(files) == 1 else files
 
 
 def data_digest(manifest: Manifest, coreset: Coreset | None = None) -> str:
@@ -229,5 +235,6 @@ def whole_split(num_samples: int, ranks: Ranks = Ranks()) -> EpochPlan:  # noqa:
 
 def open_loader(config: Config, device: torch.device, split: str, augment: Augment, batch_size: int) -> Loader:
     """The loader of a split, `batch_size` samples of this rank at a time."""
-    path = Path(config.data) / f"{split}.beton"
-    return make_loader(path, batch_size, backend=config.backend, device=device, augment=augment)
+    return make_loader(
+        split_files(config.data, split), batch_size, backend=config.backend, device=device, augment=augment
+    )

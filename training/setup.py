@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from training.data import (
     normalise,
     open_loader,
     open_manifest,
+    split_files,
     warm_up,
     whole_split,
 )
@@ -106,7 +106,7 @@ def set_up(
             raise ValueError(
                 "a core-set was chosen with the held-out samples in view: give one of --validation, --coreset"
             )
-        labels_N = open_dataset(Path(config.data) / "train.beton").labels
+        labels_N = open_dataset(split_files(config.data, "train")).labels
         held_out = hold_out(labels_N, config.validation)
         kept = np.setdiff1d(np.arange(num_samples), held_out)
         context, num_trainable = dataclasses.replace(context, subset=kept, num_held_out=len(held_out)), len(kept)
@@ -202,5 +202,6 @@ def _whitening_images(config: Config, device: torch.device, plain: Augment, num_
     if config.model != "rebarnet":
         return None
     count = min(num_samples, _WHITENING_IMAGES)
-    loader = make_loader(Path(config.data) / "train.beton", count, backend=config.backend, device=device, augment=plain)
+    train = split_files(config.data, "train")
+    loader = make_loader(train, count, backend=config.backend, device=device, augment=plain)
     return next(iter(loader.epoch(whole_split(count)))).images.cpu()

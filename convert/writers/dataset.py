@@ -11,6 +11,7 @@ from rich.console import Console
 from convert.terminal import progress_bar
 from convert.writers.arrays import Arrays
 from convert.writers.exchange import exchanging
+from convert.writers.part_file import PartStamp, write_part_file
 from convert.writers.split import FORMATS, whole_manifest, write_split
 from convert.writers.streams import Stream, spooled
 from loaders.formats.atomic import remove_leftovers
@@ -57,7 +58,6 @@ def write_dataset(
 
     Raises:
         ValueError: an array has another shape or dtype.
-        ImportError: FFCV is not installed and `.beton` is wanted.
         BlockingIOError: another process writes to the folder.
         OSError: a file cannot be written.
     """
@@ -91,6 +91,7 @@ def write_jpeg_dataset(
     format: str,
     source: str,
     note: str,
+    part: PartStamp | None = None,
     console: Console | None = None,
 ) -> Manifest:
     """Write JPEG images of any size as `folder/{split}.*`, then `folder/manifest.json`, and return the manifest.
@@ -100,9 +101,10 @@ def write_jpeg_dataset(
         splits: the images, which may be made while they are asked for, and their labels, by split name; must hold
             "train", whose statistics the manifest states.
         classes, format, source, note, console: as in `write_dataset`.
+        part: which part of a data set this is; `part.json` says so beside the manifest.
 
     Raises:
-        ValueError, ImportError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
+        ValueError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
     """
     with _exchanging(folder, console) as new:
         earlier, written, histograms, sizes = whole_manifest(folder), {}, {}, set()
@@ -132,6 +134,8 @@ def write_jpeg_dataset(
         mean, std = histogram_statistics(histograms["train"])
         height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
         manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
+        if part is not None:
+            write_part_file(new, part, histograms["train"])
         write_manifest(new, manifest)
         return manifest
 

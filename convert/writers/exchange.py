@@ -6,6 +6,7 @@ begun again as often as need be. While they move there is no manifest, so that n
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,9 @@ def _stale(ready: Path) -> list[str]:
         old = read_manifest(ready / _EARLIER)
     except (FileNotFoundError, ValueError):
         return []
-    new = read_manifest(ready)
-    ours = {f"{split}.{ending}" for split in new.splits for ending in ENDINGS}
+    new, endings = read_manifest(ready), "|".join(ENDINGS)
+    splits = "|".join(map(re.escape, new.splits))
+    ours = rf"({splits})(/part-[0-9]{{5}}-of-[0-9]{{5}})?\.({endings})"
     kept = {name for split in new.splits.values() for name in split.files}
-    return sorted((ours & {name for split in old.splits.values() for name in split.files}) - kept)
+    named = {name for split in old.splits.values() for name in split.files}
+    return sorted(name for name in named - kept if re.fullmatch(ours, name))

@@ -29,9 +29,8 @@ def finished(folder: Path, format: str) -> Manifest | None:
     manifest = whole_manifest(folder)
     if manifest is None:
         return None
-    listed = {file for split in manifest.splits.values() for file in split.files}
-    wanted = {f"{split}.{ending}" for split in manifest.splits for ending in FORMATS[format]}
-    return manifest if wanted <= listed else None
+    wanted = [split.files_of(f".{ending}") for split in manifest.splits.values() for ending in FORMATS[format]]
+    return manifest if all(wanted) else None
 
 
 def write_split(
@@ -56,7 +55,7 @@ def write_split(
         on_samples: called now and then with the number of samples written since its last call.
 
     Raises:
-        ImportError, OSError, ValueError: as the writers do.
+        OSError, ValueError: as the writers do.
     """
     kept = _files_of_same_content(earlier, split, digests)
     paths = [folder / f"{split}.{ending}" for ending in FORMATS[format]]

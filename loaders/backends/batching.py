@@ -90,10 +90,13 @@ def back_to_back(num: int, image_bytes: int) -> Rows:
     return found
 
 
-def watched(dataset: DatasetFile, todo: list[Span]) -> Generator[Span]:
-    """The spans of an epoch; before each of them the file is looked at (`DatasetFile.check_in_place`)."""
+def watched(dataset: DatasetFile, todo: list[Span], plan: EpochPlan | None = None) -> Generator[Span]:
+    """The spans of an epoch; before each of them the file is looked at (`DatasetFile.check_in_place`).
+
+    With the plan, only those of many files are that hold samples of the span.
+    """
     for span in todo:
-        dataset.check_in_place()
+        dataset.check_in_place(None if plan is None else plan.ids[span.first : span.last])
         yield span
 
 
@@ -104,6 +107,8 @@ def longest(todo: list[Span]) -> int:
 
 def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch: int) -> list[Span]:
     """Cut an epoch into batches, from `start_batch` on; a plan that does not fit is refused before the epoch starts.
+
+    The files that hold its samples are readable afterwards (`DatasetFile.touch`).
 
     Raises:
         ValueError: an id that the file does not hold, a plan without a whole batch where only whole ones are wanted, or
@@ -119,6 +124,7 @@ def spans(plan: EpochPlan, dataset: DatasetFile, settings: Settings, start_batch
     num_batches = count_batches(len(ids), batch_size, settings.drop_last)
     if not 0 <= start_batch <= num_batches:
         raise ValueError(f"start_batch is {start_batch}, the plan has {num_batches} batches")
+    dataset.touch(ids)
     starts = range(start_batch * batch_size, num_batches * batch_size, batch_size)
     return [Span(start, min(start + batch_size, len(ids))) for start in starts]
 

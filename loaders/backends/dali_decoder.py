@@ -205,8 +205,9 @@ class Decoder:
             if tuple(shape) != self._shape:
                 (height, width, *_), (wanted_height, wanted_width, _) = shape, self._shape
                 raise ValueError(
-                    f"{self.dataset.path}: the image of sample {sample} cannot be used: DALI decodes {height} x "
-                    f"{width} pixels, its record says {wanted_height} x {wanted_width}; convert the data again"
+                    f"{self.dataset.file_of(sample)}: the image of sample {sample} cannot be used: DALI decodes "
+                    f"{height} x {width} pixels, its record says {wanted_height} x {wanted_width}; convert the data "
+                    "again"
                 )
 
     def _name_culprit(self) -> None:

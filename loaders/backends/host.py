@@ -74,7 +74,7 @@ class Feed:
         fetch = self._idle.pop() if self._idle else self.new_fetch()
         settings, fetched = self.settings, fetch(plan, todo)
         try:
-            for span, (data, offsets, rows) in zip(watched(self.dataset, todo), fetched, strict=True):
+            for span, (data, offsets, rows) in zip(watched(self.dataset, todo, plan), fetched, strict=True):
                 images = torch.empty((len(rows), *self.shape), dtype=settings.dtype, pin_memory=settings.pinned)
                 mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(images))
                 yield Batch(nchw(images), *beside.slice(span), mix)

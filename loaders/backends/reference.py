@@ -40,7 +40,7 @@ class Reference:
     def _batches(self, plan: EpochPlan, todo: list[Span]) -> Generator[Batch]:
         augment, dtype = self.settings.augment, self.settings.dtype
         beside = columns(plan, self.dataset)
-        for span in watched(self.dataset, todo):
+        for span in watched(self.dataset, todo, plan):
             samples = zip(plan.ids[span.first : span.last], plan.positions[span.first : span.last], strict=True)
             pixels = [augmented(decode(self.dataset, i), augment, plan.key, position) for i, position in samples]
             images, mix = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels]), None
@@ -72,7 +72,9 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
         if image.size != (width, height):
             raise ValueError(f"it is {image.height} x {image.width} pixels, its record says {height} x {width}")
     except ValueError as error:
-        raise ValueError(f"{dataset.path}: the {kind} of sample {sample} cannot be decoded: {error}") from None
+        raise ValueError(
+            f"{dataset.file_of(sample)}: the {kind} of sample {sample} cannot be decoded: {error}"
+        ) from None
     return np.asarray(image)
 
 

@@ -11,7 +11,8 @@ from ..formats.dataset import DatasetFile
 
 _CHUNK = 1 << 26  # bytes on their way at once
 
-_Identity = tuple[str, int, int, torch.device]  # path, time in ns and size in bytes of a file, and where its images are
+_State = tuple[str, int, int]  # path, time in ns and size in bytes of a file
+_Identity = tuple[tuple[_State, ...], torch.device]  # of all files of a data set, and where their images are
 # Images that some loader holds; training, its last epochs without mixing and its statistics read one file.
 _held: WeakValueDictionary[_Identity, torch.Tensor] = WeakValueDictionary()
 
@@ -50,6 +51,7 @@ def resident(dataset: DatasetFile, device: torch.device) -> Resident:
     identity = _identity(dataset, device)
     data = _held.get(identity)
     if data is None:
+        dataset.touch()
         data = _held[identity] = _copied(dataset.data[first:last], device)
     return Resident(data, dataset.offsets - first)
 
@@ -59,8 +61,8 @@ def _range(dataset: DatasetFile) -> tuple[int, int]:
 
 
 def _identity(dataset: DatasetFile, device: torch.device) -> _Identity:
-    status = os.stat(dataset.path)
-    return os.path.realpath(dataset.path), status.st_mtime_ns, status.st_size, device
+    states = [(os.path.realpath(path), os.stat(path)) for path in dataset.paths()]
+    return tuple((path, status.st_mtime_ns, status.st_size) for path, status in states), device
 
 
 def _copied(source: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -1,8 +1,6 @@
 """Read a `.beton`, the file format of FFCV 1.0.2, without FFCV.
 
-The file is little-endian: a header, field descriptors, one metadata record per sample, pages of pixels or JPEG bytes,
-and an allocation table up to the end of the file. Nothing in it is trusted: every count and pointer is compared with
-the size of the file before it is used.
+Nothing in it is trusted: every count and pointer is compared with the size of the file before it is used.
 """
 
 import math
@@ -13,37 +11,25 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .beton_layout import (
+    ALLOCATION,
+    ARRAY,
+    ARRAY_TYPE,
+    FIELD,
+    FLOAT_TYPE,
+    HEADER,
+    IMAGE_TYPE,
+    INT_TYPE,
+    JPEG,
+    METADATA,
+    MIN_PAGE_BYTES,
+    RAW,
+    TENSOR_TYPE,
+    VERSION,
+    record,
+)
 from .column import Column
 from .dataset import CHANNELS, DatasetFile
-
-# The layout of the file; integers are unsigned and little-endian, pointers count bytes from the start of the file.
-HEADER = np.dtype(
-    [
-        ("version", "<u2"),
-        ("num_fields", "<u2"),
-        ("page_size", "<u4"),
-        ("num_samples", "<u8"),
-        ("alloc_table_ptr", "<u8"),
-    ]
-)
-FIELD = np.dtype([("type_id", "u1"), ("name", "u1", 16), ("arguments", "u1", 1024)])
-ALLOCATION = np.dtype([("sample_id", "<u8"), ("ptr", "<u8"), ("size", "<u8")])
-IMAGE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")])
-BYTES = np.dtype([("ptr", "<u8"), ("size", "<u8")])
-
-VERSION = 2
-FLOAT_TYPE, INT_TYPE, IMAGE_TYPE, ARRAY_TYPE, TENSOR_TYPE = 0, 1, 2, 4, 6
-METADATA = {  # type of a field -> its part of a sample's metadata record
-    FLOAT_TYPE: np.dtype("<f8"),
-    INT_TYPE: np.dtype("<i8"),
-    IMAGE_TYPE: IMAGE,
-    3: BYTES,  # bytes
-    ARRAY_TYPE: np.dtype("<u8"),  # a pointer
-    5: BYTES,  # JSON
-    TENSOR_TYPE: np.dtype("<u8"),  # a pointer
-}
-ARRAY = np.dtype([("shape", "<u8", 32), ("type_length", "<u8")])  # then the type as JSON, such as [["", "<f4"]]
-JPEG, RAW = 0, 1
 
 
 def open_beton(path: str, fields: Mapping[str, str] | None = None) -> DatasetFile:
@@ -83,7 +69,7 @@ def _metadata(
     version, num_fields, num_samples = int(header["version"]), int(header["num_fields"]), int(header["num_samples"])
     page_size, table = int(header["page_size"]), int(header["alloc_table_ptr"])
     _require(version == VERSION, path, f"its version is {version}, this reader knows version {VERSION}")
-    _require(page_size >= 1 << 21 and page_size.bit_count() == 1, path, f"its page size is {page_size}")
+    _require(page_size >= MIN_PAGE_BYTES and page_size.bit_count() == 1, path, f"its page size is {page_size}")
     start = HEADER.itemsize + num_fields * FIELD.itemsize
     _require(start <= len(data), path, f"its {num_fields} field descriptors do not fit its {len(data)} bytes")
     fields = data[HEADER.itemsize : start].view(FIELD)
@@ -105,8 +91,8 @@ def _metadata(
         )
     # Distinct names for the record: FFCV never looks at names, two extra fields may share one.
     keys = [{image: "image", label: "label"}.get(name, f"extra{i}") for i, name in enumerate(names)]
-    record = np.dtype([(key, METADATA[kind]) for key, kind in zip(keys, types, strict=True)], align=True)
-    end = start + num_samples * record.itemsize
+    row = record(dict(zip(keys, types, strict=True)))
+    end = start + num_samples * row.itemsize
     _require(num_samples > 0, path, "it holds no samples")
     _require(
         end <= table <= len(data),
@@ -115,15 +101,15 @@ def _metadata(
     )
     columns: dict[str, Column] = {}
     renamed, counts = {theirs: name for name, theirs in ours.items()}, Counter(names)
-    assert record.fields is not None
-    places = [place for _, place, *_ in record.fields.values()]  # of each field in a record
+    assert row.fields is not None
+    places = [place for _, place, *_ in row.fields.values()]  # of each field in a record
     for name, key, kind, one, place in zip(names, keys, types, fields, places, strict=True):
         if key not in ("image", "label") and counts[name] == 1:
-            starts = start + place + record.itemsize * np.arange(num_samples)
+            starts = start + place + row.itemsize * np.arange(num_samples)
             column = _column(path, data, starts, kind, one["arguments"], (end, table))
             if column is not None:
                 columns[renamed.get(name, name)] = column
-    return data[start:end].view(record), end, columns
+    return data[start:end].view(row), end, columns
 
 
 def _column(

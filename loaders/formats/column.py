@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,17 +18,23 @@ class Column:
         starts: int64 [N], the first byte of each value in `data`.
         dtype: of a value.
         shape: of a value; () is a number.
+        touch: called with the ids of values before they are read; see `DatasetFile.touch`.
     """
 
     data: np.ndarray = field(repr=False)
     starts: np.ndarray = field(repr=False)
     dtype: np.dtype
     shape: tuple[int, ...] = ()
+    touch: Callable[[np.ndarray], None] | None = field(default=None, repr=False)
 
     @property
     def num_bytes(self) -> int:
         """Of one value."""
         return self.dtype.itemsize * math.prod(self.shape)
+
+    def is_like(self, other: Column) -> bool:
+        """Whether the values have the same type and shape."""
+        return (self.dtype, self.shape) == (other.dtype, other.shape)
 
     def take(self, ids: np.ndarray) -> np.ndarray:
         """The values of some samples, [B, *shape].
@@ -35,5 +42,7 @@ class Column:
         Args:
             ids: int64 [B].
         """
+        if self.touch is not None:
+            self.touch(ids)
         rows = self.data[self.starts[ids][:, None] + np.arange(self.num_bytes)]
         return rows.view(self.dtype).reshape(len(ids), *self.shape)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .column import Column
 from .image_file import decode_image
-from .manifest import FILE_NAME, read_manifest
+from .manifest import manifest_near
 
 CHANNELS = 3
 
@@ -72,22 +72,24 @@ class DatasetFile:
             image = decode_image(stored.tobytes(), ("JPEG", "PNG"))
         except ValueError as error:
             raise ValueError(
-                f"{self.path}: the image of sample {index} cannot be read, {error}: convert again"
+                f"{self.file_of(index)}: the image of sample {index} cannot be read, {error}: convert again"
             ) from None
         return np.asarray(image.rgb), int(self.labels[index])
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The name of each label, from the `manifest.json` beside the file; None where there is none of this file.
+        """The name of each label, from the `manifest.json` beside the file, or beside the folder of a shard; None where
+        there is none of this file.
 
         Raises:
             ValueError: the manifest is damaged.
         """
-        folder, name = os.path.split(os.path.abspath(self.path))
-        if not os.path.isfile(os.path.join(folder, FILE_NAME)):
+        folder, name = os.path.split(os.path.abspath(self.file_of(0)))
+        near = manifest_near(folder)
+        if near is None:
             return None
-        manifest = read_manifest(folder)
-        return manifest.classes if any(name in split.files for split in manifest.splits.values()) else None
+        manifest, prefix = near
+        return manifest.classes if any(prefix + name in split.files for split in manifest.splits.values()) else None
 
     @property
     def num_samples(self) -> int:
@@ -112,7 +114,18 @@ class DatasetFile:
             return None
         return self.data[start : start + size * self.num_samples].reshape(self.num_samples, *shape)
 
-    def check_in_place(self) -> None:
+    def paths(self) -> tuple[str, ...]:
+        """The one file; of shards all, in the order of the ids."""
+        return (self.path,)
+
+    def file_of(self, sample: int) -> str:
+        """The path of the file that holds a sample, for messages."""
+        return self.path
+
+    def touch(self, ids: np.ndarray | None = None) -> None:
+        """Make `data` readable where these samples lie, int64 [K], or everywhere. In a single file it always is."""
+
+    def check_in_place(self, ids: np.ndarray | None = None) -> None:
         """Refuse to go on where the file was cut or replaced since it was opened: one `stat`, a few microseconds.
 
         A read behind the end of a file that was cut ends the program with SIGBUS, which Python cannot catch. So every
@@ -122,19 +135,7 @@ class DatasetFile:
         Raises:
             ValueError: says what happened.
         """
-        if self.inode is None:
-            return
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            return
-        if (found.st_dev, found.st_ino) != self.inode:
-            raise ValueError(f"{self.path} was replaced by another file while it was read: start again")
-        if found.st_size < len(self.data):
-            raise ValueError(
-                f"{self.path} was cut from {len(self.data):,} to {found.st_size:,} bytes while it was read: convert "
-                "the data again, then continue"
-            )
+        check_unchanged(self.path, self.inode, len(self.data))
 
     def bytes(self, sample: int) -> np.ndarray:
         """The stored bytes of one image: raw pixels [H * W * 3], or a JPEG or PNG stream; a uint8 view of `data`.
@@ -144,4 +145,30 @@ class DatasetFile:
         """
         if not 0 <= sample < self.num_samples:
             raise ValueError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
+        self.touch(np.array([sample]))
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]
+
+
+def check_unchanged(path: str, inode: tuple[int, int] | None, num_bytes: int) -> None:
+    """Refuse a file that was cut or replaced since it was opened; one that is deleted is passed over.
+
+    Args:
+        inode: device and number of the file when it was opened; None where nobody watches it.
+        num_bytes: its length then.
+
+    Raises:
+        ValueError: says what happened.
+    """
+    if inode is None:
+        return
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return
+    if (found.st_dev, found.st_ino) != inode:
+        raise ValueError(f"{path} was replaced by another file while it was read: start again")
+    if found.st_size < num_bytes:
+        raise ValueError(
+            f"{path} was cut from {num_bytes:,} to {found.st_size:,} bytes while it was read: convert the data again, "
+            "then continue"
+        )

@@ -35,13 +35,20 @@ class Split:
         num_samples: N.
         pixels_sha256: of the C-order uint8 [N, H, W, C] array; of JPEG, of all streams one after the other.
         labels_sha256: see `labels_digest`.
-        files: name -> size and checksum of each file that holds this split.
+        files: name -> size and checksum of each file that holds this split, or a part of it: shards lie in a folder,
+            "train/part-00001-of-00016.beton".
     """
 
     num_samples: int
     pixels_sha256: str
     labels_sha256: str
     files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
+
+    def files_of(self, ending: str) -> list[str]:
+        """The names of the files of one kind, such as ".beton": the one that holds the split, else its shards in order,
+        else none."""
+        names = [name for name in self.files if name.endswith(ending)]
+        return [name for name in names if "/" not in name] or sorted(names)
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,22 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise ValueError(f"{error}: delete it and convert again") from None
 
 
+def manifest_near(folder: str) -> tuple[Manifest, str] | None:
+    """The manifest of a folder, or that beside it where it is a folder of shards; None where there is neither.
+
+    Returns:
+        the manifest, and what its names of files in the folder begin with.
+
+    Raises:
+        ValueError: as `read_manifest`.
+    """
+    above, name = os.path.split(os.path.abspath(folder))
+    for place, prefix in ((folder, ""), (above, f"{name}/")):
+        if os.path.isfile(os.path.join(place, FILE_NAME)):
+            return read_manifest(place), prefix
+    return None
+
+
 def is_plain_name(name: str) -> bool:
     """Whether a name that was read from a file stays in its folder when it is joined to that folder's path."""
     is_plain = name == os.path.basename(name) and name not in ("", ".", "..")
@@ -171,16 +194,17 @@ def _manifest(values: dict[str, Any], path: str) -> Manifest:
         source=entry(values, "source", str, path),
         verified=entry(values, "verified", bool, path),
         note=entry(values, "note", str, path),
-        splits={name: _split(split, f"{path}: {one_line(name, 80)}") for name, split in splits.items()},
+        splits={name: _split(split, name, f"{path}: {one_line(name, 80)}") for name, split in splits.items()},
     )
 
 
-def _split(values: Any, where: str) -> Split:
+def _split(values: Any, split: str, where: str) -> Split:
     files: dict[str, FileEntry] = {}
     for name, file in entry(values, "files", dict, where).items():
-        if not is_plain_name(name):
+        if not is_plain_name(name.removeprefix(f"{split}/") if is_plain_name(split) else name):
             raise ValueError(
-                f"{where} names the file {reprlib.repr(name)}, allowed is the plain name of a file beside it"
+                f"{where} names the file {reprlib.repr(name)}, allowed is the plain name of a file beside it, or in "
+                "the folder of its split"
             )
         of_file = f"{where}: {one_line(name, 80)}"
         files[name] = FileEntry(entry(file, "num_bytes", int, of_file), entry(file, "sha256", str, of_file))

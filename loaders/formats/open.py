@@ -3,35 +3,52 @@
 import copyreg
 import dataclasses
 import os
+import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from .beton import open_beton
 from .claims import MAX_GROWTH, MAX_PIXELS, are_too_many_pixels
 from .dataset import DatasetFile
+from .manifest import manifest_near
+from .shards import Shards, join_shards
 from .tar import open_tar
 
+Path = str | os.PathLike[str]
 
-def open_dataset(path: str | os.PathLike[str], fields: Mapping[str, str] | None = None) -> DatasetFile:
+
+def open_dataset(path: Path | Sequence[Path], fields: Mapping[str, str] | None = None) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
 
     Args:
-        path: the file; a name that ends in `.tar` is a tar. The file must not change while it is open; see
-            `DatasetFile.check_in_place`.
+        path: the file; a name that ends in `.tar` is a tar. Or many files that are one data set, whose ids run through
+            them in order: a list of them, or a folder of shards, whose names differ by numbers alone. A file must not
+            change while it is open; see `DatasetFile.check_in_place`.
         fields: our name of a field -> that of the file, for a `.beton` that others wrote, such as {"image": "img",
             "label": "target"}. Its further fields of numbers and arrays are in `DatasetFile.columns`, by their names.
 
     Returns:
-        The data set, which holds one file descriptor and no copy of the pixels.
+        The data set, which holds one file descriptor and no copy of the pixels; of many files no descriptor, and each
+        is mapped when it is first needed.
 
     Raises:
         FileNotFoundError: there is no such file, or a tar has no index.
         ValueError: the file is damaged or of another kind, or an image claims more pixels than its bytes can
             hold, or more than 178,956,970.
     """
+    if not isinstance(path, str | os.PathLike):
+        if not path:
+            raise ValueError("the list of shards is empty: give the files of one data set in order")
+        return join_shards(_open_file(os.fspath(one), fields) for one in path)
     path = os.fspath(path)
+    if os.path.isdir(path):
+        return join_shards(_open_file(one, fields) for one in _find_shards(path))
+    return _open_file(path, fields)
+
+
+def _open_file(path: str, fields: Mapping[str, str] | None) -> DatasetFile:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
     before = os.stat(path)
@@ -51,7 +68,46 @@ def open_dataset(path: str | os.PathLike[str], fields: Mapping[str, str] | None 
     return dataset
 
 
-def _reopened(path: str, digest: int, fields: Mapping[str, str] | None) -> DatasetFile:
+def _find_shards(folder: str) -> list[str]:
+    """The files of a folder that are one data set, in the order of the numbers in their names.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: their names differ by more than numbers, or they are not those that their manifest names.
+    """
+    with os.scandir(folder) as found:
+        names = [one.name for one in found if one.name.endswith((".beton", ".tar")) and one.is_file()]
+    if not names:
+        raise FileNotFoundError(
+            f"{folder} holds no .beton and no .tar: give a file, or a folder of shards such as DATA/train"
+        )
+    patterns = {_pattern(name) for name in names}
+    if len(patterns) > 1:
+        raise ValueError(
+            f"{folder} holds {', '.join(sorted(patterns)[:5])}, which are not the shards of one data set: give a file, "
+            "or a list of files in the order that is meant"
+        )
+    near = manifest_near(folder)
+    if near is not None:
+        manifest, prefix = near
+        listed = {name for split in manifest.splits.values() for name in split.files if name.startswith(prefix)}
+        listed = {name.removeprefix(prefix) for name in listed if _pattern(name.removeprefix(prefix)) in patterns}
+        other = sorted(listed ^ set(names))
+        if listed and other:
+            lacks = "lacks" if other[0] in listed else "holds beside its shards"
+            raise ValueError(f"{folder} {lacks} {other[0]}, and its manifest says otherwise: give a list of files")
+    return [os.path.join(folder, name) for name in sorted(names, key=_numbers)]
+
+
+def _pattern(name: str) -> str:
+    return re.sub(r"[0-9]+", "#", name)
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", name)]
+
+
+def _reopened(path: str | list[str], digest: int, fields: Mapping[str, str] | None) -> DatasetFile:
     """What a pickled data set becomes.
 
     Raises:
@@ -59,12 +115,13 @@ def _reopened(path: str, digest: int, fields: Mapping[str, str] | None) -> Datas
     """
     dataset = open_dataset(path, fields)
     if _digest(dataset) != digest:
-        raise ValueError(f"{path} holds other samples than when it was pickled: open the new file itself")
+        raise ValueError(f"{dataset.path} holds other samples than when it was pickled: open the new file itself")
     return dataset
 
 
 def _reduced(dataset: DatasetFile) -> tuple[Callable[..., DatasetFile], tuple[object, ...]]:
-    return _reopened, (os.path.abspath(dataset.path), _digest(dataset), dataset.fields)
+    paths = [os.path.abspath(path) for path in dataset.paths()]
+    return _reopened, (paths if isinstance(dataset, Shards) else paths[0], _digest(dataset), dataset.fields)
 
 
 def _digest(dataset: DatasetFile) -> int:
@@ -72,4 +129,5 @@ def _digest(dataset: DatasetFile) -> int:
     return zlib.crc32(np.stack([dataset.offsets, dataset.sizes, dataset.labels]).data)
 
 
-copyreg.pickle(DatasetFile, _reduced)  # as its path: another process, and a copy, opens the file itself
+for _kind in (DatasetFile, Shards):
+    copyreg.pickle(_kind, _reduced)  # as its path: another process, and a copy, opens the file itself

@@ -23,7 +23,6 @@ def said(console):
     return console.file.getvalue()
 
 
-@pytest.mark.ffcv
 @pytest.mark.parametrize("format", ["beton", "dali", "both"])
 def test_two_conversions_give_the_same_bytes(format, archive_of, published, tmp_path, console):
     for name in ("a", "b"):
@@ -34,7 +33,6 @@ def test_two_conversions_give_the_same_bytes(format, archive_of, published, tmp_
     assert set(ours) == {"manifest.json", *(f"{split}.{ending}" for split in ("train", "test") for ending in endings)}
 
 
-@pytest.mark.ffcv
 def test_every_form_gives_the_same_files(archive_of, published, tmp_path, console):
     for form in ("binary", "python", "images"):
         cifar.convert(published, tmp_path / form, archive_of(form), "both", console)
@@ -43,7 +41,6 @@ def test_every_form_gives_the_same_files(archive_of, published, tmp_path, consol
         assert folders[0][name] == folders[1][name] == folders[2][name]
 
 
-@pytest.mark.ffcv
 def test_manifest_tells_what_is_there(archive_of, arrays, published, tmp_path, console):
     cifar.convert(published, tmp_path, archive_of("binary"), "both", console)
     manifest = read_manifest(tmp_path / "cifar10")
@@ -65,7 +62,6 @@ def test_a_second_call_does_nothing(archive_of, published, tmp_path, console):
     assert "is already there (from cifar-10-binary.tar.gz)" in said(console)
 
 
-@pytest.mark.ffcv
 def test_a_second_format_joins_the_first(archive_of, published, tmp_path, console):
     for format in ("dali", "beton"):
         cifar.convert(published, tmp_path, archive_of("binary"), format, console)

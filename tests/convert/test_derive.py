@@ -57,7 +57,6 @@ def source(tmp_path_factory):
     return folder
 
 
-@pytest.mark.ffcv
 def test_a_copy_is_the_same_at_each_call_and_its_test_set_is_whole(source, tmp_path):
     for name in "ab":
         derive(source, tmp_path / name, samples=100, size=16, repeats=0.5, repeated=0.1, wrong_labels=0.1)
@@ -84,7 +83,6 @@ def test_a_copy_is_the_same_at_each_call_and_its_test_set_is_whole(source, tmp_p
         ({"repeated": 0.0}, "--repeated is 0.0"),
     ],
 )
-@pytest.mark.ffcv
 def test_a_number_out_of_range_is_one_sentence(source, tmp_path, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         derive(source, tmp_path / "out", **settings)

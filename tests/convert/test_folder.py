@@ -48,7 +48,6 @@ def convert(source: Path, root: Path, **options) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in root.iterdir()}
 
 
-@pytest.mark.ffcv
 def test_same_bytes_with_any_number_of_workers(source, tmp_path):
     files = convert(source, tmp_path / "1" / "x", format="both", max_side=120, workers=1)
     names = {f"{split}.{ending}" for split in ("train", "val") for ending in ("beton", "tar", "idx")}
@@ -56,7 +55,6 @@ def test_same_bytes_with_any_number_of_workers(source, tmp_path):
     assert convert(source, tmp_path / "2" / "x", format="both", max_side=120, workers=5) == files
 
 
-@pytest.mark.ffcv
 def test_ids_are_the_sorted_order_and_small_jpegs_keep_their_bytes(source, tmp_path):
     convert(source, tmp_path / "x", format="both", max_side=120)
     dataset = open_dataset(tmp_path / "x" / "train.tar")
@@ -86,7 +84,6 @@ def test_stock_ffcv_reads_the_beton(source, tmp_path):
 
 
 @pytest.mark.dali
-@pytest.mark.ffcv
 def test_stock_dali_reads_the_tar(source, tmp_path):
     from nvidia.dali import fn, pipeline_def
 
@@ -107,7 +104,6 @@ def test_stock_dali_reads_the_tar(source, tmp_path):
         assert int(bytes(np.array(labels.at(i)))) == dataset.labels[i]
 
 
-@pytest.mark.ffcv
 def test_a_tar_gives_the_files_that_its_folder_gave(source, tmp_path):
     files = convert(source, tmp_path / "x", format="both")
     again = convert(tmp_path / "x" / "train.tar", tmp_path / "y", format="both")
@@ -115,7 +111,6 @@ def test_a_tar_gives_the_files_that_its_folder_gave(source, tmp_path):
         assert again[name] == files[name]
 
 
-@pytest.mark.ffcv
 def test_another_format_joins_the_first(source, tmp_path):
     tars = convert(source, tmp_path / "x", format="tar")
     both = convert(source, tmp_path / "x", format="both")
@@ -156,7 +151,6 @@ def test_a_broken_image_is_named_and_nothing_is_left(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.ffcv
 def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
     files = convert(source, tmp_path / "x", format="tar")
     broken = shutil.copytree(source, tmp_path / "broken")
@@ -166,7 +160,6 @@ def test_a_second_conversion_that_fails_leaves_the_first(source, tmp_path):
     assert all((tmp_path / "x" / name).read_bytes() == content for name, content in files.items())
 
 
-@pytest.mark.ffcv
 def test_other_images_leave_no_file_of_the_first(source, tmp_path, capsys):
     convert(source, tmp_path / "x", format="beton")
     other = shutil.copytree(source, tmp_path / "other")

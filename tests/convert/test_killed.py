@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("REBAR_CONVERSION_KILLS", "10"))
 SIZES = 3000, 2900  # of the training set: in turn, so that a conversion also meets another data set's files
 
-pytestmark = [pytest.mark.ffcv, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def start(root: Path, num_train: int) -> subprocess.Popen:

@@ -18,7 +18,6 @@ from convert.writers.tar import write_tar
 from loaders.formats.manifest import file_entry, read_manifest, write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.ffcv
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,6 @@ def next_scores(table: ImportanceTable, batches: list) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     path = tmp_path_factory.mktemp("data") / "train.beton"
     images = np.random.default_rng(0).integers(0, 256, (N, 8, 8, 3), dtype=np.uint8)
     write_beton(path, images, np.arange(N) % 10)

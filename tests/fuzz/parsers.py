@@ -29,7 +29,7 @@ from convert.writers.beton import write_beton, write_jpeg_beton
 from convert.writers.streams import Streams
 from convert.writers.tar import write_jpeg_tar, write_tar
 from loaders.augment.config import Augment
-from loaders.formats.beton import ALLOCATION, HEADER
+from loaders.formats.beton_layout import ALLOCATION, HEADER
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import FILE_NAME as MANIFEST
@@ -125,11 +125,13 @@ def _formats(work: Path) -> list[Parser]:
     parsers = [
         Parser("beton, raw", {"x.beton": raw}, _delivery("x.beton", "fused"), _used),
         Parser("beton, JPEG, reference", {"x.beton": jpeg}, _delivery("x.beton", "reference", 16), _used),
-        Parser("beton, JPEG, ffcv", {"x.beton": jpeg}, _delivery("x.beton", "ffcv"), _used),
-        Parser("beton, JPEG, ffcv resized", {"x.beton": jpeg}, _delivery("x.beton", "ffcv", 12), _used),
         Parser("tar, PNG", png, _delivery("x.tar", "reference")),
         Parser("tar, JPEG", jpg, _delivery("x.tar", "reference", 16)),
     ]
+    if is_installed("ffcv"):
+        for name, size in (("", 0), (" resized", 12)):
+            parser = Parser(f"beton, JPEG, ffcv{name}", {"x.beton": jpeg}, _delivery("x.beton", "ffcv", size), _used)
+            parsers.append(parser)
     if is_installed("nvidia.dali"):
         parsers.append(Parser("tar, JPEG, dali", jpg, _delivery("x.tar", "dali", 16)))
     return parsers

@@ -6,10 +6,7 @@ import pytest
 
 from tests.fuzz.fuzz import fuzz
 
-pytestmark = [
-    pytest.mark.ffcv,
-    pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 NUM_PARSERS = 40
 
 

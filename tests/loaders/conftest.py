@@ -27,7 +27,6 @@ def photograph(rng: np.random.Generator, height: int, width: int) -> Image.Image
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> Path:
     """A folder with train.beton, train.tar, train.idx: 30 JPEGs of 100 to 200 pixels in 3 classes, and `source/`."""
-    pytest.importorskip("ffcv")
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(5)
     for label in range(3):
         (folder / "source" / f"class{label}").mkdir(parents=True)

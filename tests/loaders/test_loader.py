@@ -12,6 +12,8 @@ import torch
 import loaders
 from loaders import Augment, EpochPlan, ImportanceTable, IndexScheduler, Scores, make_loader, open_dataset
 
+FFCV, DALI = pytest.param("ffcv", marks=pytest.mark.ffcv), pytest.param("dali", marks=pytest.mark.dali)
+
 
 def test_a_loader_draws_its_own_plans(betons):
     loader = make_loader(betons["square"].path, 10, dtype=torch.uint8)
@@ -34,6 +36,7 @@ def test_a_scheduler_and_a_table_decide_the_order(betons):
         assert drawn == scheduler.plan(epoch, snapshot).ids.tolist()
 
 
+@pytest.mark.ffcv
 def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
     chosen = []
     real = importlib.import_module
@@ -72,7 +75,7 @@ def test_no_cuda_device(betons):
         make_loader(betons["square"].path, 8, device="cuda")
 
 
-@pytest.mark.parametrize("backend", ["fused", "ffcv", "reference", pytest.param("dali", marks=pytest.mark.dali)])
+@pytest.mark.parametrize("backend", ["fused", FFCV, "reference", DALI])
 def test_a_plan_that_does_not_fit_is_refused_before_the_epoch(betons, backend):
     loader = make_loader(betons["square"].path, 8, backend=backend, drop_last=True)
     for bad in (97, -1, 2**40):
@@ -96,11 +99,20 @@ def test_a_missing_extra_is_one_sentence(betons, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = r"backend 'ffcv' needs .*libturbojpeg0-dev.* pip install ffcv"
     with pytest.raises(ImportError, match=message):
-        make_loader(betons["jpeg"].path, 8)
+        make_loader(betons["jpeg"].path, 8, backend="ffcv")
     ffcv_backend._load_library.cache_clear()
 
 
-@pytest.mark.parametrize("backend", ["ffcv", "reference"])
+def test_without_a_decoder_pillow_decodes_and_a_line_says_so(betons, monkeypatch):
+    monkeypatch.setattr("loaders.loader.is_installed", lambda name: False)
+    with pytest.warns(UserWarning, match=r"jpeg\.beton: neither FFCV nor DALI is installed, so .* by Pillow"):
+        loader = make_loader(betons["jpeg"].path, 8)
+    assert loader.backend == "reference"
+    assert sum(len(batch.ids) for batch in loader) == 40
+    assert make_loader(betons["square"].path, 8).backend == "fused"
+
+
+@pytest.mark.parametrize("backend", [FFCV, "reference"])
 @pytest.mark.parametrize("damage", ["cut", "header", "size"])
 def test_a_damaged_jpeg_is_named(betons, tmp_path, backend, damage):
     content = np.fromfile(betons["jpeg"].path, np.uint8)

@@ -109,13 +109,14 @@ began.wait()
 
 
 FUSED = ("square", "fused")
-OTHERS = [pytest.param(*case, marks=pytest.mark.slow) for case in (("jpeg", "ffcv"), ("square", "reference"))]
+OTHERS = [
+    pytest.param("jpeg", "ffcv", marks=[pytest.mark.slow, pytest.mark.ffcv]),
+    pytest.param("square", "reference", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("name", "backend"), [FUSED, *OTHERS])
 def test_a_thread_that_iterates_while_the_main_thread_ends_comes_to_its_end(betons, name, backend):
-    if backend == "ffcv":
-        pytest.importorskip("ffcv")
     assert run(LEFT_TO_ITSELF, betons[name].path, backend) == "1600\n"
 
 
@@ -151,6 +152,4 @@ print(sum(len(batch.ids) for batch in loader.epoch(plan)))
     "allowed", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
 )
 def test_a_thread_that_cannot_start_is_one_error_and_the_next_epoch_is_whole(betons, name, backend, allowed):
-    if backend == "ffcv":
-        pytest.importorskip("ffcv")
     assert run(NO_MORE_THREADS, betons[name].path, backend, allowed) == "can't start new thread\n40\n"

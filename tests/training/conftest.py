@@ -25,7 +25,6 @@ QUICK = {
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory):
     """Folder of a converted `shapes` data set of 600 and 200 images."""
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     root = tmp_path_factory.mktemp("data")
     convert_shapes(root, NUM_TRAIN, NUM_TEST)
     return root / "shapes"

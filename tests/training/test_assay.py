@@ -84,11 +84,6 @@ def compare(folder: Path, marked: np.ndarray, seeds: int, **changes) -> tuple[np
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def _needs_ffcv():
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
-
-
 def test_importance_wins_among_duplicates(tmp_path):
     """1,800 of 2,000 samples are one image of a bar; the budget buys as many samples an epoch as are left.
 

@@ -12,7 +12,6 @@ from training.run import main
 @pytest.fixture(scope="module")
 def one_class(tmp_path_factory):
     """Folder of a data set of 120 and 40 images of one class."""
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     random = np.random.default_rng(0)
     splits = {
         split: (random.integers(0, 256, (n, 32, 32, 3), np.uint8), np.zeros(n, np.int64))

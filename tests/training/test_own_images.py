@@ -15,7 +15,6 @@ pytestmark = pytest.mark.ffcv
 @pytest.fixture(scope="module", params=["colour", pytest.param("grey", marks=pytest.mark.slow)])
 def images(request, tmp_path_factory):
     """A converted folder of noisy stripes, upright in one class and level in the other, 120 and 40 of them."""
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     source, random = tmp_path_factory.mktemp("images"), np.random.Generator(np.random.Philox(0))
     for number in range(160):
         height, width = random.integers(24, 48, 2)

@@ -15,7 +15,7 @@ from training.coreset.file import Cost, read_coreset, read_manifest, write_cores
 from training.coreset.options import Options, parse_options
 from training.coreset.proxy import ask, train_proxy
 from training.coreset.scores import el2n, entropy, gradients, grand, loss, margin
-from training.data import data_digest, open_manifest
+from training.data import data_digest, open_manifest, split_files
 from training.machine.commands import command
 from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
@@ -40,7 +40,7 @@ def make_coreset(options: Options, console: Console) -> None:
     if _is_there(options, manifest):
         console.print(f"{path} is already there; delete it to choose again")
         return
-    labels_N = open_dataset(f"{options.data}/train.beton").labels
+    labels_N = open_dataset(split_files(options.data, "train")).labels
     ids, weights, losses, cost = choose(options, labels_N, console)
     counts = np.bincount(labels_N[ids], minlength=len(manifest.classes)).tolist()
     per_class = dict(zip(manifest.classes, counts, strict=True))

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from loaders.backends.reference import decode
 from loaders.formats.open import open_dataset
 from training.arguments import parse_run_options
+from training.data import split_files
 from training.inspect.answers import ask
 from training.inspect.duplicates import directions, groups, near_duplicates, num_blocks
 from training.inspect.lists import all_lists
@@ -77,7 +78,8 @@ def inspect(options: Options, console: Console) -> Columns:
         ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
     """
     run, device = read_run(Path(options.run), options.data, options.model), choose_device(options.device)
-    out, image = Path(options.out or options.run), partial(decode, open_dataset(Path(run.config.data) / "train.beton"))
+    out = Path(options.out or options.run)
+    image = partial(decode, open_dataset(split_files(run.config.data, "train")))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("asking the network", total=run.num_samples)
         answers = ask(run, device, options.backend, lambda count: progress.advance(task, count))

@@ -53,7 +53,6 @@ def test_a_conversion_deletes_no_file_of_others_that_a_manifest_names(arrays, tm
     assert finished(folder, "dali") is not None
 
 
-@pytest.mark.ffcv
 def test_files_of_another_format_stay_only_with_the_same_samples(arrays, tmp_path, console):
     write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
     write_dataset(tmp_path, "x", arrays, CLASSES, format="beton", source="s", verified=False, console=console)

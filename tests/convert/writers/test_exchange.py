@@ -69,7 +69,7 @@ print(step, sorted(seen))
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("dali", "dali"), pytest.param("beton", "dali", marks=[pytest.mark.ffcv, pytest.mark.slow])],
+    [("dali", "dali"), pytest.param("beton", "dali", marks=pytest.mark.slow)],
 )
 def test_killed_at_every_step(tmp_path, old, new):
     command = [sys.executable, "-c", KILLED, str(tmp_path), old, new]

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from convert.writers.beton import write_beton
 from convert.writers.tar import write_tar
@@ -12,7 +11,6 @@ from convert.writers.tar import write_tar
 TEXT = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.ffcv
 def test_the_documented_reader_reads_a_beton(tmp_path):
     random = np.random.Generator(np.random.Philox(2))
     images, labels = random.integers(0, 256, (900, 32, 30, 3), np.uint8), random.integers(-9, 9, 900)

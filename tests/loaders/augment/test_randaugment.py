@@ -108,7 +108,7 @@ def test_operations_are_drawn_evenly_and_independently():
 
 
 @pytest.mark.parametrize("version", ["standard", "arazo"])
-@pytest.mark.parametrize("backend", ["fused", "ffcv"])
+@pytest.mark.parametrize("backend", ["fused", pytest.param("ffcv", marks=pytest.mark.ffcv)])
 @pytest.mark.parametrize("name", ["square", "odd"])
 def test_backends_give_the_pixels_of_pillow(betons, backend, name, version):
     augment = Augment(randaugment=RandAugment(3, 11, version), crop_padding=4, flip=True, cutout=4)

@@ -9,7 +9,11 @@ import torch
 from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_loader
 from tests.stock_ffcv import read_by_stock_ffcv
 
-BACKENDS = ("fused", "ffcv", pytest.param("dali", marks=pytest.mark.dali))
+BACKENDS = (
+    "fused",
+    pytest.param("ffcv", marks=pytest.mark.ffcv),
+    pytest.param("dali", marks=pytest.mark.dali),
+)
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
 STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.247, 0.2435, 0.2616)}
 AUGMENTS = {
@@ -139,6 +143,7 @@ def test_pixels_depend_on_neither_threads_nor_batch_size(betons, backend):
         assert torch.equal(pixels(batch_size, num_threads), first)
 
 
+@pytest.mark.ffcv
 def test_jpeg_pixels_are_near_those_of_another_decoder(betons):
     """FFCV decodes by the fast transform, Pillow by the exact one: 1 level apart on average, seldom more than 8."""
     loader, reference = pair(betons["jpeg"], "ffcv", 16, dtype=torch.uint8, augment=AUGMENTS["all"])
@@ -151,6 +156,7 @@ def test_jpeg_pixels_are_near_those_of_another_decoder(betons):
         assert apart.max() <= 24
 
 
+@pytest.mark.ffcv
 def test_raw_images_of_a_mixed_file_are_exact(betons):
     loader, reference = pair(betons["mixed"], "ffcv", 40, dtype=torch.uint8)
     plan = EpochPlan(np.arange(40))

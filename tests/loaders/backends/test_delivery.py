@@ -14,7 +14,8 @@ import torch
 from loaders import Augment, EpochPlan, make_loader
 from tests.loaders.backends.contract import exit_code
 
-pytestmark = pytest.mark.parametrize("backend", ["fused", "ffcv", pytest.param("dali", marks=pytest.mark.dali)])
+FFCV, DALI = pytest.param("ffcv", marks=pytest.mark.ffcv), pytest.param("dali", marks=pytest.mark.dali)
+pytestmark = pytest.mark.parametrize("backend", ["fused", FFCV, DALI])
 AUGMENT = Augment(crop_padding=4, flip=True, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 PLAN = EpochPlan(np.arange(96) * 5 % 97, key=3)
 

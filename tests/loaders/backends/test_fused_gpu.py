@@ -40,7 +40,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     """name -> a raw .beton of images of that size."""
-    pytest.importorskip("ffcv")
     folder = tmp_path_factory.mktemp("small")
     for name, (height, width) in SIZES.items():
         write_beton(folder / f"{name}.beton", photographs(NUM_SAMPLES, height, width, 3), 7 * np.arange(NUM_SAMPLES))
@@ -165,6 +164,7 @@ def test_loaders_of_one_file_share_its_images(paths):
     assert held() is None
 
 
+@pytest.mark.ffcv
 def test_what_stays_on_the_host_is_told(paths, monkeypatch):
     dataset, gpu = open_dataset(paths["odd"]), torch.device("cuda", 0)
     size = num_bytes(dataset)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from loaders import Augment, EpochPlan, make_loader, open_dataset
 from loaders.backends.dali_decoder import Decoder
-from loaders.formats.beton import ALLOCATION, HEADER
+from loaders.formats.beton_layout import ALLOCATION, HEADER
 from loaders.formats.image_header import jpeg_size
 
 BACKENDS = ["reference", pytest.param("ffcv", marks=pytest.mark.ffcv), pytest.param("dali", marks=pytest.mark.dali)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders.formats.beton import ALLOCATION, FIELD, HEADER, IMAGE
+from loaders.formats.beton_layout import ALLOCATION, FIELD, HEADER, IMAGE
 from loaders.formats.open import open_dataset
 
 RECORD = np.dtype([("image", IMAGE), ("label", "<i8")], align=True)
@@ -108,8 +108,8 @@ def test_what_is_wrong_is_named(betons, tmp_path, problem):
         open_dataset(path)
 
 
+@pytest.mark.ffcv
 def test_fields_in_another_order_and_beside_others(betons, tmp_path):
-    pytest.importorskip("ffcv")
     from ffcv.fields import BytesField, FloatField, IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 

@@ -10,6 +10,7 @@ import torch
 
 from loaders import IndexScheduler, make_loader, open_dataset
 
+pytestmark = pytest.mark.ffcv
 N = 20
 FIELDS = {"image": "img", "label": "target", "place": "ids"}
 
@@ -17,7 +18,6 @@ FIELDS = {"image": "img", "label": "target", "place": "ids"}
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Its path, and the columns that were written."""
-    pytest.importorskip("ffcv")
     from ffcv.fields import BytesField, FloatField, IntField, NDArrayField, RGBImageField, TorchTensorField
     from ffcv.writer import DatasetWriter
 

@@ -63,7 +63,6 @@ def changed(images: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarra
 
 @pytest.fixture(scope="package")
 def planted(quick_args, tmp_path_factory):
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     folder, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(0)
     images, labels = drawn(2600, "train")
     num, copies, extra = len(images), {}, []
@@ -90,7 +89,6 @@ def write_shapes(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
 @pytest.fixture(scope="package")
 def small(quick_args, tmp_path_factory) -> Path:
     """The folder of a run of three epochs on some 200 images, the first of which is there twice; data/ lies in it."""
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     folder = tmp_path_factory.mktemp("small") / "run"
     images, labels = drawn(500, "train")
     write_shapes(folder / "data", np.concatenate([images, images[:1]]), np.append(labels, labels[0]))
