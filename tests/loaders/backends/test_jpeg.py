@@ -146,16 +146,3 @@ def test_bad_geometry_is_one_sentence(options, message):
 def test_images_of_several_sizes_need_a_resize(photos):
     with pytest.raises(ValueError, match=r"needs images of one size, those of .* set resize"):
         make_loader(photos / "train.beton", 8, backend="reference")
-
-
-@pytest.mark.parametrize("size", [1, 7, 40, 90])
-def test_the_compiled_resize_is_that_of_pillow(size):
-    from loaders.kernels.resize_cpu import resize_box
-
-    image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
-    for top, left, bottom, right in ((0, 0, 60, 80), (3, 5, 10, 70), (59, 79, 60, 80), (20, 0, 60, 1)):
-        out = np.empty((size, size, 3), np.uint8)
-        resize_box(image, float(top), float(left), float(bottom), float(right), out)
-        box = Image.fromarray(image[top:bottom, left:right])
-        wanted = np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
-        assert np.abs(out.astype(int) - wanted).max() <= 1
