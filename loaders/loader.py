@@ -25,6 +25,7 @@ from .types import Backend, Batch, EpochPlan
 # Name -> module, imported when asked for; its `open_backend(dataset, settings)` returns a `Backend`.
 BACKENDS = {
     "fused": ".backends.fused",
+    "native": ".backends.native",
     "ffcv": ".backends.ffcv",
     "dali": ".backends.dali",
     "reference": ".backends.reference",
@@ -249,14 +250,11 @@ def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: 
 def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
     """Resolve backend "auto" to a name.
 
-    Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
-    on a CPU, or "dali" where FFCV is not installed. Images that are resized, and JPEG beside raw images: as JPEG.
+    Raw pixels that keep their size: "fused". All else: "dali" for a GPU where DALI is installed, else "native".
     """
     if dataset.kind == "raw" and not augment.resize:
         return "fused"
-    if dataset.kind == "png":
-        return "dali"
-    return "dali" if is_installed("nvidia.dali") and (device_type == "cuda" or not is_installed("ffcv")) else "ffcv"
+    return "dali" if device_type == "cuda" and is_installed("nvidia.dali") else "native"
 
 
 def is_installed(name: str) -> bool:

@@ -85,7 +85,7 @@ def test_a_plan_that_does_not_fit_is_refused_before_the_epoch(betons, backend):
 
 
 def test_jpeg_through_fused(betons):
-    with pytest.raises(ValueError, match=r"backend 'fused' reads raw pixels, .* use backend='ffcv'"):
+    with pytest.raises(ValueError, match=r"backend 'fused' reads raw pixels, .* use backend='native'"):
         make_loader(betons["jpeg"].path, 8, backend="fused")
 
 
@@ -96,11 +96,11 @@ def test_a_missing_extra_is_one_sentence(betons, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = r"backend 'ffcv' needs .*libturbojpeg0-dev.* pip install ffcv"
     with pytest.raises(ImportError, match=message):
-        make_loader(betons["jpeg"].path, 8)
+        make_loader(betons["jpeg"].path, 8, backend="ffcv")
     ffcv_backend._load_library.cache_clear()
 
 
-@pytest.mark.parametrize("backend", ["ffcv", "reference"])
+@pytest.mark.parametrize("backend", ["native", "ffcv", "reference"])
 @pytest.mark.parametrize("damage", ["cut", "header", "size"])
 def test_a_damaged_jpeg_is_named(betons, tmp_path, backend, damage):
     content = np.fromfile(betons["jpeg"].path, np.uint8)

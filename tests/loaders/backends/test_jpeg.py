@@ -12,8 +12,8 @@ from loaders.augment.crop import boxes
 
 # Mean and largest distance from the reference in pixel values, for images like photographs (docs/formats.md names the
 # causes). Both resize as Pillow does, up to rounding; FFCV's inverse transform is the fast one.
-TOLERANCE = {"dali": (0.5, 6), "ffcv": (1.5, 16)}
-BACKENDS = [pytest.param("dali", marks=pytest.mark.dali), pytest.param("ffcv", marks=pytest.mark.ffcv)]
+TOLERANCE = {"native": (0.1, 1), "dali": (0.5, 6), "ffcv": (1.5, 16)}
+BACKENDS = ["native", pytest.param("dali", marks=pytest.mark.dali), pytest.param("ffcv", marks=pytest.mark.ffcv)]
 TRAIN = Augment(resize=64, random_resized_crop=(0.08, 1.0), flip=True)
 AUGMENTS = {
     "random": TRAIN,
