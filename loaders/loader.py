@@ -25,6 +25,7 @@ from .types import Backend, Batch, EpochPlan
 # Name -> module, imported when asked for; its `open_backend(dataset, settings)` returns a `Backend`.
 BACKENDS = {
     "fused": ".backends.fused",
+    "native": ".backends.native",
     "ffcv": ".backends.ffcv",
     "dali": ".backends.dali",
     "reference": ".backends.reference",
@@ -231,12 +232,6 @@ def make_loader(
         )
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
-        if backend == "reference":
-            warnings.warn(
-                f"{dataset.path}: neither FFCV nor DALI is installed, so Pillow decodes and resizes its images, one "
-                "after the other, which is slow: pip install ffcv or nvidia-dali-cuda120",
-                stacklevel=2,
-            )
     return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver)
 
 
@@ -258,16 +253,11 @@ def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: 
 def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
     """Resolve backend "auto" to a name.
 
-    Raw pixels that keep their size: "fused". PNG: "dali". JPEG: "dali" for a GPU, else "ffcv", which is the faster one
-    on a CPU, or "dali" where FFCV is not installed. Images that are resized, and JPEG beside raw images: as JPEG.
-    Where neither of the two is installed: "reference", which decodes by Pillow and is slow; `make_loader` says so.
+    Raw pixels that keep their size: "fused". All else: "dali" for a GPU where DALI is installed, else "native".
     """
     if dataset.kind == "raw" and not augment.resize:
         return "fused"
-    has_dali, reads = is_installed("nvidia.dali"), dataset.kind != "png" and is_installed("ffcv")
-    if reads and not (has_dali and device_type == "cuda"):
-        return "ffcv"
-    return "dali" if has_dali else "reference"
+    return "dali" if device_type == "cuda" and is_installed("nvidia.dali") else "native"
 
 
 def is_installed(name: str) -> bool:

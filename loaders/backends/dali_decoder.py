@@ -146,7 +146,8 @@ class Decoder:
         if os.getpid() != dali_process():
             raise RuntimeError(
                 "DALI does not survive a fork, and the process that this one was forked from had decoded with it: "
-                "start this process with multiprocessing's 'spawn', fork before the first epoch, or use backend='ffcv'"
+                "start this process with multiprocessing's 'spawn', fork before the first epoch, or use "
+                "backend='native'"
             )
         if self._pipeline is not None:
             self._rewind()
@@ -187,7 +188,7 @@ class Decoder:
             raise ValueError(
                 f"{self.dataset.path}: the images of a batch take {most / 1e9:.1f} GB when they are decoded, {AHEAD} "
                 f"batches are made at once, and half of the memory is {self._memory / 2e9:.1f} GB: lower batch_size, "
-                "make the images smaller, or use backend='ffcv'"
+                "make the images smaller, or use backend='native'"
             )
 
     def _check_sizes(self, ids: np.ndarray) -> None:

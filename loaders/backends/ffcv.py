@@ -52,7 +52,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
         ValueError: images of several sizes, or PNG.
     """
     if dataset.kind == "png":
-        raise ValueError(f"backend 'ffcv' reads no PNG, {dataset.path} holds some: use backend='dali'")
+        raise ValueError(f"backend 'ffcv' reads no PNG, {dataset.path} holds some: use backend='native'")
     _load_library()
     shape = delivered_shape(dataset, settings.augment, "ffcv")
     return Feed(dataset, shape, settings, lambda: _new_fetch(dataset, shape, settings))

@@ -65,8 +65,8 @@ def raw_shape(dataset: DatasetFile, settings: Settings) -> tuple[int, int, int]:
         ValueError: as in `open_backend`.
     """
     if dataset.kind != "raw":
-        encoding, backend = ("PNG", "dali") if dataset.kind == "png" else ("JPEG", "ffcv")
-        raise ValueError(f"backend 'fused' reads raw pixels, {dataset.path} holds {encoding}: use backend={backend!r}")
+        encoding = "PNG" if dataset.kind == "png" else "JPEG"
+        raise ValueError(f"backend 'fused' reads raw pixels, {dataset.path} holds {encoding}: use backend='native'")
     if settings.augment.resize:
-        raise ValueError("backend 'fused' does not resize: use backend='ffcv'")
+        raise ValueError("backend 'fused' does not resize: use backend='native'")
     return one_size(dataset, "fused")

@@ -8,17 +8,17 @@ _PNG = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", np.uint8)
 
 
 @compiled(nogil=True)
-def jpeg_size(stream: np.ndarray) -> tuple[int, int]:
-    """Height and width in pixels of a JPEG stream, uint8 [n]; 0, 0 if it is none.
+def frame_header(stream: np.ndarray) -> int:
+    """Index of the first parameter (the precision) of a JPEG stream's first frame header; 0 if it is no JPEG stream.
 
-    They stand in the first frame header (SOF marker; ITU-T T.81, annexes B.1.1 and B.2.2). What does not follow the
-    standard up to there is no JPEG: a decoder might see another frame header than this function.
+    The stream is uint8 [n]; six parameters at least lie in it (SOF marker; ITU-T T.81, annexes B.1.1 and B.2.2). What
+    does not follow the standard up to there is no JPEG: a decoder might see another frame header than this function.
     """
     n = len(stream)
     if n < 4 or stream[0] != 0xFF or stream[1] != 0xD8:
-        return 0, 0
+        return 0
     i = 2
-    while i + 9 <= n and stream[i] == 0xFF:
+    while i + 10 <= n and stream[i] == 0xFF:
         marker = stream[i + 1]
         if marker == 0xFF:  # a fill byte
             i += 1
@@ -29,12 +29,21 @@ def jpeg_size(stream: np.ndarray) -> tuple[int, int]:
         length = (np.int64(stream[i + 2]) << 8) + stream[i + 3]  # of the segment, with these two bytes
         # Before the frame header comes no other SOI, no EOI, no SOS (entropy-coded data) and no reserved marker.
         if marker < 0xC0 or 0xD8 <= marker <= 0xDA or length < 2:
-            return 0, 0
+            return 0
         if marker <= 0xCF and marker != 0xC4 and marker != 0xC8 and marker != 0xCC:  # a frame header
-            height, width = np.int64(stream[i + 5]) << 8, np.int64(stream[i + 7]) << 8
-            return height + stream[i + 6], width + stream[i + 8]
+            return i + 4
         i += 2 + length
-    return 0, 0
+    return 0
+
+
+@compiled(nogil=True)
+def jpeg_size(stream):
+    """Height and width in pixels of a JPEG stream, uint8 [n]; 0, 0 if it is none. They stand in its frame header."""
+    at = frame_header(stream)
+    if at == 0:
+        return 0, 0
+    height, width = np.int64(stream[at + 1]) << 8, np.int64(stream[at + 3]) << 8
+    return height + stream[at + 2], width + stream[at + 4]
 
 
 @compiled(nogil=True)

@@ -88,7 +88,7 @@ def test_a_plan_that_does_not_fit_is_refused_before_the_epoch(betons, backend):
 
 
 def test_jpeg_through_fused(betons):
-    with pytest.raises(ValueError, match=r"backend 'fused' reads raw pixels, .* use backend='ffcv'"):
+    with pytest.raises(ValueError, match=r"backend 'fused' reads raw pixels, .* use backend='native'"):
         make_loader(betons["jpeg"].path, 8, backend="fused")
 
 
@@ -103,16 +103,7 @@ def test_a_missing_extra_is_one_sentence(betons, monkeypatch):
     ffcv_backend._load_library.cache_clear()
 
 
-def test_without_a_decoder_pillow_decodes_and_a_line_says_so(betons, monkeypatch):
-    monkeypatch.setattr("loaders.loader.is_installed", lambda name: False)
-    with pytest.warns(UserWarning, match=r"jpeg\.beton: neither FFCV nor DALI is installed, so .* by Pillow"):
-        loader = make_loader(betons["jpeg"].path, 8)
-    assert loader.backend == "reference"
-    assert sum(len(batch.ids) for batch in loader) == 40
-    assert make_loader(betons["square"].path, 8).backend == "fused"
-
-
-@pytest.mark.parametrize("backend", [FFCV, "reference"])
+@pytest.mark.parametrize("backend", ["native", FFCV, "reference"])
 @pytest.mark.parametrize("damage", ["cut", "header", "size"])
 def test_a_damaged_jpeg_is_named(betons, tmp_path, backend, damage):
     content = np.fromfile(betons["jpeg"].path, np.uint8)

@@ -121,20 +121,3 @@ def test_a_missing_extra_is_one_sentence(photos, monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(ImportError, match=r"backend \'dali\' needs NVIDIA DALI .* pip install nvidia-dali-cuda120"):
         make_loader(photos / "train.tar", 8, backend="dali", augment=AUGMENT)
-
-
-def test_auto_decodes_png_with_dali_and_jpeg_without_ffcv(photos, betons, tmp_path, monkeypatch):
-    from loaders import loader as factory
-    from loaders import open_dataset
-
-    write_tar(tmp_path / "odd.tar", betons["odd"].images, betons["odd"].labels)
-    png, jpeg = open_dataset(tmp_path / "odd.tar"), open_dataset(photos / "train.tar")
-    assert factory.choose_backend(png, Augment(), "cpu") == "dali"
-    assert factory.choose_backend(jpeg, AUGMENT, "cpu") == "ffcv"
-    assert factory.choose_backend(jpeg, AUGMENT, "cuda") == "dali"
-    mixed = open_dataset(betons["mixed"].path)
-    assert factory.choose_backend(mixed, Augment(), "cpu") == "ffcv"
-    assert factory.choose_backend(mixed, Augment(), "cuda") == "dali"
-    monkeypatch.setattr(factory, "is_installed", lambda name: name != "ffcv")
-    assert factory.choose_backend(jpeg, AUGMENT, "cpu") == "dali"
-    assert factory.choose_backend(mixed, Augment(), "cpu") == "dali"

@@ -139,7 +139,7 @@ def test_what_cannot_be_is_one_sentence(paths, device, betons):
         open_on_device(
             open_dataset(paths["odd"]), Settings(4, augment=Augment(crop_padding=9, pad_mode="reflect")), device
         )
-    with pytest.raises(ValueError, match=r"backend 'fused' reads raw pixels, .* use backend='ffcv'"):
+    with pytest.raises(ValueError, match=r"backend 'fused' reads raw pixels, .* use backend='native'"):
         open_on_device(open_dataset(betons["jpeg"].path), Settings(4), device)
 
 

@@ -16,7 +16,12 @@ from loaders.backends.dali_decoder import Decoder
 from loaders.formats.beton_layout import ALLOCATION, HEADER
 from loaders.formats.image_header import jpeg_size
 
-BACKENDS = ["reference", pytest.param("ffcv", marks=pytest.mark.ffcv), pytest.param("dali", marks=pytest.mark.dali)]
+BACKENDS = [
+    "reference",
+    "native",
+    pytest.param("ffcv", marks=pytest.mark.ffcv),
+    pytest.param("dali", marks=pytest.mark.dali),
+]
 WITHOUT_LENGTH = [0x01, *range(0xD0, 0xD8)]
 HEIGHT, WIDTH, VICTIM = 24, 40, 8  # the size in the records, and the sample that lies
 FALSE_FRAME = bytes((0xFF, 0xC0, 0, 17, 8, 0, HEIGHT, 0, WIDTH, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1))

@@ -1,0 +1,141 @@
+"""Any data set on the CPU, decoded by libraries that come as wheels: JPEG by libjpeg-turbo (simplejpeg), PNG by Pillow.
+
+A JPEG stream is decoded from the file's map, only the rows that its box needs where they end in restart markers
+(`loaders.formats.jpeg.rows`), and resized into the batch. Streams of four colours, and those that libjpeg-turbo is not
+content with, are left to the decoder of the reference, which delivers them or says what is wrong. Threads take the
+images of a batch one by one, as each is ready, and hold Python's lock only between the steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import numpy as np
+import simplejpeg
+
+from ..augment.crop import boxes
+from ..compiled import compiled
+from ..formats.dataset import CHANNELS, DatasetFile
+from ..formats.image_header import frame_header, jpeg_size
+from ..formats.jpeg.rows import WHOLE, WRONG, Cut, cut_rows
+from ..kernels.resize_cpu import resize_box
+from ..threads import available_cores, for_blocks
+from ..types import EpochPlan
+from .batching import HostFetch, HostImages, Settings, Span, back_to_back, delivered_shape, longest
+from .host import Feed
+from .reference import decode
+
+_OTHER = -2  # of `Cut.size`: no stream of one or three colours and the recorded size
+
+
+def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
+    """Deliver a data set whose images have one size or are resized to one.
+
+    Raises:
+        ValueError: images of several sizes.
+    """
+    shape = delivered_shape(dataset, settings.augment, "native")
+    return Feed(dataset, shape, settings, lambda: _new_fetch(dataset, shape, settings))
+
+
+def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Settings) -> HostFetch:
+    augment, buffer = settings.augment, np.empty((0, *shape), np.uint8)
+    workers = [_Worker(dataset) for _ in range(settings.num_threads or available_cores())]
+
+    def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
+        nonlocal buffer
+        if len(buffer) < longest(todo):
+            buffer = np.empty((longest(todo), *shape), np.uint8)
+        images, readable = buffer, buffer.reshape(-1).view()
+        readable.flags.writeable = False
+        offsets, rows = back_to_back(len(images), math.prod(shape))
+        for span in todo:
+            ids, box = plan.ids[span.first : span.last], None
+            if augment.resize:
+                positions = plan.positions[span.first : span.last]
+                box = boxes(augment, plan.key, positions, dataset.heights[ids], dataset.widths[ids])
+            num, undone = min(len(workers), len(ids)), iter(range(len(ids)))
+            for_blocks(_work, num, workers, undone, ids, box, images, threads=num)
+            yield readable, offsets, rows[: len(ids)]
+
+    return fetch
+
+
+def _work(
+    first: int, last: int, workers: list[_Worker], undone: Iterator[int], ids: np.ndarray, box: Any, out: np.ndarray
+) -> None:
+    """Fill out[i], uint8 [S, S, 3], with box i of image ids[i], or all of it, for each i that no other thread took."""
+    for worker in workers[first:last]:
+        for i in undone:
+            if box is None:
+                worker.decode(int(ids[i]), 0, len(out[i]), out[i])
+                continue
+            top, left, height, width = box[i].tolist()
+            image, first_line = worker.decode(int(ids[i]), top, top + height)
+            top -= first_line
+            resize_box(image, float(top), float(left), float(top + height), float(left + width), out[i])
+
+
+class _Worker:
+    """What one thread needs to decode image after image: memory that grows to the largest of them."""
+
+    def __init__(self, dataset: DatasetFile):
+        self._dataset = dataset
+        self._stream, self._pixels = np.empty(0, np.uint8), np.empty(0, np.uint8)
+
+    def decode(self, sample: int, top: int, bottom: int, out: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+        """Decode lines top..bottom-1 of an image, and maybe others: uint8 [lines, W, 3], and which line is the first.
+
+        Args:
+            out: where a whole image goes; None takes memory that is overwritten by the next image.
+
+        Raises:
+            ValueError: names the sample and what is wrong with it.
+        """
+        dataset = self._dataset
+        if dataset.is_jpeg[sample]:
+            self._stream = _at_least(dataset.sizes[sample], self._stream)
+            stored = dataset.data, dataset.offsets, dataset.sizes, dataset.heights, dataset.widths
+            cut = _cut(*stored, sample, top, bottom, self._stream)
+            if cut.size == WRONG:
+                raise ValueError(
+                    f"{dataset.path}: the JPEG of sample {sample} cannot be decoded: it is not whole, or its restart "
+                    "markers are not those of its rows; convert the data again"
+                )
+            if cut.size != _OTHER:
+                stream = self._stream[: cut.size] if cut.size else dataset.bytes(sample)
+                image = self._space(sample, cut.height) if out is None else out
+                try:
+                    simplejpeg.decode_jpeg(stream, "RGB", buffer=image)
+                except ValueError:
+                    pass  # a warning or an error: the strict decoder tells, and names the sample
+                else:
+                    return image, cut.top
+        whole = decode(dataset, sample)
+        image = self._space(sample, len(whole)) if out is None else out
+        image[:] = whole
+        return image, 0
+
+    def _space(self, sample: int, height: int) -> np.ndarray:
+        width = int(self._dataset.widths[sample])
+        num = height * width * CHANNELS
+        self._pixels = _at_least(num, self._pixels)
+        return self._pixels[:num].reshape(height, width, CHANNELS)
+
+
+def _at_least(size: int, space: np.ndarray) -> np.ndarray:
+    return space if len(space) >= size else np.empty(size, np.uint8)
+
+
+@compiled(nogil=True)
+def _cut(data, offsets, sizes, heights, widths, sample, top, bottom, out):
+    """`cut_rows` of a stored JPEG; `Cut.size` is `_OTHER` where that is not of the recorded size or of another form."""
+    stream = data[offsets[sample] : offsets[sample] + sizes[sample]]
+    height = heights[sample]
+    at = frame_header(stream)
+    if at == 0 or jpeg_size(stream) != (height, widths[sample]) or (stream[at + 5] != 1 and stream[at + 5] != 3):
+        return Cut(_OTHER, 0, 0)
+    cut = cut_rows(stream, top, bottom, out)
+    return Cut(WHOLE, 0, height) if cut.size == WHOLE else cut
