@@ -16,6 +16,7 @@ from rich.console import Console
 from convert.command import run_command
 from convert.sources.cifar.published import CIFAR10, CIFAR100, Published
 from convert.terminal import print_summary
+from convert.verify import check_written
 from convert.writers.split import finished
 
 
@@ -75,6 +76,7 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
         console=console,
     )
     print_summary(folder, manifest, console)
+    check_written(folder, console)
 
 
 if __name__ == "__main__":

@@ -133,17 +133,17 @@ def _of_arrays(
     path: str, data: np.ndarray, labels: np.ndarray, columns: dict[str, Column], fields: Mapping[str, str] | None
 ) -> DatasetFile:
     """The data set whose images are arrays uint8 [H, W, C] of one shape, as FFCV's NDArrayField stores them."""
-    images, n = columns.pop("image", None), len(labels)
+    images, count = columns.pop("image", None), len(labels)
     shape = () if images is None or images.dtype != np.uint8 else images.shape
-    _require(
-        images is not None and len(shape) == 3 and shape[2] in (1, CHANNELS) and max(shape) <= MAX_SIDE,
-        path,
-        f"the arrays of its field 'image' are not uint8 [H, W, 1] or [H, W, {CHANNELS}]",
-    )
-    height, width, channels = shape
-    lengths = (np.full(n, value) for value in (images.num_bytes, height, width))
+    if images is None or len(shape) != 3 or shape[2] not in (1, CHANNELS) or max(shape) > MAX_SIDE:
+        raise ValueError(
+            f"{path} cannot be read: the arrays of its field 'image' are not uint8 [H, W, 1] or [H, W, {CHANNELS}]; "
+            "write it again"
+        )
+    heights, widths, sizes = (np.full(count, value) for value in (*shape[:2], images.num_bytes))
+    is_jpeg = np.zeros(count, bool)
     return DatasetFile(
-        path, "raw", data, images.starts, *lengths, np.zeros(n, bool), labels, columns, fields, channels=channels
+        path, "raw", data, images.starts, sizes, heights, widths, is_jpeg, labels, columns, fields, channels=shape[2]
     )
 
 

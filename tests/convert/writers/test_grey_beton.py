@@ -55,6 +55,6 @@ def test_arrays_that_are_no_images_are_refused(tmp_path):
         assert content.count(good) == 1
         (tmp_path / "y.beton").write_bytes(content.replace(good, bad))
         with pytest.raises(
-            ValueError, match=r"y\.beton is not a whole .*'image' are not uint8 \[H, W, 1\] or \[H, W, 3\]"
+            ValueError, match=r"y\.beton cannot be read: .*'image' are not uint8 \[H, W, 1\] or \[H, W, 3\]"
         ):
             open_dataset(tmp_path / "y.beton")
