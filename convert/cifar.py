@@ -14,8 +14,9 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 from rich.console import Console
 
 from convert.command import run_command
-from convert.sources.cifar_published import CIFAR10, CIFAR100, Published
+from convert.sources.cifar.published import CIFAR10, CIFAR100, Published
 from convert.terminal import print_summary
+from convert.verify import check_written
 from convert.writers.split import finished
 
 
@@ -53,8 +54,8 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
         console.print(f"{folder} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
         return
     # Imported here, so that a call that finds its work done returns at once.
-    from convert.sources.cifar_places import first_whole_copy
-    from convert.sources.cifar_source import read_source
+    from convert.sources.cifar.places import first_whole_copy
+    from convert.sources.cifar.source import read_source
     from convert.writers.dataset import write_dataset
 
     if source is None:
@@ -74,6 +75,7 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
         console=console,
     )
     print_summary(folder, manifest, console)
+    check_written(folder, console)
 
 
 if __name__ == "__main__":

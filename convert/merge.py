@@ -18,10 +18,10 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 import numpy as np
 from rich.console import Console
 
+from convert.checks.files import file_problem
 from convert.command import run_command
 from convert.sources.part import Part
 from convert.terminal import print_summary, progress_bar
-from convert.verify import file_problem
 from convert.writers.part_file import PartStamp, read_part_file
 from loaders.formats.atomic import sync_folder
 from loaders.formats.lock import lock_folder

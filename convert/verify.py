@@ -1,10 +1,10 @@
 """Checks a converted data set against its manifest: `python convert/verify.py data/cifar10`.
 
-Compared are the size and checksum of each file, and the images and labels that the readers of `loaders` find in it.
-So a `.beton` and a `.tar` that pass hold the same samples.
+Compared are the size and checksum of each file, and the images and labels that the readers of `loaders` find in it; and
+the formats with each other, id by id. What a person should see is shown: checksums of each file's regions, the number
+of images of each class, and a contact sheet.
 """
 
-import hashlib
 import sys
 from pathlib import Path
 
@@ -13,36 +13,60 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 
+from convert.checks.files import difference, formats_of, open_files, problems_of
+from convert.checks.regions import regions
 from convert.command import run_command
-from loaders.formats.image_file import decode_image
-from loaders.formats.manifest import FileEntry, Split, file_entry, labels_digest, read_manifest
-from loaders.formats.open import open_dataset
+from loaders.formats.dataset import DatasetFile
+from loaders.formats.manifest import Manifest, Split, read_manifest
 
-READ = (".beton", ".tar")  # files that the reader opens; an .idx is read with its .tar
+SHEET = "contact_sheet.png"
+_MOST_CLASSES = 30  # rows of the table
 
 
-def verify(folder: Path) -> None:
-    """Check a converted data set against its manifest, and print a line for each file.
+def verify(folder: Path, sheet: Path | None = None) -> None:
+    """Check a converted data set against its manifest; print what was found, and draw a contact sheet.
 
     Args:
         folder: a data set made by a script of convert/, such as data/cifar10.
+        sheet: where a PNG with a few images of each class is drawn; by default FOLDER/contact_sheet.png.
 
     Raises:
         FileNotFoundError: there is no manifest.
         ValueError: the manifest is damaged, or a file is not what it says.
+        OSError: the sheet cannot be written.
     """
     manifest, console = read_manifest(folder), Console(markup=False, highlight=False, soft_wrap=True)
+    check(folder, manifest, console)
+    console.print(_regions(folder, manifest))
+    console.print(_counts(folder, manifest))
+    from convert.checks.sheet import draw_sheet
+
+    split = "train" if "train" in manifest.splits else next(iter(manifest.splits))
+    path = sheet or folder / SHEET
+    draw_sheet(path, _opened(folder, manifest.splits[split]), manifest.classes, f"{manifest.name}, {split}")
+    console.print(f"contact sheet: {path}")
+
+
+def check(folder: Path, manifest: Manifest, console: Console | None) -> None:
+    """Check every file, and print a line for each; None prints nothing.
+
+    Raises:
+        ValueError: files differ from the manifest, or formats from each other.
+    """
     problems: dict[str, str] = {}
+    lines: list[str] = []
     for split in manifest.splits.values():
-        found = {name: file_problem(folder / name, entry) for name, entry in split.files.items()}
-        for ending in READ:  # one file, or shards that hold the split together
-            names = split.files_of(ending)
-            if names and not any(found[name] for name in names):
-                found[names[0]] = content_problem([folder / name for name in names], split, len(manifest.classes))
-        for name, problem in found.items():
-            console.print(f"BAD {name}: {problem}" if problem else f"ok  {name}")
+        found = problems_of(folder, split, manifest)
+        lines += [f"BAD {name}: {problem}" if problem else f"ok  {name}" for name, problem in found.items()]
+        first, *others = formats_of(split)
+        for other in others:
+            is_well = not any(found[name] for name in (*first, *other))
+            lines.append(_compared(folder, first, other, is_well, manifest))
         problems |= found
+    if console is not None:
+        console.print("\n".join(lines))
     num_bad = sum(map(bool, problems.values()))
     if num_bad:
         raise ValueError(
@@ -50,41 +74,66 @@ def verify(folder: Path) -> None:
         )
 
 
-def file_problem(path: Path, entry: FileEntry) -> str:
-    """Return what is wrong with the bytes of one file, "" if nothing is."""
-    if not path.is_file():
-        return "it is missing"
-    found = file_entry(path)
-    if found.num_bytes != entry.num_bytes:
-        return f"it has {found.num_bytes:,} bytes, the manifest says {entry.num_bytes:,}"
-    if found != entry:
-        return f"its SHA-256 is {found.sha256[:16]}..., the manifest says {entry.sha256[:16]}..."
-    return ""
+def check_written(folder: Path, console: Console) -> None:
+    """Read a data set back that was just written, and say that it is what its manifest says.
+
+    Raises:
+        ValueError: it is not.
+    """
+    manifest = read_manifest(folder)
+    with console.status("reading it back"):
+        check(folder, manifest, None)
+    samples = sum(split.num_samples for split in manifest.splits.values())
+    formats = {Path(names[0]).suffix for split in manifest.splits.values() for names in formats_of(split)}
+    same = ", the same in both formats" if len(formats) > 1 else ""
+    console.print(f"read back: {samples:,} samples as the manifest says{same}")
 
 
-def content_problem(paths: list[Path], split: Split, num_classes: int) -> str:
-    """Return what is wrong with the samples of a file, or of shards in their order, "" if nothing is."""
+def _compared(folder: Path, first: list[str], second: list[str], is_well: bool, manifest: Manifest) -> str:
+    """One line on two formats of a split. Files that are both as the manifest says hold the same samples."""
+    same = f"{first[0]} and {second[0]} hold the same samples, id by id"
+    if is_well:
+        return f"ok  {same}"
     try:
-        num_samples, pixels, labels = contents(paths, num_classes)
-    except (ValueError, OSError) as error:
-        return str(error)
-    if num_samples != split.num_samples:
-        return f"it holds {num_samples:,} samples, the manifest says {split.num_samples:,}"
-    if pixels != split.pixels_sha256:
-        return "its images have another checksum than in the manifest"
-    return "" if labels == split.labels_sha256 else "its labels have another checksum than in the manifest"
+        differing = difference(*([folder / name for name in names] for names in (first, second)), manifest)
+        return f"    {differing or same}"
+    except (ValueError, OSError):
+        return f"    {first[0]} and {second[0]} cannot be compared"
 
 
-def contents(paths: list[Path], num_classes: int) -> tuple[int, str, str]:
-    """Read files with `loaders`; return their number of samples and the digests of images and labels as in `Split`."""
-    dataset = open_dataset(paths[0] if len(paths) == 1 else paths)
-    pixels = hashlib.sha256()
-    for sample in range(dataset.num_samples):
-        content = dataset.bytes(sample)
-        if dataset.kind == "png" and not dataset.is_jpeg[sample]:
-            content = np.asarray(decode_image(content.tobytes(), ("PNG",)).rgb)
-        pixels.update(np.ascontiguousarray(content).data)
-    return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, num_classes)
+def _opened(folder: Path, split: Split) -> DatasetFile:
+    """The data set of a split's first format."""
+    return open_files([folder / name for name in formats_of(split)[0]])
+
+
+def _regions(folder: Path, manifest: Manifest) -> Table:
+    table = Table("file", "region", "bytes", "sha256")
+    table.columns[2].justify = "right"
+    for split in manifest.splits.values():
+        for name in split.files:
+            for region in regions(folder / name):
+                table.add_row(name, region.name, f"{region.num_bytes:,}", region.sha256[:16])
+    return table
+
+
+def _counts(folder: Path, manifest: Manifest) -> Table:
+    """Images of each class in each split; of many classes, those with the fewest and the most in the first split."""
+    classes, counts = manifest.classes, {}
+    for name, split in manifest.splits.items():
+        labels = _opened(folder, split).labels
+        counts[name] = np.bincount(labels, minlength=len(classes))
+    rows = np.arange(len(classes))
+    if len(rows) > _MOST_CLASSES:
+        order = np.argsort(next(iter(counts.values())), kind="stable")
+        rows = np.concatenate([order[: _MOST_CLASSES // 2], order[-(_MOST_CLASSES // 2) :]])
+    table = Table("label", "class", *counts)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in rows.tolist():
+        table.add_row(str(row), classes[row], *(f"{count[row]:,}" for count in counts.values()))
+    if len(rows) < len(classes):
+        table.caption = f"{len(rows)} of {len(classes)} classes: those with the fewest and the most images"
+    return table
 
 
 if __name__ == "__main__":

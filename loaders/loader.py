@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 

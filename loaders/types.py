@@ -94,7 +94,7 @@ class Batch(NamedTuple):
     """One batch on the device.
 
     Attributes:
-        images: [B, 3, H, W], channels-last; the dtype that the loader was made with.
+        images: [B, C, H, W], channels-last, C is 3, or 1 of grey images; the dtype that the loader was made with.
         labels: int64 [B].
         ids: int64 [B].
         weights: float32 [B], those of the plan, or None.

@@ -143,7 +143,8 @@ class AugmentationOptions:
         clean_fraction: last fraction of the budget, without mixer and RandAugment
         mixer_visits: visits per sample that a mixed run needs; a run with fewer is mixed for that part only and clean
             at its end. 0 mixes all of it
-        mean: mean per channel in units of [0, 1] for the normalisation; the data's own when not given
+        mean: mean per channel in units of [0, 1] for the normalisation, three numbers, or one for grey images; the
+            data's own when not given
         std: standard deviation per channel, likewise
     """
 
@@ -157,8 +158,8 @@ class AugmentationOptions:
     mixer_alpha: float | None = None
     clean_fraction: float = 0.0
     mixer_visits: float = 0.0
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ def open_manifest(folder: str, eval_split: str = "test") -> Manifest:
         "cifar10": command("convert cifar"),
         "cifar100": command("convert cifar", "--dataset", "cifar100"),
         "shapes": command("convert shapes"),
-        "svhn": command("convert svhn", "--source", "FOLDER"),
+        "svhn": command("convert svhn"),
+        "mnist": command("convert mnist"),
+        "mini_imagenet": command("convert mini_imagenet", "IMAGES", "CSVS"),
     }.get(name, command("convert folder", "IMAGES", "--root", folder))
     try:
         manifest = read_manifest(folder)
@@ -139,8 +141,18 @@ def make_randaugment(config: Config) -> RandAugment | None:
 
 
 def normalise(config: Config, manifest: Manifest) -> Augment:
-    """As tests see images: normalised by the settings' statistics or the data's own, and brought to one size."""
-    return Augment(resize=config.image_size or 0, mean=config.mean or manifest.mean, std=config.std or manifest.std)
+    """As tests see images: normalised by the settings' statistics or the data's own, and brought to one size.
+
+    Raises:
+        ValueError: the settings' statistics are of another number of channels.
+    """
+    mean, std, channels = config.mean or manifest.mean, config.std or manifest.std, manifest.image_shape[2]
+    if not len(mean) == len(std) == channels:
+        raise ValueError(
+            f"--mean and --std need {channels} number{'s' * (channels > 1)}, one a channel of {config.data}, got "
+            f"{[*mean]} and {[*std]}"
+        )
+    return Augment(resize=config.image_size or 0, mean=mean, std=std)
 
 
 def augment_simply(config: Config, plain: Augment) -> Augment:

@@ -115,7 +115,9 @@ def set_up(
     def make_network(width: float, key: int) -> nn.Module:
         generator = torch.Generator().manual_seed(key)
         classes = len(manifest.classes)
-        model = build_model(config.model, classes, generator=generator, width=width, whitening_images=images)
+        model = build_model(
+            config.model, classes, generator=generator, width=width, channels=channels, whitening_images=images
+        )
         return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     method = make_method(dataclasses.replace(context, make_network=make_network))
@@ -198,7 +200,7 @@ def _open_loaders(
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> Tensor | None:
-    """The first images of the training set, normalised, float32 [B, 3, H, W] on the CPU; None for other networks."""
+    """The first images of the training set, normalised, float32 [B, C, H, W] on the CPU; None for other networks."""
     if config.model != "rebarnet":
         return None
     count = min(num_samples, _WHITENING_IMAGES)

@@ -6,8 +6,10 @@ Netzer et al., "Reading digits in natural images with unsupervised feature learn
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from convert.sources.checksum import check_md5
+from convert.sources.download import download
 from convert.writers.arrays import Arrays
 from loaders.formats.sentence import one_line
 
@@ -16,6 +18,27 @@ FILES = {  # split -> the official file and its published MD5
     "train": ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
     "test": ("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
 }
+
+
+def fetch(folder: Path, console: Console) -> Path:
+    """Download those of the two files that `folder` lacks, and return the folder.
+
+    Raises:
+        ConnectionError: the official address cannot be reached; says how to get the files by hand.
+        ValueError: a file has another MD5.
+        OSError: a file cannot be written.
+    """
+    for name, md5 in FILES.values():
+        if not (folder / name).is_file():
+            console.print(f"{folder} lacks {name}, trying {ADDRESS}", soft_wrap=True)
+            try:
+                download(ADDRESS + name, folder / name, md5, console)
+            except ConnectionError as error:
+                raise ConnectionError(
+                    f"no place has SVHN ({error}): fetch {' and '.join(name for name, _ in FILES.values())} from "
+                    f"{ADDRESS} on another machine and give their folder with --source, or put them into {folder}"
+                ) from None
+    return folder
 
 
 def read_mat(path: Path, md5: str) -> Arrays:

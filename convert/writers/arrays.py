@@ -1,18 +1,23 @@
-"""The form in which raw images reach the writers: uint8 [N, H, W, 3], with one integer label each."""
+"""The form in which raw images reach the writers: uint8 [N, H, W, 3], or [N, H, W, 1], with one integer label each."""
 
 import numpy as np
 
-Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [N, H, W, 3], labels integers [N]
+Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [N, H, W, C], labels integers [N]
 
 
 def check_arrays(images_NHWC: np.ndarray, labels_N: np.ndarray) -> Arrays:
     """Return both as arrays, after checking their shapes and dtypes.
 
     Raises:
-        ValueError: images are not uint8 [N >= 1, H, W, 3], or labels are not integers [N].
+        ValueError: images are not uint8 [N >= 1, H, W, 3] or [N >= 1, H, W, 1], or labels are not integers [N].
     """
     images_NHWC, labels_N = np.asarray(images_NHWC), np.asarray(labels_N)
-    if images_NHWC.ndim != 4 or images_NHWC.shape[3] != 3 or images_NHWC.dtype != np.uint8 or len(images_NHWC) == 0:
+    if (
+        images_NHWC.ndim != 4
+        or images_NHWC.shape[3] not in (1, 3)
+        or images_NHWC.dtype != np.uint8
+        or len(images_NHWC) == 0
+    ):
         raise ValueError(f"images are {images_NHWC.dtype} {list(images_NHWC.shape)}, needed: uint8 [N >= 1, H, W, 3]")
     if labels_N.shape != images_NHWC.shape[:1] or labels_N.dtype.kind not in "iu":
         raise ValueError(

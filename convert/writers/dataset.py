@@ -49,8 +49,8 @@ def write_dataset(
     Args:
         folder: where the files go; made when absent.
         name: of the data set.
-        splits: images uint8 [N, H, W, 3] and labels integers [N] by split name; must hold "train", whose statistics
-            the manifest states.
+        splits: images uint8 [N, H, W, 3] or [N, H, W, 1] and labels integers [N] by split name; must hold "train",
+            whose statistics the manifest states.
         classes: label k is `classes[k]`.
         format: "beton", "dali" (a `.tar` and its `.idx`) or "both".
         source, verified, note: as in `Manifest`.

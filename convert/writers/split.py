@@ -5,6 +5,7 @@ from pathlib import Path
 
 from convert.writers.arrays import Arrays
 from convert.writers.exchange import ENDINGS, finish_exchange
+from convert.writers.grey_beton import write_grey_beton
 from convert.writers.streams import Streams
 from loaders.formats.manifest import FileEntry, Manifest, Split, file_entry, missing_files, read_manifest
 
@@ -64,6 +65,8 @@ def write_split(
 
         if isinstance(images, Streams):
             write_jpeg_beton(paths[0], images, on_samples)
+        elif images[0].shape[-1] == 1:
+            write_grey_beton(paths[0], *images, on_samples)
         else:
             write_beton(paths[0], *images, on_samples)
     if format != "beton":

@@ -31,7 +31,7 @@ def write_tar(
 
     Args:
         path: the `.tar` to appear, by atomic rename; the index gets the same name with `.idx` and comes last.
-        images_NHWC: uint8 [N, H, W, 3], N >= 1.
+        images_NHWC: uint8 [N, H, W, C], N >= 1; C is 3, or 1: grey PNG, which every reader gives as RGB.
         labels_N: integers [N].
         on_samples: called now and then with the number of samples written since its last call.
 
@@ -79,9 +79,9 @@ def _write(
 
 
 def encode_png(image_HWC: np.ndarray) -> bytes:
-    """Return an image uint8 [H, W, 3] as an 8-bit RGB PNG without compression (RFC 2083, stored zlib blocks)."""
-    height, width, _ = image_HWC.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter: 0, none
+    """Return an image uint8 [H, W, C] as an 8-bit PNG, RGB or grey, without compression (RFC 2083, stored blocks)."""
+    height, width, channels = image_HWC.shape
+    rows = np.zeros((height, 1 + channels * width), np.uint8)  # each row begins with its filter: 0, none
     rows[:, 1:] = image_HWC.reshape(height, -1)
     raw = rows.tobytes()
     stream = [b"\x78\x01"]
@@ -90,7 +90,7 @@ def encode_png(image_HWC: np.ndarray) -> bytes:
         last = start + len(block) == len(raw)
         stream.append(struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF) + block)
     stream.append(struct.pack(">I", zlib.adler32(raw)))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"".join(stream)) + _chunk(b"IEND", b"")
 
 

@@ -45,8 +45,10 @@ class Settings:
             raise ValueError(f"dtype is one of {', '.join(map(str, DTYPES))}, got {self.dtype!r}")
         if self.num_threads is not None and self.num_threads < 1:
             raise ValueError(f"num_threads is at least 1, or None for all cores, got {self.num_threads}")
-        if len(self.augment.mean) != CHANNELS:
-            raise ValueError(f"mean and std need {CHANNELS} values, one a channel, got {self.augment.mean}")
+        if len(self.augment.mean) not in (1, CHANNELS):
+            raise ValueError(
+                f"mean and std need {CHANNELS} values, one a channel, or 1 of grey images, got {self.augment.mean}"
+            )
 
 
 class Span(NamedTuple):
@@ -150,7 +152,7 @@ def columns(plan: EpochPlan, dataset: DatasetFile) -> Columns:
 
 
 def nchw(images_NHWC: torch.Tensor) -> torch.Tensor:
-    """[B, 3, H, W] in channels-last memory: a view."""
+    """[B, C, H, W] in channels-last memory: a view."""
     return images_NHWC.permute(0, 3, 1, 2)
 
 
@@ -163,16 +165,23 @@ def patterns(values: torch.Tensor) -> np.ndarray:
 
 
 def delivered_shape(dataset: DatasetFile, augment: Augment, backend: str) -> tuple[int, int, int]:
-    """(H, W, 3) of every delivered image: the square that they are resized to, or their own size.
+    """(H, W, C) of every delivered image: the square that they are resized to, or their own size.
 
     Raises:
-        ValueError: the images vary in size and are not resized.
+        ValueError: the images vary in size and are not resized; or they are grey and are to be resized.
     """
-    return (augment.resize, augment.resize, CHANNELS) if augment.resize else one_size(dataset, backend)
+    if not augment.resize:
+        return one_size(dataset, backend)
+    if dataset.channels != CHANNELS and backend != "reference":
+        raise ValueError(
+            f"{dataset.path} holds images of one channel, which no quick backend resizes: leave the resize out, or "
+            "convert them with --channels 3"
+        )
+    return augment.resize, augment.resize, dataset.channels
 
 
 def one_size(dataset: DatasetFile, backend: str) -> tuple[int, int, int]:
-    """(H, W, 3) of every image.
+    """(H, W, C) of every image.
 
     Raises:
         ValueError: the images vary in size.

@@ -22,6 +22,7 @@ from ..order.rng import hash_array
 from ..types import Batch, EpochPlan, Mix
 from .augmenter import check_padding
 from .batching import Columns, Settings, Span, columns, nchw, spans, watched
+from .grey import as_painted
 from .transfer import sent, sent_if_any
 
 # (plan, spans) -> for each span data uint8, starts int64 [B], on the device: image i begins at data[starts[i]].
@@ -70,6 +71,7 @@ class DeviceFeed:
         new_fetch: Callable[[], DeviceFetch],
         residence: str,
     ):
+        settings = as_painted(settings, dataset)
         augment = settings.augment
         check_padding(augment, shape)
         self._kernels = _kernels()

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import torch
 
-from ..formats.dataset import DatasetFile
+from ..formats.dataset import CHANNELS, DatasetFile
 from ..types import EpochPlan
 from .batching import HostImages, Settings, Span, one_size
 from .device import DeviceFeed, DeviceImages
@@ -55,11 +55,13 @@ def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> 
     """Say why batches must be made on the host and copied, in half a sentence; None when the device can make them."""
     if settings.augment.randaugment is not None:
         return "RandAugment runs on the host"
+    if dataset.channels != CHANNELS:
+        return "images of one channel are made there"
     return too_large(dataset, device)
 
 
 def raw_shape(dataset: DatasetFile, settings: Settings) -> tuple[int, int, int]:
-    """Find (H, W, 3) of every image of a raw data set.
+    """Find (H, W, C) of every image of a raw data set.
 
     Raises:
         ValueError: as in `open_backend`.

@@ -11,11 +11,12 @@ from collections.abc import Callable, Generator
 
 import torch
 
-from ..formats.dataset import DatasetFile
+from ..formats.dataset import CHANNELS, DatasetFile
 from ..threads import available_cores
 from ..types import Batch, EpochPlan
 from .augmenter import Augmenter
-from .batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans, watched
+from .batching import Columns, HostFetch, Settings, Span, columns, longest, nchw, patterns, spans, watched
+from .grey import as_painted, widening
 from .prefetch import prefetch, stop_threads_at_exit
 from .randaugment import randaugmenting
 
@@ -27,7 +28,7 @@ class Feed:
 
     Args:
         dataset: the open file.
-        shape: (H, W, 3) of its images.
+        shape: (H, W, C) of its images.
         settings: how to deliver.
         new_fetch: makes the generator function that fetches the images of an epoch. What it yields stays valid until
             it is asked for the next; it is closed when the epoch ends early. Epochs that run at once get functions of
@@ -48,10 +49,13 @@ class Feed:
         if batch_per_thread:
             self.fillers = settings.num_threads or available_cores()
             settings = dataclasses.replace(settings, num_threads=1)
+        settings, self.painted = as_painted(settings, dataset), (*shape[:2], CHANNELS)
         self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
+        if shape != self.painted:
+            self.new_fetch = widening(self.new_fetch, shape, settings)
         if settings.augment.randaugment is not None:
-            self.new_fetch = randaugmenting(new_fetch, settings.augment.randaugment, shape, settings)
-        self.augmenter = Augmenter(shape, settings.dtype, settings.augment, settings.num_threads)
+            self.new_fetch = randaugmenting(self.new_fetch, settings.augment.randaugment, self.painted, settings)
+        self.augmenter = Augmenter(self.painted, settings.dtype, settings.augment, settings.num_threads)
         self._idle: list[HostFetch] = []  # of epochs that ended, for the next one
         self._group = object()  # names this feed's threads
         stop_threads_at_exit()  # before the library of the backend, which is imported by now
@@ -73,12 +77,17 @@ class Feed:
     def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Generator[Batch]:
         fetch = self._idle.pop() if self._idle else self.new_fetch()
         settings, fetched = self.settings, fetch(plan, todo)
+        is_grey = self.shape != self.painted
+        painted = torch.empty((longest(todo) if is_grey else 0, *self.painted), dtype=settings.dtype)
         try:
             for span, (data, offsets, rows) in zip(watched(self.dataset, todo, plan), fetched, strict=True):
                 images = torch.empty((len(rows), *self.shape), dtype=settings.dtype, pin_memory=settings.pinned)
-                mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(images))
+                target = painted[: len(rows)] if is_grey else images
+                mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(target))
+                if is_grey:
+                    images.copy_(target[..., :1])
                 yield Batch(nchw(images), *beside.slice(span), mix)
-                del images, mix
+                del images, target, mix
         finally:
             fetched.close()
             self._idle.append(fetch)

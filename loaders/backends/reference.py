@@ -21,6 +21,7 @@ from ..formats.image_file import decode_image
 from ..order.rng import hash_array
 from ..types import Batch, EpochPlan, Mix
 from .batching import Settings, Span, columns, delivered_shape, nchw, spans, watched
+from .grey import as_painted
 
 _AFFINE = Image.Transform.AFFINE
 
@@ -30,7 +31,7 @@ class Reference:
 
     def __init__(self, dataset: DatasetFile, settings: Settings):
         delivered_shape(dataset, settings.augment, "reference")
-        self.dataset, self.settings = dataset, settings
+        self.dataset, self.settings = dataset, as_painted(settings, dataset)
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
         """The batches of a plan, from `start_batch` on."""
@@ -48,6 +49,7 @@ class Reference:
                 first = plan.rank + plan.world_size * span.first
                 geometry = draw_mix(augment.mixer, plan.key, first, *images.shape[:3])
                 images, mix = mixed(images, geometry), Mix(*map(torch.from_numpy, geometry[:2]))
+            images = np.ascontiguousarray(images[..., : self.dataset.channels])
             yield Batch(nchw(torch.from_numpy(images)).to(dtype), *beside.slice(span), mix)
 
 
@@ -57,14 +59,14 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Reference:
 
 
 def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
-    """Decode one image as it was stored: uint8 [H, W, 3].
+    """Decode one image as it was stored: uint8 [H, W, 3], three equal channels of a grey one.
 
     Raises:
         ValueError: the stream is damaged, or its size is not that of its record.
     """
     stored, shape = dataset.bytes(sample), (dataset.heights[sample], dataset.widths[sample], 3)
     if dataset.kind != "png" and not dataset.is_jpeg[sample]:
-        return stored.reshape(shape)
+        return np.broadcast_to(stored.reshape(*shape[:2], dataset.channels), shape)
     height, width, _ = shape
     kind = "JPEG" if dataset.is_jpeg[sample] else "PNG"
     try:

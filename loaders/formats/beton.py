@@ -18,6 +18,7 @@ from .beton_layout import (
     FIELD,
     FLOAT_TYPE,
     HEADER,
+    IMAGE,
     IMAGE_TYPE,
     INT_TYPE,
     JPEG,
@@ -30,10 +31,11 @@ from .beton_layout import (
 )
 from .column import Column
 from .dataset import CHANNELS, DatasetFile
+from .manifest import MAX_SIDE
 
 
 def open_beton(path: str, fields: Mapping[str, str] | None = None) -> DatasetFile:
-    """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer).
+    """Open a `.beton` with the fields `image` (RGB, raw or JPEG; or arrays, such as grey images) and `label` (integer).
 
     Args:
         path: the file.
@@ -49,6 +51,8 @@ def open_beton(path: str, fields: Mapping[str, str] | None = None) -> DatasetFil
     metadata, metadata_end, columns = _metadata(path, data, header, dict(fields or {}))
     allocations = _allocations(path, data, header, metadata_end)
     image = metadata["image"]
+    if image.dtype != IMAGE:
+        return _of_arrays(path, data, metadata["label"].astype(np.int64), columns, fields)
     offsets, sizes = _locate(path, image, allocations)
     is_jpeg = image["mode"] == JPEG
     kind = "jpeg" if is_jpeg.all() else "mixed" if is_jpeg.any() else "raw"
@@ -81,10 +85,10 @@ def _metadata(
         if theirs not in names:
             raise ValueError(f"{path}: fields maps {name!r} to {theirs!r}, and the file has the fields {names[:20]}")
     image, label = ours.get("image", "image"), ours.get("label", "label")
-    for name, kind, what in ((image, IMAGE_TYPE, "an RGB image"), (label, INT_TYPE, "an integer")):
+    for name, kinds, what in ((image, (IMAGE_TYPE, ARRAY_TYPE), "an RGB image"), (label, (INT_TYPE,), "an integer")):
         found = [k for n, k in zip(names, types, strict=True) if n == name]
         _require(
-            found == [kind],
+            len(found) == 1 and found[0] in kinds,
             path,
             f"it needs one field {name!r} that is {what}, it has the fields {names[:20]} (fields={{'image': ..., "
             "'label': ...} says what they are called)",
@@ -104,12 +108,30 @@ def _metadata(
     assert row.fields is not None
     places = [place for _, place, *_ in row.fields.values()]  # of each field in a record
     for name, key, kind, one, place in zip(names, keys, types, fields, places, strict=True):
-        if key not in ("image", "label") and counts[name] == 1:
+        if (key not in ("image", "label") or (key, kind) == ("image", ARRAY_TYPE)) and counts[name] == 1:
             starts = start + place + row.itemsize * np.arange(num_samples)
             column = _column(path, data, starts, kind, one["arguments"], (end, table))
             if column is not None:
                 columns[renamed.get(name, name)] = column
     return data[start:end].view(row), end, columns
+
+
+def _of_arrays(
+    path: str, data: np.ndarray, labels: np.ndarray, columns: dict[str, Column], fields: Mapping[str, str] | None
+) -> DatasetFile:
+    """The data set whose images are arrays uint8 [H, W, C] of one shape, as FFCV's NDArrayField stores them."""
+    images, count = columns.pop("image", None), len(labels)
+    shape = () if images is None or images.dtype != np.uint8 else images.shape
+    if images is None or len(shape) != 3 or shape[2] not in (1, CHANNELS) or max(shape) > MAX_SIDE:
+        raise ValueError(
+            f"{path} cannot be read: the arrays of its field 'image' are not uint8 [H, W, 1] or [H, W, {CHANNELS}]; "
+            "write it again"
+        )
+    heights, widths, sizes = (np.full(count, value) for value in (*shape[:2], images.num_bytes))
+    is_jpeg = np.zeros(count, bool)
+    return DatasetFile(
+        path, "raw", data, images.starts, sizes, heights, widths, is_jpeg, labels, columns, fields, channels=shape[2]
+    )
 
 
 def _column(

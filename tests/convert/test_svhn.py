@@ -63,3 +63,15 @@ def test_what_will_not_do(source, tmp_path, monkeypatch):
     name, md5 = svhn_mat.FILES["train"]
     with pytest.raises(ImportError, match=r"reading \.mat files needs SciPy .*: pip install scipy"):
         svhn_mat.read_mat(folder / name, md5)
+
+
+def test_the_two_files_are_looked_for_and_then_said_how_to_get(source, tmp_path, monkeypatch, capsys):
+    folder, _ = source
+    monkeypatch.setattr(svhn_mat, "ADDRESS", "http://127.0.0.1:9/")  # the discard port: nothing listens there
+    (tmp_path / "data" / "svhn").mkdir(parents=True)
+    with pytest.raises(ConnectionError, match=r"no place has SVHN \(.*cannot be reached.*: fetch train_32x32\.mat and"):
+        svhn.convert_svhn(root=tmp_path / "data", format="dali")
+    for name, _ in svhn_mat.FILES.values():
+        (folder / name).replace(tmp_path / "data" / "svhn" / name)
+    svhn.convert_svhn(root=tmp_path / "data", format="dali")
+    assert "read back: 42 samples as the manifest says" in capsys.readouterr().out

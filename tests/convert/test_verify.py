@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convert.checks.regions import regions
+from convert.checks.sheet import shown_ids
 from convert.folder import convert_folder
 from convert.verify import verify
 from convert.writers.dataset import write_dataset
@@ -59,18 +61,25 @@ def test_a_whole_folder_is_well(request, kind, capsys):
     folder = request.getfixturevalue(kind)
     capsys.readouterr()  # what its making said
     verify(folder)
-    lines = capsys.readouterr().out.splitlines()
-    names = [name for split in read_manifest(folder).splits.values() for name in split.files]
-    assert lines == [f"ok  {name}" for name in names]
-    assert len(names) == 3 * (2 if kind == "raw" else 1)
+    out = capsys.readouterr().out
+    splits = read_manifest(folder).splits
+    for split, entry in splits.items():
+        for name in entry.files:
+            assert f"ok  {name}\n" in out
+        assert f"ok  {split}.beton and {split}.tar hold the same samples, id by id\n" in out
+    assert len(splits) == (2 if kind == "raw" else 1)
+    with Image.open(folder / "contact_sheet.png") as sheet:
+        assert sheet.height > 200
 
 
 def broken(folder: Path, capsys) -> str:
     """The line of the one file that is not well."""
     with pytest.raises(ValueError, match=rf"^1 of 6 files differ from the manifest of {folder}"):
         verify(folder)
-    bad = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok  ")]
+    lines = capsys.readouterr().out.splitlines()
+    bad = [line for line in lines if line.startswith("BAD ")]
     assert len(bad) == 1
+    assert len(lines) == 6 + 2
     return bad[0]
 
 
@@ -107,6 +116,42 @@ def test_a_tar_that_does_not_agree_with_the_beton(arrays, copy, capsys):
         assert broken(copy, capsys) == f"BAD test.tar: {sentence}"
 
 
+def test_samples_that_differ_between_the_formats_are_named(arrays, copy, capsys):
+    images, labels = (array.copy() for array in arrays["train"])
+    images[17, 3, 4, 1] ^= 1
+    labels[31] = (labels[31] + 1) % 10
+    write_tar(copy / "train.tar", images, labels)
+    with pytest.raises(ValueError, match=r"^1 of 6"):  # the index is as it was
+        verify(copy)
+    out = capsys.readouterr().out
+    assert "    train.beton and train.tar differ in 2 samples: 17, 31\n" in out
+    assert "; its images have another checksum than in the manifest; its labels have another" in out
+
+
+def test_damage_around_the_images_is_told_from_damage_in_them(copy, capsys):
+    path = copy / "train.tar"
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1  # the first member's name
+    path.write_bytes(content)
+    assert broken(copy, capsys).endswith("; its images and labels are well, so it differs in what lies around them")
+
+
+def test_a_contact_sheet_shows_some_of_many_classes():
+    labels = np.arange(1000) % 150
+    shown = shown_ids(labels, 150)
+    assert (len(shown), min(shown), max(shown)) == (20, 0, 149)
+    for label, ids in shown.items():
+        assert set(labels[ids]) == {label}
+        assert len(ids) == np.count_nonzero(labels == label)
+    assert [len(ids) for ids in shown_ids(np.zeros(30, int), 2).values()] == [10, 0]
+
+
+def test_regions_cover_a_file(raw):
+    for name in ("train.beton", "train.tar", "train.idx"):
+        assert sum(region.num_bytes for region in regions(raw / name)) == (raw / name).stat().st_size
+    assert [region.name for region in regions(raw / "train.beton")][::3] == ["header and fields", "allocation table"]
+
+
 def test_a_file_that_the_reader_refuses(copy, capsys):
     (copy / "train.beton").write_bytes(b"no beton" * 10)
     restate(copy, "train.beton")
@@ -119,7 +164,7 @@ def test_the_command_line(raw, copy, tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, cwd=ROOT)
 
     whole = call(str(raw))
-    assert (whole.returncode, whole.stderr, whole.stdout.count("\n")) == (0, "", 6)
+    assert (whole.returncode, whole.stderr, whole.stdout.count("ok  ")) == (0, "", 6 + 2)
     manifest = read_manifest(copy)
     train = dataclasses.replace(manifest.splits["train"], labels_sha256="0" * 64)
     write_manifest(copy, dataclasses.replace(manifest, splits={**manifest.splits, "train": train}))

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from convert.shapes import convert_shapes, make_shapes
 from convert.sources import svhn_mat
-from convert.sources.cifar_published import CIFAR10
-from convert.sources.cifar_source import read_source
+from convert.sources.cifar.published import CIFAR10
+from convert.sources.cifar.source import read_source
 from convert.sources.jpeg import encode
 from convert.sources.labelled_images import LabelledImage, find_images
 from convert.verify import verify

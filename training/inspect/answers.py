@@ -28,7 +28,7 @@ class Answers(NamedTuple):
         labels, rivals: int64 [N], the given class, and the likeliest one of the others.
         p_label, p_rival: float32 [N], their probabilities.
         features: float16 [N, F], what the last layer is given; on the device.
-        outlines: float16 [N, 192], each image as 8 x 8 colours (`outline`); on the device.
+        outlines: float16 [N, 64 C], each image as 8 x 8 colours (`outline`); on the device.
     """
 
     labels: np.ndarray
@@ -67,7 +67,9 @@ def ask(
     rivals = torch.empty(run.num_samples, dtype=torch.int64)
     p_label, p_rival = torch.empty(2, run.num_samples)
     features = torch.empty(run.num_samples, head.in_features, dtype=torch.float16, device=device)
-    outlines = torch.empty(run.num_samples, 3 * SIDE * SIDE, dtype=torch.float16, device=device)
+    outlines = torch.empty(
+        run.num_samples, run.manifest.image_shape[2] * SIDE * SIDE, dtype=torch.float16, device=device
+    )
     start = 0
     try:
         for batch in loader.epoch(whole_split(run.num_samples)):
@@ -88,7 +90,7 @@ def ask(
 
 
 def outline(images_BCHW: Tensor) -> Tensor:
-    """Images as 8 x 8 colours, float [B, 192], less the mean of each channel, all mirrored to be brighter on the left.
+    """Images as 8 x 8 colours, float [B, 64 C], less the mean of each channel, all mirrored to be brighter on the left.
 
     So images that differ in brightness or are mirrored have equal outlines, and shifted or compressed ones have close
     ones.

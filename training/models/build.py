@@ -1,6 +1,6 @@
 """The networks by name, with their initial values: RebarNet, and two ResNets to compare with.
 
-Images are float32 [B, 3, H, W], normalised, channels-last; RebarNet's H and W are at least 16; logits are
+Images are float32 [B, C, H, W], normalised, channels-last; RebarNet's H and W are at least 16; logits are
 [B, num_classes]. Layers are made on the meta device and filled from the generator that is handed in, so that no global
 generator is touched.
 """
@@ -22,6 +22,7 @@ def build_model(
     *,
     generator: Generator,
     width: float = 1.0,
+    channels: int = 3,
     whitening_images: Tensor | None = None,
 ) -> nn.Module:
     """Make a network with its initial values drawn from `generator`, in channels-last order on the CPU.
@@ -33,14 +34,15 @@ def build_model(
         num_classes: number of logits.
         generator: source of all randomness.
         width: factor on the number of channels; RebarNet's become multiples of 16, those of the others multiples of 8.
-        whitening_images: [B, 3, H, W] float32, normalised training images for RebarNet's frozen first filters; a few
+        channels: C of the images, 3 or 1.
+        whitening_images: [B, C, H, W] float32, normalised training images for RebarNet's frozen first filters; a few
             hundred are enough. Without them the first filters are orthonormal at random.
 
     Raises:
         ValueError: an unknown name or a number out of range.
     """
     if is_own(name):
-        model = build_own_network(name, num_classes, generator.initial_seed(), width)
+        model = build_own_network(name, num_classes, generator.initial_seed(), width, channels)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if name not in NAMES:
         raise ValueError(f"model got {name!r}: the names are {', '.join(NAMES)}, or FILE.py:FUNCTION for your own")
@@ -48,10 +50,11 @@ def build_model(
         raise ValueError(f"build_model got num_classes={num_classes}, width={width}: both must be positive")
     with torch.device("meta"):
         if name == "rebarnet":
-            model = RebarNet(num_classes, tuple(max(16, -(-round(w * width) // 16) * 16) for w in WIDTHS))
+            widths = tuple(max(16, -(-round(w * width) // 16) * 16) for w in WIDTHS)
+            model = RebarNet(num_classes, widths, channels=channels)
         else:
             base, groups, blocks = (64, 4, 2) if name == "resnet18" else (16, 3, 1)
-            model = ResNet(num_classes, tuple(_channels(base << k, width) for k in range(groups)), blocks)
+            model = ResNet(num_classes, tuple(_channels(base << k, width) for k in range(groups)), blocks, channels)
     model.to_empty(device="cpu")
     for module in model.modules():
         _initialise(module, generator)

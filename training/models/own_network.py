@@ -11,8 +11,9 @@ from torch import nn
 from training.own_code import in_words, load_function
 
 
-def build_own_network(name: str, num_classes: int, seed: int, width: float) -> nn.Module:
-    """What the function returns, given the number of classes, and `width` where it has a parameter of that name.
+def build_own_network(name: str, num_classes: int, seed: int, width: float, channels: int = 3) -> nn.Module:
+    """What the function returns, given the number of classes; `width` and `channels`, of an image, where it has these
+    parameters.
 
     Its initial values are drawn from torch's global generator, as torch's layers do, which stands at `seed` meanwhile
     and is put back behind it.
@@ -21,12 +22,13 @@ def build_own_network(name: str, num_classes: int, seed: int, width: float) -> n
         ValueError: the file or the function fails, or the result is no network that can be trained.
     """
     function = load_function(name, "model")
-    takes_width = "width" in inspect.signature(function).parameters
-    if width != 1 and not takes_width:
+    parameters = inspect.signature(function).parameters
+    given = {key: value for key, value in (("width", width), ("channels", channels)) if key in parameters}
+    if width != 1 and "width" not in given:
         raise ValueError(f"model {name} has no parameter named width, so --width {width:g} cannot be met: leave it out")
     with torch.random.fork_rng(devices=[]):  # noqa: TID251 (the layers of others know no other generator)
         torch.default_generator.manual_seed(seed)
-        model = function(num_classes, **({"width": width} if takes_width else {}))
+        model = function(num_classes, **given)
     if not isinstance(model, nn.Module):
         raise ValueError(f"model {name} returned a {type(model).__name__}, needed: a torch.nn.Module")
     if not any(p.requires_grad for p in model.parameters()):
@@ -46,6 +48,7 @@ def check_own_network(name: str, model: nn.Module, num_classes: int, shapes_CHW:
     draws = False
     for shape in shapes_CHW:
         seen = f"images of {shape[1]} x {shape[2]} pixels"
+        seen += ", of one channel" if shape[0] == 1 else ""
         with torch.random.fork_rng(devices=[]), torch.no_grad():  # noqa: TID251
             before = torch.get_rng_state()
             try:

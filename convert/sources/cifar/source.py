@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert.sources.checksum import file_md5
-from convert.sources.cifar_image_folder import read_image_folder
-from convert.sources.cifar_layouts import Layout, layouts
-from convert.sources.cifar_published import Published
+from convert.sources.cifar.image_folder import read_image_folder
+from convert.sources.cifar.layouts import Layout, layouts
+from convert.sources.cifar.published import Published
 from convert.sources.tar_file import read_members
 from convert.writers.arrays import Arrays
 from loaders.formats.claims import read_limited

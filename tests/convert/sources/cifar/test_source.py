@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convert.sources.cifar_published import CIFAR100
-from convert.sources.cifar_source import read_source
+from convert.sources.cifar.published import CIFAR100
+from convert.sources.cifar.source import read_source
 
 
 def assert_equal(content, arrays):
