@@ -61,8 +61,13 @@ def are_too_many_pixels(heights: np.ndarray, widths: np.ndarray, stored: np.ndar
         stored: int64 [N], bytes of each image in its file. An image that lies there pixel by pixel may have any size.
     """
     pixels = heights * widths.astype(np.float64)
-    grown = RGB_BYTES * pixels > np.maximum(ALWAYS_ALLOWED, MAX_GROWTH * stored.astype(np.float64))
-    return grown | ((pixels > MAX_PIXELS) & (stored < RGB_BYTES * pixels))
+    return are_grown(heights, widths, stored) | ((pixels > MAX_PIXELS) & (stored < RGB_BYTES * pixels))
+
+
+def are_grown(heights: np.ndarray, widths: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """Which images claim more pixels than their bytes can hold: bool [N]. Arguments as in `are_too_many_pixels`."""
+    pixels = heights * widths.astype(np.float64)
+    return RGB_BYTES * pixels > np.maximum(ALWAYS_ALLOWED, MAX_GROWTH * stored.astype(np.float64))
 
 
 def read_limited(path: str | os.PathLike[str], max_bytes: int) -> bytes:

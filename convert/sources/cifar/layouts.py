@@ -100,7 +100,7 @@ def _images(files: dict[str, bytes]) -> Arrays:
     rows = []
     for name, content in batches:
         try:
-            image, _, mode = decode_image(content, ("PNG",))
+            image, _, mode, *_ = decode_image(content, ("PNG",))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         if mode != "RGB" or image.width != 1024:
