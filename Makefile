@@ -1,7 +1,8 @@
 # `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then the quick
 # tests, a few minutes on two cores.  `make test-all`: every test.  `make fuzz`, `make kills`: damaged files
 # for every parser, killed runs (docs/reliability.md).  `make test-frameworks`: the examples in Lightning, accelerate,
-# transformers and torchdata, and a study on Ray.  `make lint`: style, layers and types.
+# transformers and torchdata, and a study on Ray.  `make lint`: style, layers and types.  `make docs`: the documentation
+# as a site, in site/index.html, which loads nothing from outside.
 
 PYTHON ?= python3
 BUDGET ?= 0.3
@@ -12,7 +13,7 @@ FOR_FFCV := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev
 SAY_LEFT_OUT = @$(BIN)/python -c 'import importlib.util as u; u.find_spec("ffcv") or print( \
   "FFCV is not installed (pip install ffcv builds it): the tests marked ffcv, which compare with it, are left out")'
 
-.PHONY: run test test-all test-frameworks fuzz kills lint bench-gpu ffcv clean
+.PHONY: run test test-all test-frameworks fuzz kills lint docs bench-gpu ffcv clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -41,17 +42,22 @@ kills: .venv/.test
 	REBAR_TRAINING_KILLS=250 REBAR_CONVERSION_KILLS=40 $(BIN)/python -m pytest -q -m slow \
 	  tests/training/test_resume.py tests/convert/test_killed.py
 
-# In an environment of their own, which sees the packages of .venv: torch stays the one of constraints.txt.
-FRAMEWORKS := lightning accelerate transformers torchdata ray
+# The frameworks, and what builds the site, are in environments of their own, which see the packages of .venv: torch stays
+# the one of constraints.txt.
 test-frameworks: .venv/.frameworks/.done
 	.venv/.frameworks/bin/python -m pytest -q tests/frameworks \
 	  tests/training/compare/test_compare.py::test_workers_on_a_local_ray
 
-.venv/.frameworks/.done: .venv/.test
-	$(PYTHON) -m venv .venv/.frameworks
+docs: .venv/.docs/.done
+	NO_MKDOCS_2_WARNING=1 .venv/.docs/bin/mkdocs build --strict
+
+.venv/.frameworks/.done: PACKAGES := lightning accelerate transformers torchdata ray
+.venv/.docs/.done: PACKAGES := mkdocs-material 'mkdocstrings[python]'
+.venv/.frameworks/.done .venv/.docs/.done: .venv/.test
+	$(PYTHON) -m venv $(@D)
 	echo "$(CURDIR)/.venv/lib/$$(ls .venv/lib)/site-packages" > \
-	  "$$(echo .venv/.frameworks/lib/python*/site-packages)/rebar.pth"
-	.venv/.frameworks/bin/pip install -q -c constraints.txt $(FRAMEWORKS)
+	  "$$(echo $(@D)/lib/python*/site-packages)/rebar.pth"
+	$(@D)/bin/pip install -q -c constraints.txt $(PACKAGES)
 	@touch $@
 
 lint: .venv/.test
@@ -90,4 +96,4 @@ ffcv: .venv/.run
 	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[ffcv]'
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info
