@@ -341,6 +341,13 @@ def test_a_summary_that_is_none(broken, capsys, text):
     assert "delete it, and --resume makes it again" in sentence
 
 
+def test_a_summary_whose_method_is_no_name(quick_args, tmp_path, capsys):
+    assert main(quick_args(out=tmp_path, epochs=1, eval_every=0)) == 0
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "method": float("nan")}))
+    assert "summary.json is not whole (ValueError: method is nan" in fails(capsys, ["--resume", str(tmp_path)])
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

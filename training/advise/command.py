@@ -15,9 +15,9 @@ from loaders.formats.json_file import entry, read_json
 from loaders.formats.lock import lock_folder
 from loaders.order.rounding import floor_fraction
 from training.advise.arms import Arm, make_arms
+from training.advise.figure import draw
 from training.advise.look import Look, look
 from training.advise.options import Options, parse_options
-from training.advise.picture import draw
 from training.advise.pilots import Speed, choose_design, designs, look_cell, measure, study_values
 from training.advise.verdict import Question, Verdict, judge
 from training.compare.launch import default_workers, run_workers
@@ -30,7 +30,7 @@ from training.machine.memory import keep_freed_memory
 from training.machine.signals import StopRequest, stop_requests
 from training.report.terminal import clock
 
-ADVICE, PICTURE, PLAN, PILOTS, LOOK = "advice.json", "advice.png", "plan.json", "pilots", "look"
+ADVICE, FIGURE, PLAN, PILOTS, LOOK = "advice.json", "advice.png", "plan.json", "pilots", "look"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -84,10 +84,10 @@ def advise(options: Options, stop: StopRequest, console: Console) -> int:
     arms = make_arms(store.outcomes(), num_samples - num_held_out, visits)
     verdict = judge(question, arms, found)
     _write_advice(options.folder, asked, question, arms, found, verdict)
-    draw(options.folder / PICTURE, question, arms, verdict.title)
+    draw(options.folder / FIGURE, question, arms, verdict.title)
     for line in verdict.sentences:
         console.print(line)
-    console.print(f"{options.folder / PICTURE} shows the curves, {options.folder / ADVICE} has all numbers")
+    console.print(f"{options.folder / FIGURE} shows the curves, {options.folder / ADVICE} has all numbers")
     return 0
 
 

@@ -9,7 +9,7 @@ import matplotlib
 from loaders.formats.atomic import atomic_path
 from training.report.numbers import tested_split
 
-LINE_CHARS = 90  # of the warning, that fit the width of the picture
+LINE_CHARS = 90  # of the warning, that fit the width of the figure
 
 
 def draw_curve(path: Path, rows: list[dict[str, Any]], title: str, warning: str | None = None) -> None:
@@ -17,7 +17,7 @@ def draw_curve(path: Path, rows: list[dict[str, Any]], title: str, warning: str 
 
     Args:
         title: above the curves.
-        warning: what nobody should read the picture without, above the title.
+        warning: what nobody should read the figure without, above the title.
     """
     matplotlib.use("Agg")
     from matplotlib import pyplot

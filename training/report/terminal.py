@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from loaders.formats.json_file import typed
 from training.budget import Budget
 from training.ledger import Ledger
 from training.report.numbers import tested_split
@@ -73,7 +74,7 @@ def print_summary(console: Console, summary: dict[str, Any], folder: Path) -> No
     within = _fraction(summary, "scoring")
     within = "" if within == "0.0 %" else f", {within} choosing within batches"
     rows = [
-        ("method", summary["method"]),
+        ("method", typed(summary["method"], str, "method")),
         ("budget", f"{summary['budget_text']} ({summary['num_samples']:,} samples)"),
         ("samples", f"{summary['samples']:,}"),
         ("distinct samples", f"{summary['distinct_samples']:,}"),

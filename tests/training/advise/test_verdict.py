@@ -6,8 +6,8 @@ import pytest
 
 from training.advise.arms import Arm, make_arms
 from training.advise.curve import Curve, Expected
+from training.advise.figure import draw
 from training.advise.look import Look
-from training.advise.picture import draw
 from training.advise.verdict import Question, judge
 from training.compare.outcome import Outcome
 
@@ -117,7 +117,7 @@ def test_pilots_that_diverged_or_did_not_choose_are_counted_and_left_out():
     assert (sharp.num_idle, sharp.visits, sharp.expected) == (1, (), None)
 
 
-def test_the_picture_is_drawn_whatever_is_known(tmp_path):
+def test_the_figure_is_drawn_whatever_is_known(tmp_path):
     arms = [arm("standard", 0.5, 0.01), arm("$x", 0.6, 0.01, "p-sgd sharp"), Arm("RICAP", "scan", (1.0,), (0.3,))]
     draw(tmp_path / "advice.png", QUESTION, arms, "Undecided: 50 % of $x and $y")
     draw(tmp_path / "none.png", QUESTION, [Arm("standard", "scan", (), ())], "No answer")

@@ -1,1 +1,1 @@
-"""What a study leaves behind for a reader: one page, tables and pictures."""
+"""What a study leaves behind for a reader: one page, tables and figures."""

@@ -20,10 +20,10 @@ from training.compare.report.style import PALETTE, Mark
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows as plots and pictures.
+    """What the page shows as plots and small figures.
 
     Attributes:
-        accuracy: pictures of accuracy against budget.
+        accuracy: figures of accuracy against budget.
         differences, controls: methods beside the better baseline, in the main grid and in the controls.
         whole: the small budget beside the whole one.
         visits: how unevenly each run visited the samples.
@@ -55,10 +55,10 @@ def write_page(
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = _unbroken
-    pictures: dict[str, list[tuple[str, str]]] = {}
+    figures: dict[str, list[tuple[str, str]]] = {}
     for number, panel in enumerate(shown.accuracy):
-        picture = markupsafe.Markup(svg_of(panel, number))
-        pictures.setdefault(panel.place.section, []).append((panel.place.title, picture))
+        figure = markupsafe.Markup(svg_of(panel, number))
+        figures.setdefault(panel.place.section, []).append((panel.place.title, figure))
     page = environment.get_template("page.html.j2").render(
         study=study,
         answer=answer,
@@ -67,7 +67,7 @@ def write_page(
         no_effect=choosing.NO_EFFECT,
         first_claim=choosing.CLAIM,
         second_claims=(augmenting.MAINTAINS, augmenting.SURPASSES),
-        pictures=pictures,
+        figures=figures,
         differences=by_section(shown.differences),
         controls=by_section(shown.controls),
         whole=by_section(shown.whole),

@@ -1,4 +1,4 @@
-"""A small picture that is both a part of the page (SVG) and of a PNG."""
+"""A small figure that is both a part of the page (SVG) and of a PNG."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the small pictures that stand side by side.
+    """One of the small figures that stand side by side.
 
     Attributes:
         place: heading and title.

@@ -1,4 +1,4 @@
-"""Plots with a line for each method, as values: the page and the pictures show the same ones."""
+"""Plots with a line for each method, as values: the page and the figures show the same ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours and marks of the report: one table for the page (light and dark) and for its pictures."""
+"""Colours and marks of the report: one table for the page (light and dark) and for its figures."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def marks_of(study: StudyFacts, methods: Iterable[str]) -> dict[str, Mark]:
 
 
 def for_page(svg: str) -> str:
-    """A picture whose colours follow the page's, light or dark."""
+    """A figure whose colours follow the page's, light or dark."""
     for name, (light, _) in PALETTE.items():
         svg = svg.replace(light, f"var(--{name})")
     return svg

@@ -1,4 +1,4 @@
-"""Writes the report of a study: the page, the tables and the pictures."""
+"""Writes the report of a study: the page, the tables and the figures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from training.compare.answer.claims import in_order, judge
 from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome
 from training.compare.report import plots
+from training.compare.report.figures import accuracy_panels, panel_of
 from training.compare.report.page import Shown, write_page
 from training.compare.report.panel import write_png
-from training.compare.report.pictures import accuracy_panels, panel_of
 from training.compare.report.style import Mark, marks_of
 from training.compare.report.tables import flat_rows, write_csv, write_parquet
 
@@ -63,12 +63,12 @@ def write_report(folder: Path, study: StudyFacts, outcomes: Sequence[Outcome]) -
         write_page(folder / PAGE, study, outcomes, answer, marks, shown),
         write_csv(folder / CSV, rows),
         write_parquet(folder / PARQUET, rows),
-        *_pictures(folder / FIGURES, shown, marks),
+        *_figures(folder / FIGURES, shown, marks),
     ]
 
 
-def _pictures(folder: Path, shown: Shown, marks: dict[str, Mark]) -> list[Path]:
-    pictures = (
+def _figures(folder: Path, shown: Shown, marks: dict[str, Mark]) -> list[Path]:
+    figures = (
         ("accuracy.png", shown.accuracy, "Test accuracy of the last epoch, mean and 95 % interval", marks),
         ("differences.png", [*map(panel_of, shown.differences)], "Choosing, less not choosing", {}),
         ("controls.png", [*map(panel_of, shown.controls)], "Controls: choosing, less not choosing", {}),
@@ -76,7 +76,7 @@ def _pictures(folder: Path, shown: Shown, marks: dict[str, Mark]) -> list[Path]:
         ("visits.png", [*map(panel_of, shown.visits)], "How unevenly each run visited the samples", {}),
     )
     written: list[Path] = []
-    for name, panels, title, legend in pictures:
+    for name, panels, title, legend in figures:
         if panels:
             written.append(write_png(folder / name, panels, title, legend))
         else:

@@ -1,4 +1,4 @@
-"""The report of a study: tables, pictures, and a page that tells what it must."""
+"""The report of a study: tables, figures, and a page that tells what it must."""
 
 import csv
 import re
@@ -162,7 +162,7 @@ def test_any_part_of_a_grid_has_a_report(tmp_path, outcomes):
     assert "supported" not in re.sub(r"The rules.*Accuracy against budget", "", page.text)
 
 
-def test_pictures_of_an_older_report_go(tmp_path):
+def test_figures_of_an_older_report_go(tmp_path):
     outcomes = runs("uniform", 0.5, 2) + runs("p-sgd", 0.5, 2)
     write_report(tmp_path, facts(outcomes), outcomes)
     assert (tmp_path / "figures" / "differences.png").exists()

@@ -1,4 +1,4 @@
-"""What the pictures of a report show, drawn by matplotlib."""
+"""What the figures of a report show, drawn by matplotlib."""
 
 from __future__ import annotations
 
