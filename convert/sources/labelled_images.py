@@ -91,6 +91,9 @@ def find_images(source: Path, choices: Choices = Choices()) -> FoundImages:
             ]
     if choices.val_as_test:
         splits = _val_as_test(source, splits)
+    if "test" not in splits:
+        how = "--val-as-test takes val for it" if "val" in splits else "--split 0.1 holds a tenth of the images out"
+        notes.append(f"there is no split test, which training needs: {how}")
     return FoundImages(splits, classes, looked.left_out + layout.left_out, tuple(broken), tuple(notes))
 
 

@@ -73,12 +73,10 @@ def note_on_order(classes: tuple[str, ...], listed: tuple[str, ...]) -> tuple[st
     """A sentence where numbers sort as text, since a label is then another number than the name of its class."""
     if listed or not all(name.isdecimal() for name in classes):
         return ()
-    by_value = sorted(classes, key=int)
-    for k, (name, other) in enumerate(zip(classes, by_value, strict=True)):
-        if name != other:
-            return (
-                f"classes are sorted as text: label {k} is {name} (as in ImageFolder); --class-list sets another order",
-            )
+    for k, (name, by_value) in enumerate(zip(classes, sorted(classes, key=int), strict=True)):
+        if name != by_value:
+            told = f"classes are sorted as text, as ImageFolder does: label {k} is {name}"
+            return (f"{told}; --class-list sets another order",)
     return ()
 
 

@@ -66,9 +66,7 @@ def _class_names(labels: list[str], path: Path, listed: tuple[str, ...]) -> dict
         return whole
     beyond = [number for number in whole.values() if int(number) >= len(listed)]
     if beyond:
-        raise ValueError(
-            f"{path} has the labels {few(beyond)}, and the class list {len(listed)} names, 0 to {len(listed) - 1}"
-        )
+        raise ValueError(f"{path} has the labels {few(beyond)}, and the class list names 0 to {len(listed) - 1} only")
     return {label: listed[int(number)] for label, number in whole.items()}
 
 

@@ -58,9 +58,8 @@ def by_folders(
     for image in images:
         *above, _ = image.parts
         if splits and not (above and above[0] in splits):
-            layout.left_out[
-                f"in {one_line(readable(above[0]), 40)} beside the splits" if above else "beside the splits"
-            ] += 1
+            place = f"in {one_line(readable(above[0]), 40)}, " if above else ""
+            layout.left_out[f"{place}beside the folders of splits"] += 1
         elif len(above) < level + depth:
             layout.left_out["above the class folders"] += 1
         else:
@@ -102,7 +101,8 @@ def _check_splits(splits: dict[str, str], images: list[File], source: str) -> No
         above = [image.parts[1:-1] for image in images if image.parts[0] == name]
         if above and not any(above):
             others = sorted({image.parts[0] for image in images if len(image.parts) > 1} - splits.keys())
-            hint = f"; if {name} is a class, as {readable(others[0])} is, name both in --class-list FILE" * bool(others)
+            other = f"; if {name} is a class, as {readable(others[0])} is" if others else ""
+            hint = f"{other}, name both in --class-list FILE" if others else ""
             raise ValueError(
                 f"{source}/{name} holds images and no class folders: sort them into {name}/<class>/*, or give their "
                 f"labels with --labels FILE{hint}"
