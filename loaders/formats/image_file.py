@@ -115,7 +115,9 @@ def decode_image(content: bytes, formats: tuple[str, ...], rules: PixelRules = _
     """
     try:
         image = _open(content, formats)
+        whole_size = image.size
         is_reduced = _fit_memory(image, len(content), rules)
+        is_resized = image.size != whole_size
         format, mode, is_deep = image.format or "", image.mode, deep.is_deep(image)
         is_animated, has_alpha = _is_animated(image), stored.has_alpha(image)
         orientation, is_turned = stored.load(image)
@@ -134,12 +136,13 @@ def decode_image(content: bytes, formats: tuple[str, ...], rules: PixelRules = _
     if rules.orient != is_turned:
         rgb = stored.turned(rgb, orientation) if rules.orient else stored.turned_back(rgb, orientation)
     size = rules.fitted(*rgb.size)
-    found = {TAGGED: orientation != 1, ALPHA: has_alpha, DEEP: is_deep, FRAMES: is_animated, REDUCED: is_reduced}
+    is_resized |= size != rgb.size
     if size != rgb.size:
         from PIL.Image import Resampling
 
         rgb = rgb.resize(size, Resampling.LANCZOS)
-        found[RESIZED] = True
+    found = {TAGGED: orientation != 1, ALPHA: has_alpha, DEEP: is_deep, FRAMES: is_animated}
+    found |= {RESIZED: is_resized, REDUCED: is_reduced}
     return Decoded(rgb, format, mode, orientation, frozenset(fact for fact, holds in found.items() if holds))
 
 

@@ -115,12 +115,12 @@ class Conversion:
             raise ValueError(refusal(broken))
         self._tell_skipped(broken)
         found = found.without(once.bad)
-        for split, images in found.splits.items():
-            if not images:
-                raise ValueError(f"no image of the split {split} can be used")
         return self._with_class_notes(found)
 
     def _with_class_notes(self, found: FoundImages) -> FoundImages:
+        for split, images in found.splits.items():
+            if not images:
+                raise ValueError(f"no image of the split {split} can be used")
         notes = check_classes(found, self.allow_empty)
         new = [note for note in notes if note not in found.notes]
         self._tell(new)

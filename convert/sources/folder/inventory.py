@@ -1,6 +1,5 @@
 """What a conversion found, as a person reads it before anything is written, and as the manifest keeps it."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,8 @@ MAX_NAMES = 1000  # of broken files of each kind, on the terminal
 
 def told(counts: Mapping[str, int]) -> str:
     """Counts with what is counted, as in "8 .DS_Store, 3 .heic: Pillow has no reader"; most first."""
-    return ", ".join(f"{count:,} {what}" for what, count in Counter(counts).most_common() if count)
+    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {what}" for what, count in by_count if count)
 
 
 def files(count: int) -> str:
@@ -41,7 +41,11 @@ def print_inventory(found: FoundImages, console: Console) -> None:
         ranges = [f"{min(numbers):,} to {max(numbers):,}" for numbers in further]
         table.add_row("...", f"{len(found.classes) - shown:,} more classes", *ranges)
     table.add_section()
-    table.add_row("", f"{len(found.classes):,} classes", *(f"{sum(numbers):,}" for numbers in counts.values()))
+    table.add_row(
+        "",
+        f"{len(found.classes):,} {'class' if len(found.classes) == 1 else 'classes'}",
+        *(f"{sum(numbers):,}" for numbers in counts.values()),
+    )
     console.print(table)
     for line in lines(found):
         console.print(line, soft_wrap=True)
@@ -82,7 +86,7 @@ def record(found: FoundImages, skipped: list[BrokenFile], pixels: list[str]) -> 
     """What the manifest keeps of it."""
     return {
         "counts": found.counts(),
-        "left_out": dict(found.left_out),
+        "left_out": {why: count for why, count in sorted(found.left_out.items()) if count},
         "broken": [[file.name, file.kind] for file in sorted(skipped)],
         "notes": [*found.notes, *pixels],
     }
