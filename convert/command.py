@@ -6,6 +6,7 @@ Exit status: 0 done (or already there), 1 failed with a sentence on stderr, 2 wr
 
 import argparse
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -26,7 +27,7 @@ def run_command(function: Callable[..., None], *, as_positional: bool = False) -
     parser = ArgumentParser(description=description, formatter_class=_HelpFormatter, exit_on_error=False)
     parser.add_function_arguments(function, as_positional=as_positional, as_group=False)
     try:
-        arguments = parser.parse_args([_underscored(word) for word in sys.argv[1:]])
+        arguments = parser.parse_args(_with_values(function, [_underscored(word) for word in sys.argv[1:]]))
     except ArgumentError as error:
         sys.exit(_say(f"{_plain(str(error))} (--help lists the options)", 2))
     try:
@@ -53,6 +54,20 @@ def _underscored(word: str) -> str:
     """Return `--num-train=5` as `--num_train=5`: both spellings of an option are understood."""
     name, equals, value = word.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else word
+
+
+def _with_values(function: Callable[..., None], words: list[str]) -> list[str]:
+    """Return `--flag` as `--flag=true`, and `--range 0 1` as `--range=[0,1]`, by the types of the parameters."""
+    kinds = {f"--{name}": str(kind) for name, kind in inspect.get_annotations(function).items()}
+    result, rest = [], iter(words)
+    for word in rest:
+        kind = kinds.get(word, "")
+        if kind == str(bool):
+            word += "=true"
+        elif kind.startswith("tuple["):
+            word += f"=[{','.join(itertools.islice(rest, kind.partition('|')[0].count(',') + 1))}]"
+        result.append(word)
+    return result
 
 
 def _plain(message: str) -> str:

@@ -2,19 +2,33 @@
 
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
 
-from convert.sources.labelled_images import LabelledImage
+from convert.sources.folder.kinds import VERY_LARGE, broken_kind
+from convert.sources.folder.values import BrokenFile, LabelledImage
+from convert.sources.turn_jpeg import turn_jpeg
 from convert.writers.streams import Stream
-from loaders.formats.image_file import decode_image
+from loaders.formats.image_file import RESIZED, TAGGED, PixelRules, VeryLargeImage, decode_image
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "AVIF")
 """Formats that are decoded, whatever a file is called: Pillow hands PostScript to another program, Ghostscript."""
+ANEW = "anew"
+"""The fact that a JPEG image was turned and encoded anew, since it cannot be turned without loss."""
+
+
+A, B = TypeVar("A"), TypeVar("B")
+
+
+class Encoded(NamedTuple):
+    """An image as a JPEG stream, and what was special about it (see `Decoded`)."""
+
+    stream: Stream
+    facts: frozenset[str]
 
 
 @contextmanager
@@ -38,20 +52,21 @@ def encode_all(
     Args:
         ahead: number of images that may be ready or in the making, so that a large data set does not fill the memory.
     """
-    pending: deque[Future[Stream]] = deque()
-    for image in images:
-        pending.append(pool.submit(encode, image, max_side, quality))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    return _in_order(pool, ahead, lambda image: encode(image, max_side, quality), images)
+
+
+def encode_each(
+    pool: ThreadPoolExecutor, ahead: int, images: list[LabelledImage], quality: int, rules: PixelRules
+) -> Iterator[Encoded | BrokenFile]:
+    """Yield each image as a JPEG stream, or what is wrong with its file; as `encode_all`, but that no error ends it."""
+    return _in_order(pool, ahead, lambda image: _encode_or_tell(image, quality, rules), images)
 
 
 def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
     """Return the JPEG stream of an image: its own bytes when it is an RGB JPEG that is small enough, else made anew.
 
     Args:
-        image: the image, in any format that Pillow reads.
+        image: the image, in any of FORMATS.
         max_side: in pixels; an image whose longer side is larger is resized to it (Lanczos). 0 is no limit.
         quality: of the JPEG, 1 to 95.
 
@@ -59,16 +74,49 @@ def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
         ValueError: the image cannot be read whole.
     """
     try:
-        content = image.read()
-        pixels, format, mode = decode_image(content, FORMATS)
-        keep = format == "JPEG" and mode == "RGB" and not 0 < max_side < max(pixels.size)
-        if not keep:
-            if 0 < max_side < max(pixels.size):
-                width, height = (max(1, round(length * max_side / max(pixels.size))) for length in pixels.size)
-                pixels = pixels.resize((width, height), Image.Resampling.LANCZOS)
-            buffer = io.BytesIO()
-            pixels.save(buffer, "JPEG", quality=quality)
-            content = buffer.getvalue()
+        return _encoded(image.read(), quality, PixelRules(max_side=max_side)).stream
     except (OSError, ValueError) as error:
         raise ValueError(f"{image.name} cannot be used ({error}): repair or remove it") from None
-    return Stream(content, pixels.height, pixels.width, np.array(pixels.histogram(), np.int64).reshape(3, 256))
+
+
+def _encoded(content: bytes, quality: int, rules: PixelRules) -> Encoded:
+    """The stream of an image, whose file has this content; raises as `decode_image`."""
+    image = decode_image(content, FORMATS, rules)
+    facts, is_kept = image.facts, False
+    if image.format == "JPEG" and image.mode == "RGB" and RESIZED not in facts:
+        is_kept = not (rules.orient and TAGGED in facts)
+        turned = None if is_kept else turn_jpeg(content, image.orientation)
+        if turned is not None:
+            content, image, is_kept = turned, decode_image(turned, ("JPEG",)), True
+        else:
+            facts = facts if is_kept else facts | {ANEW}
+    if not is_kept:
+        buffer = io.BytesIO()
+        image.rgb.save(buffer, "JPEG", quality=quality)
+        content = buffer.getvalue()
+    histogram = np.array(image.rgb.histogram(), np.int64).reshape(3, 256)
+    return Encoded(Stream(content, image.rgb.height, image.rgb.width, histogram), facts)
+
+
+def _encode_or_tell(image: LabelledImage, quality: int, rules: PixelRules) -> Encoded | BrokenFile:
+    content = b""
+    try:
+        content = image.read()
+        return _encoded(content, quality, rules)
+    except OSError as error:
+        return BrokenFile(image.name, f"cannot be read ({error.strerror or error})")
+    except VeryLargeImage:
+        return BrokenFile(image.name, VERY_LARGE)
+    except ValueError as error:
+        return BrokenFile(image.name, broken_kind(content, str(error)))
+
+
+def _in_order(pool: ThreadPoolExecutor, ahead: int, call: Callable[[A], B], values: Iterable[A]) -> Iterator[B]:
+    """Yield `call` of each value, in order; at most `ahead` results are ready or in the making."""
+    pending: deque[Future[B]] = deque()
+    for value in values:
+        pending.append(pool.submit(call, value))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

@@ -31,7 +31,10 @@ _PLUGINS = {
     "AVIF": "Avif",
 }
 
-TAGGED, ALPHA, DEEP, FRAMES, REDUCED = "tagged", "alpha", "deep", "frames", "reduced"
+DAMAGED = "it is not a whole image: "
+"""Begins the sentence on a file that its decoder refuses."""
+TAGGED, ALPHA, DEEP, FRAMES = "tagged", "alpha", "deep", "frames"
+RESIZED, REDUCED = "resized", "reduced"
 """What may be special about an image; see `Decoded`."""
 
 
@@ -44,7 +47,7 @@ class Decoded(NamedTuple):
         mode: of the pixels in the file, likewise, such as "L".
         orientation: 2 to 8 where a tag asks for the pixels to be turned, else 1.
         facts: those that hold of TAGGED (orientation is not 1), ALPHA (a channel or a transparent colour), DEEP (more
-            than 8 bits), FRAMES (several), REDUCED (very large, so decoded with a limit).
+            than 8 bits), FRAMES (several), RESIZED (to a limit), REDUCED (very large, so decoded with a limit).
     """
 
     rgb: Image
@@ -112,7 +115,9 @@ def decode_image(content: bytes, formats: tuple[str, ...], rules: PixelRules = _
     """
     try:
         image = _open(content, formats)
+        whole_size = image.size
         is_reduced = _fit_memory(image, len(content), rules)
+        is_resized = image.size != whole_size
         format, mode, is_deep = image.format or "", image.mode, deep.is_deep(image)
         is_animated, has_alpha = _is_animated(image), stored.has_alpha(image)
         orientation, is_turned = stored.load(image)
@@ -120,7 +125,7 @@ def decode_image(content: bytes, formats: tuple[str, ...], rules: PixelRules = _
     except (OtherFormat, VeryLargeImage) as error:
         raise error from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise anything on damaged files
-        raise ValueError(f"it is not a whole image: {one_line(error) or type(error).__name__}") from None
+        raise ValueError(f"{DAMAGED}{one_line(error) or type(error).__name__}") from None
     if is_deep and values is None and rules.value_range is not None:
         raise ValueError("Pillow gives only 8 bits of each value, so that --range cannot apply: save it as PNG or TIFF")
     if values is None:
@@ -130,11 +135,14 @@ def decode_image(content: bytes, formats: tuple[str, ...], rules: PixelRules = _
         rgb = stored.without_alpha(scaled, rules.background)
     if rules.orient != is_turned:
         rgb = stored.turned(rgb, orientation) if rules.orient else stored.turned_back(rgb, orientation)
-    if rules.fitted(*rgb.size) != rgb.size:
+    size = rules.fitted(*rgb.size)
+    is_resized |= size != rgb.size
+    if size != rgb.size:
         from PIL.Image import Resampling
 
-        rgb = rgb.resize(rules.fitted(*rgb.size), Resampling.LANCZOS)
-    found = {TAGGED: orientation != 1, ALPHA: has_alpha, DEEP: is_deep, FRAMES: is_animated, REDUCED: is_reduced}
+        rgb = rgb.resize(size, Resampling.LANCZOS)
+    found = {TAGGED: orientation != 1, ALPHA: has_alpha, DEEP: is_deep, FRAMES: is_animated}
+    found |= {RESIZED: is_resized, REDUCED: is_reduced}
     return Decoded(rgb, format, mode, orientation, frozenset(fact for fact, holds in found.items() if holds))
 
 

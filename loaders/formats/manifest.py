@@ -16,6 +16,7 @@ from .sentence import one_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
+MAX_BYTES = 1 << 24  # of the file: some 200,000 classes
 MAX_SIDE = 65_535  # pixels, as in a .beton
 
 
@@ -65,6 +66,8 @@ class Manifest:
         verified: whether the images or their archive matched published checksums.
         note: why not, if they did not.
         splits: by name.
+        inventory: what a conversion of someone's own images counted, left out and noted, for a person to read; else
+            empty, and then not in the file.
         schema_version: of `manifest.json`.
     """
 
@@ -77,6 +80,7 @@ class Manifest:
     verified: bool
     note: str
     splits: dict[str, Split]
+    inventory: dict[str, Any] = field(default_factory=dict[str, Any])
     schema_version: int = SCHEMA_VERSION
 
 
@@ -132,7 +136,10 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> None:
         OSError: the file cannot be written.
     """
     with atomic_path(Path(folder) / FILE_NAME) as temporary:
-        temporary.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+        values = asdict(manifest)
+        if not manifest.inventory:
+            del values["inventory"]
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -145,7 +152,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     path = Path(folder) / FILE_NAME
     try:
-        values = read_json(path)
+        values = read_json(path, MAX_BYTES)
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
             raise ValueError(f"{path} has schema version {reprlib.repr(version)}, this code reads {SCHEMA_VERSION}")
@@ -198,6 +205,7 @@ def _manifest(values: dict[str, Any], path: str) -> Manifest:
         verified=entry(values, "verified", bool, path),
         note=entry(values, "note", str, path),
         splits={name: _split(split, name, f"{path}: {one_line(name, 80)}") for name, split in splits.items()},
+        inventory=entry(values, "inventory", dict, path) if "inventory" in values else {},
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convert.sources.folder.names import is_skipped
 from convert.writers.arrays import Arrays
 from loaders.formats.claims import read_limited
 from loaders.formats.image_file import decode_image
@@ -27,7 +28,7 @@ def read_image_folder(path: Path, classes: tuple[str, ...]) -> dict[str, Arrays]
 
 
 def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
-    names = sorted(child.name for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
+    names = sorted(child.name for child in folder.iterdir() if _is_class(child)) if folder.is_dir() else []
     unknown = [name for name in names if name not in classes]
     if unknown:
         raise ValueError(f"{folder} has class folders {', '.join(unknown[:5])}, allowed: {', '.join(classes)}")
@@ -36,7 +37,7 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
         for label, name in enumerate(classes)
         if name in names
         for file in sorted((folder / name).iterdir())
-        if file.suffix.lower() in _ENDINGS
+        if file.suffix.lower() in _ENDINGS and not is_skipped(file.name)
     ]
     if not files:
         raise ValueError(f"{folder} holds no images, needed: <class>/*.png or *.jpg in it")
@@ -50,3 +51,7 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
             raise ValueError(f"{file} is {image.width} x {image.height}, needed: {SIZE} x {SIZE}")
         images[row] = np.asarray(image)
     return images, np.array([label for label, _ in files], np.int64)
+
+
+def _is_class(path: Path) -> bool:
+    return path.is_dir() and not is_skipped(path.name)

@@ -174,7 +174,7 @@ def test_very_large_images_need_a_limit(monkeypatch):
             decode_image(content, ALL)
         found = decode_image(content, ALL, PixelRules(max_side=32))
         assert found.rgb.size == (32, 25)
-        assert found.facts == {"reduced"}
+        assert found.facts == {"reduced", "resized"}
         assert decode_image(content, ALL, PixelRules(max_pixels=800)).rgb.size == (32, 25)
         reference = Image.linear_gradient("L").resize((256, 200)).resize((32, 25), Image.Resampling.BOX)
         assert np.abs(np.asarray(found.rgb).astype(int)[..., 0] - np.asarray(reference)).mean() < 4

@@ -145,6 +145,8 @@ def make_image_folder(root, ending, images, classes):
 def test_image_folder(ending, arrays, published, tmp_path):
     images = arrays["train"][0][:6]
     make_image_folder(tmp_path, ending, images, ("truck", "bird"))
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "train" / "bird" / f"._001.{ending}").write_bytes(b"x")
     content = read_source(tmp_path, published)
     decoded, labels = content.splits["train"]
     assert labels.tolist() == [2, 2, 2, 9, 9, 9]  # in the order of the classes, then of the names

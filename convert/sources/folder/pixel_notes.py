@@ -1,0 +1,41 @@
+"""What was special about the pixels of a conversion, as sentences with counts."""
+
+from collections import Counter
+
+from convert.sources.jpeg import ANEW
+from convert.sources.turn_jpeg import can_turn
+from loaders.formats.image_file import ALPHA, DEEP, FRAMES, MAX_PIXELS, REDUCED, TAGGED, PixelRules
+
+
+def pixel_notes(facts: Counter[str], rules: PixelRules, background: str) -> list[str]:
+    """Sentences on the images that had something special.
+
+    Args:
+        facts: number of images for which each fact of `Decoded` holds.
+        rules: what became of their pixels.
+        background: as a person wrote it.
+    """
+    notes = []
+    if facts[TAGGED] and not rules.orient:
+        notes.append(f"{_images(facts[TAGGED])} with an orientation tag: pixels are as stored (--orient turns them)")
+    elif facts[TAGGED]:
+        notes.append(f"{_images(facts[TAGGED])} with an orientation tag: turned as it asks")
+    if facts[ANEW]:
+        why = "their sizes are no whole blocks of JPEG" if can_turn() else "libturbojpeg is not installed"
+        notes.append(
+            f"{_images(facts[ANEW])} of these, JPEG, could not be turned without loss and was encoded anew: {why}"
+        )
+    if facts[ALPHA]:
+        notes.append(f"{_images(facts[ALPHA])} with transparency: composited on {background} (--background)")
+    if facts[DEEP]:
+        by = "the range of their type" if rules.value_range is None else "{:g} to {:g}".format(*rules.value_range)
+        notes.append(f"{_images(facts[DEEP])} of more than 8 bits: scaled to 8 bits by {by} (--range LOW HIGH)")
+    if facts[FRAMES]:
+        notes.append(f"{_images(facts[FRAMES])} of several frames: the first is taken")
+    if facts[REDUCED]:
+        notes.append(f"{_images(facts[REDUCED])} of more than {MAX_PIXELS:,} pixels: reduced, JPEG while it is decoded")
+    return notes
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"
