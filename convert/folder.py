@@ -2,7 +2,8 @@
 
 `python convert/folder.py IMAGES --root data/mine`
 
-An RGB JPEG that is small enough keeps its bytes. Other images are resized and encoded, on all cores.
+An RGB JPEG that is small enough is kept; others are resized and encoded, on all cores. Rows of baseline streams end in
+restart markers, which change no pixel: a loader then reads only the rows that it needs.
 """
 
 import os
@@ -60,6 +61,7 @@ def convert_folder(
     # Imported here, so that a call that finds its work done returns at once.
     from convert.sources.jpeg import encode_all, encoders
     from convert.sources.labelled_images import find_images
+    from convert.sources.restart_rows import NOTE, left_out
     from convert.writers.dataset import write_jpeg_dataset
 
     with console.status(f"looking through {images}"):
@@ -77,10 +79,13 @@ def convert_folder(
             found.classes,
             format=format,
             source=images.resolve().name,
-            note=f"JPEG, {limit}, quality {quality} where encoded anew",
+            note=f"JPEG, {limit}, quality {quality} where encoded anew; {NOTE}",
             console=console,
         )
     print_summary(root, manifest, console)
+    sentence = left_out(root, manifest)
+    if sentence:
+        console.print(sentence, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from convert.sources.labelled_images import LabelledImage
+from convert.sources.restart_rows import with_restart_rows
 from convert.writers.streams import Stream
 from loaders.formats.image_file import decode_image
 
@@ -48,7 +49,9 @@ def encode_all(
 
 
 def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
-    """Return the JPEG stream of an image: its own bytes when it is an RGB JPEG that is small enough, else made anew.
+    """Return the JPEG stream of an image: its own when it is an RGB JPEG that is small enough, else made anew.
+
+    Rows of a baseline stream end in restart markers (`with_restart_rows`), so that a loader can read those it needs.
 
     Args:
         image: the image, in any format that Pillow reads.
@@ -67,8 +70,10 @@ def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
                 width, height = (max(1, round(length * max_side / max(pixels.size))) for length in pixels.size)
                 pixels = pixels.resize((width, height), Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
-            pixels.save(buffer, "JPEG", quality=quality)
+            pixels.save(buffer, "JPEG", quality=quality, restart_marker_rows=1)
             content = buffer.getvalue()
     except (OSError, ValueError) as error:
         raise ValueError(f"{image.name} cannot be used ({error}): repair or remove it") from None
-    return Stream(content, pixels.height, pixels.width, np.array(pixels.histogram(), np.int64).reshape(3, 256))
+    return Stream(
+        with_restart_rows(content), pixels.height, pixels.width, np.array(pixels.histogram(), np.int64).reshape(3, 256)
+    )
