@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-VERSIONS = ("torch", "numpy", "numba", "triton", "ffcv", "nvidia-dali-cuda120", "spdl")
+VERSIONS = ("torch", "numpy", "numba", "triton", "simplejpeg", "opencv-python", "ffcv", "nvidia-dali-cuda120", "spdl")
 
 
 def interleave(calls: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, dict[str, float]]:

@@ -3,7 +3,8 @@
 `python convert/folder.py IMAGES --root data/mine`
 
 First an inventory is printed: splits, classes and counts, what is left out and why; `--dry-run` stops there. An RGB
-JPEG that is small enough keeps its bytes. Other images are resized and encoded, on all cores.
+JPEG that is small enough is kept; other images are resized and encoded, on all cores. Rows of baseline streams end in
+restart markers, which change no pixel: a loader then reads only the rows that it needs.
 """
 
 import sys
@@ -95,6 +96,7 @@ def convert_folder(
     from convert.sources.folder.conversion import Conversion
     from convert.sources.folder.inventory import print_inventory
     from convert.sources.labelled_images import Choices, find_images
+    from convert.sources.restart_rows import left_out
     from loaders.formats.image_file import PixelRules
 
     rules = PixelRules(_color(background), range, orient, max_side, max_pixels, trusted=True)
@@ -109,7 +111,11 @@ def convert_folder(
         return
     if slice_of is not None:
         found, conversion = conversion.of_part(found, slice_of)
-    print_summary(root, conversion.write(found, root, format, images.resolve().name), console)
+    manifest = conversion.write(found, root, format, images.resolve().name)
+    print_summary(root, manifest, console)
+    sentence = left_out(root, manifest)
+    if sentence:
+        console.print(sentence, soft_wrap=True)
 
 
 def _check_options(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,7 +20,9 @@ from .formats.dataset import DatasetFile
 from .formats.open import Path, open_dataset
 from .importance import ImportanceTable, place_among_ranks
 from .order.scheduler import IndexScheduler
+from .stages import measure
 from .types import Backend, Batch, EpochPlan
+from .verdict import Clock, Explanation, judge
 
 # Name -> module, imported when asked for; its `open_backend(dataset, settings)` returns a `Backend`.
 BACKENDS = {
@@ -68,6 +71,7 @@ class Loader:
         self._device, self._table, self._ranks, self._deliver = device, table, ranks, deliver
         self._epochs = Epochs(scheduler, table, self._place, settings.batch_size if settings.drop_last else 1)
         self._epochs.epoch = next_epoch
+        self._clock = Clock()
 
     def __reduce__(self) -> tuple[object, ...]:
         made_of = (self.dataset, self.settings, self.backend, self._device, self.scheduler, self._table)
@@ -119,11 +123,17 @@ class Loader:
             )
         # A state that was saved behind a last batch that was not whole has nothing left.
         with contextlib.closing(self._backend.epoch(plan, -(-start // size))) as batches:
+            asked = time.perf_counter()
             for batch in batches:
+                ready = time.perf_counter()
                 first = self._epochs.done
                 self._epochs.done += len(batch.ids)
                 yield batch if self._deliver is None else self._picked(batch, plan.ids[first : self._epochs.done])
                 del batch
+                self._clock.waited += ready - asked
+                asked = time.perf_counter()
+                self._clock.worked += asked - ready
+                self._clock.batches += 1
 
     def _picked(self, batch: Batch, ids: np.ndarray) -> tuple[Any, ...]:
         """What `deliver` names of a batch: its own fields, or further ones of the file, read by the ids on the host."""
@@ -135,6 +145,16 @@ class Loader:
             else torch.from_numpy(columns[name].take(ids)).to(self._device)
             for name in self._deliver
         )
+
+    def explain(self) -> Explanation:
+        """Say why this loader is slow: seconds per batch of each stage, the ceiling, and what to change.
+
+        It measures some batches, which takes a few seconds, so call it beside an epoch and not inside one. What `for
+        batch in loader` has waited so far is told too. Printed, it is a few lines; so does `python -m loaders.explain`.
+        """
+        module = BACKENDS[self.backend]
+        stages = measure(self.dataset, self.settings, module, self._backend, self._device)
+        return judge(self.dataset, self.settings, self.backend, self.residence, stages, self._clock)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next `for` delivers; of the one that a state was loaded of, the rest."""

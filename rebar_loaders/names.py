@@ -3,11 +3,11 @@
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 
 def load_package(name: str, folders: Sequence[Path]) -> ModuleType:
@@ -59,6 +59,12 @@ class _SameModules(MetaPathFinder, Loader):
         module = importlib.import_module(self._name + spec.name.removeprefix(self._alias))
         spec.loader_state = module.__spec__
         return module
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """The code of a module, which `python -m` runs under the alias."""
+        name = self._name + fullname.removeprefix(self._alias)
+        spec = find_spec(name)
+        return spec.loader.get_code(name) if spec and isinstance(spec.loader, InspectLoader) else None
 
     def exec_module(self, module: ModuleType) -> None:
         """It has been run already; only its own spec is put back, in whose place importlib puts the alias's."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from convert.sources.folder.kinds import VERY_LARGE, broken_kind
 from convert.sources.folder.values import BrokenFile, LabelledImage
+from convert.sources.restart_rows import with_restart_rows
 from convert.sources.turn_jpeg import turn_jpeg
 from convert.writers.streams import Stream
 from loaders.formats.image_file import RESIZED, TAGGED, PixelRules, VeryLargeImage, decode_image
@@ -21,7 +22,8 @@ ANEW = "anew"
 """The fact that a JPEG image was turned and encoded anew, since it cannot be turned without loss."""
 
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Encoded(NamedTuple):
@@ -63,7 +65,9 @@ def encode_each(
 
 
 def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
-    """Return the JPEG stream of an image: its own bytes when it is an RGB JPEG that is small enough, else made anew.
+    """Return the JPEG stream of an image: its own when it is an RGB JPEG that is small enough, else made anew.
+
+    Rows of a baseline stream end in restart markers (`with_restart_rows`), so that a loader can read those it needs.
 
     Args:
         image: the image, in any of FORMATS.
@@ -92,10 +96,10 @@ def _encoded(content: bytes, quality: int, rules: PixelRules) -> Encoded:
             facts = facts if is_kept else facts | {ANEW}
     if not is_kept:
         buffer = io.BytesIO()
-        image.rgb.save(buffer, "JPEG", quality=quality)
+        image.rgb.save(buffer, "JPEG", quality=quality, restart_marker_rows=1)
         content = buffer.getvalue()
     histogram = np.array(image.rgb.histogram(), np.int64).reshape(3, 256)
-    return Encoded(Stream(content, image.rgb.height, image.rgb.width, histogram), facts)
+    return Encoded(Stream(with_restart_rows(content), image.rgb.height, image.rgb.width, histogram), facts)
 
 
 def _encode_or_tell(image: LabelledImage, quality: int, rules: PixelRules) -> Encoded | BrokenFile:

@@ -42,7 +42,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
 
 def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Settings) -> HostFetch:
     augment, buffer = settings.augment, np.empty((0, *shape), np.uint8)
-    workers = [_Worker(dataset) for _ in range(settings.num_threads or available_cores())]
+    workers = [Worker(dataset) for _ in range(settings.num_threads or available_cores())]
 
     def fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
         nonlocal buffer
@@ -64,7 +64,7 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
 
 
 def _work(
-    first: int, last: int, workers: list[_Worker], undone: Iterator[int], ids: np.ndarray, box: Any, out: np.ndarray
+    first: int, last: int, workers: list[Worker], undone: Iterator[int], ids: np.ndarray, box: Any, out: np.ndarray
 ) -> None:
     """Fill out[i], uint8 [S, S, 3], with box i of image ids[i], or all of it, for each i that no other thread took."""
     for worker in workers[first:last]:
@@ -78,7 +78,7 @@ def _work(
             resize_box(image, float(top), float(left), float(top + height), float(left + width), out[i])
 
 
-class _Worker:
+class Worker:
     """What one thread needs to decode image after image: memory that grows to the largest of them."""
 
     def __init__(self, dataset: DatasetFile):

@@ -30,12 +30,16 @@ from convert.writers.streams import Streams
 from convert.writers.tar import write_jpeg_tar, write_tar
 from loaders.augment.config import Augment
 from loaders.formats.beton_layout import ALLOCATION, HEADER
+from loaders.formats.jpeg.restart import with_restart_rows
+from loaders.formats.jpeg.rows import WRONG, cut_rows
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import FILE_NAME as MANIFEST
 from loaders.loader import is_installed, make_loader
 from loaders.types import EpochPlan, Snapshot
 from tests.fuzz.mutate import Region, damaged, damaged_values
+from tests.loaders.formats.jpeg.guard import guarded
+from tests.loaders.formats.jpeg.streams import encoded, smooth
 from training import checkpoint
 from training.arguments import make_config, parse_args
 from training.compare.study import read_study
@@ -117,7 +121,9 @@ def _formats(work: Path) -> list[Parser]:
     write_jpeg_beton(work / "jpeg.beton", streams)
     write_tar(work / "png.tar", images, labels)
     write_jpeg_tar(work / "jpg.tar", streams)
-    raw, jpeg = ((work / f"{kind}.beton").read_bytes() for kind in ("raw", "jpeg"))
+    write_jpeg_beton(work / "rows.beton", _streams(images, labels, restart_rows=True))
+    stream = encoded(smooth(np.random.default_rng(0), 60, 50), "420")
+    raw, jpeg, rows = ((work / f"{kind}.beton").read_bytes() for kind in ("raw", "jpeg", "rows"))
     png, jpg = (
         {f"x{ending}": (work / f"{kind}{ending}").read_bytes() for ending in (".tar", ".idx")}
         for kind in ("png", "jpg")
@@ -125,7 +131,11 @@ def _formats(work: Path) -> list[Parser]:
     parsers = [
         Parser("beton, raw", {"x.beton": raw}, _delivery("x.beton", "fused"), _used),
         Parser("beton, JPEG, reference", {"x.beton": jpeg}, _delivery("x.beton", "reference", 16), _used),
+        Parser("beton, JPEG, native", {"x.beton": rows}, _delivery("x.beton", "native"), _used),
+        Parser("beton, JPEG, native resized", {"x.beton": rows}, _delivery("x.beton", "native", 12), _used),
+        Parser("JPEG rows", {"x.jpg": stream}, _rows),
         Parser("tar, PNG", png, _delivery("x.tar", "reference")),
+        Parser("tar, PNG, native", png, _delivery("x.tar", "native", 16)),
         Parser("tar, JPEG", jpg, _delivery("x.tar", "reference", 16)),
     ]
     if is_installed("ffcv"):
@@ -137,8 +147,20 @@ def _formats(work: Path) -> list[Parser]:
     return parsers
 
 
-def _streams(images: np.ndarray, labels: np.ndarray) -> Streams:
+def _rows(folder: Path) -> object:
+    """Restart markers into a stream, and rows out of it, each before memory that cannot be touched."""
+    content = (folder / "x.jpg").read_bytes()
+    stream = guarded(with_restart_rows(content) or content)
+    cuts = [cut_rows(stream, top, top + 20, guarded(bytes(len(stream)))) for top in (0, 13, 30)]
+    if min(cut.size for cut in cuts) == WRONG:
+        raise ValueError("x.jpg is refused")
+    return cuts
+
+
+def _streams(images: np.ndarray, labels: np.ndarray, restart_rows: bool = False) -> Streams:
     contents = [_encoded(image, "JPEG", quality=80) for image in images]
+    if restart_rows:
+        contents = [with_restart_rows(content) or content for content in contents]
     offsets = np.cumsum([0, *map(len, contents)])
     sides = np.full(len(labels), 32)
     data = np.frombuffer(b"".join(contents), np.uint8)

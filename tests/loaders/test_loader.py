@@ -43,13 +43,13 @@ def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name, *package: chosen.append(name) or real(name, *package))
     make_loader(betons["square"].path, 4)
     make_loader(betons["jpeg"].path, 4)
-    assert [name for name in chosen if ".backends." in name] == [".backends.fused", ".backends.ffcv"]
+    assert [name for name in chosen if ".backends." in name] == [".backends.fused", ".backends.native"]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "turbo"}, "unknown backend 'turbo': choose one of auto, fused, ffcv, dali, reference"),
+        ({"backend": "turbo"}, "unknown backend 'turbo': choose one of auto, fused, native, ffcv, dali, reference"),
         ({"device": "tpu9"}, "unknown device 'tpu9'"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         ({"dtype": torch.int64}, "dtype is one of torch.uint8, torch.float32, .* got torch.int64"),

@@ -17,6 +17,7 @@ from convert.sources.folder.pixel_notes import pixel_notes
 from convert.sources.folder.values import BrokenFile, FoundImages
 from convert.sources.jpeg import encoders
 from convert.sources.part import Part, listing_digest, slice_part
+from convert.sources.restart_rows import NOTE
 from convert.terminal import progress_bar
 from convert.writers.dataset import write_jpeg_dataset
 from convert.writers.part_file import PartStamp
@@ -167,7 +168,8 @@ class Conversion:
             found.classes,
             format=format,
             source=source,
-            note=f"JPEG, {', '.join(limits) or 'of any size'}, {turned}, quality {self.quality} where encoded anew",
+            note=f"JPEG, {', '.join(limits) or 'of any size'}, {turned}, quality {self.quality} where encoded anew; "
+            + NOTE,
             part=self.part,
             console=self.console,
         )
