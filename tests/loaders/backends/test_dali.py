@@ -123,6 +123,7 @@ def test_a_missing_extra_is_one_sentence(photos, monkeypatch):
         make_loader(photos / "train.tar", 8, backend="dali", augment=AUGMENT)
 
 
+@pytest.mark.ffcv
 def test_auto_decodes_png_with_dali_and_jpeg_without_ffcv(photos, betons, tmp_path, monkeypatch):
     from loaders import loader as factory
     from loaders import open_dataset
