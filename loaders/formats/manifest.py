@@ -16,6 +16,7 @@ from .sentence import one_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
+MAX_BYTES = 1 << 24  # of a manifest; each file takes some 170
 MAX_SIDE = 65_535  # pixels, as in a .beton
 
 
@@ -142,7 +143,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     path = Path(folder) / FILE_NAME
     try:
-        values = read_json(path)
+        values = read_json(path, MAX_BYTES)
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
             raise ValueError(f"{path} has schema version {reprlib.repr(version)}, this code reads {SCHEMA_VERSION}")

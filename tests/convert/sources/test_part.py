@@ -37,7 +37,7 @@ def test_names_say_which_part_it_is_and_sort_by_number():
     assert names == sorted(names)
 
 
-@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "1/2/3", "1 / 2", "1/100000", "a/b", "٣/٤"])
+@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "1/2/3", "1 / 2", "1/10000", "a/b", "٣/٤"])
 def test_what_is_no_part_is_one_sentence(text):
     with pytest.raises(ValueError, match="allowed: such as 3/16, the third of sixteen"):
         parse_part(text)
