@@ -73,7 +73,9 @@ def merge(root: Path) -> None:
     with lock_folder(root):
         folders = sorted(folder for folder in root.glob("part-?????-of-?????") if folder.is_dir())
         there = read_manifest(root) if (root / FILE_NAME).exists() else None
-        if not folders and there is not None and not missing_files(root, there):
+        if there is not None and not missing_files(root, there) and not any(map(_holds_data, folders)):
+            for folder in folders:  # an earlier call was killed while it did so
+                shutil.rmtree(folder)
             console.print(f"{root} is already there (from {there.source})", soft_wrap=True)
             return
         pieces = find_pieces(root, folders)
@@ -189,6 +191,10 @@ def where(root: Path, piece: Piece, split: str, file: str) -> Path:
     """Where a file of a part lies: in its folder, or in its place already, where a merge was killed."""
     here = piece.folder / file
     return here if here.exists() else root / _target(piece, split, file)
+
+
+def _holds_data(folder: Path) -> bool:
+    return any(path.suffix in (".beton", ".tar", ".idx") for path in folder.iterdir())
 
 
 def _target(piece: Piece, split: str, file: str) -> str:

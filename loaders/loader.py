@@ -17,7 +17,7 @@ from .backends.batching import Settings, count_batches
 from .backends.transfer import OnDevice
 from .epochs import Epochs
 from .formats.dataset import DatasetFile
-from .formats.open import Path, open_dataset
+from .formats.open import AnyPath, open_dataset
 from .importance import ImportanceTable, place_among_ranks
 from .order.scheduler import IndexScheduler
 from .stages import measure
@@ -190,7 +190,7 @@ class Loader:
 
 
 def make_loader(
-    path: Path | Sequence[Path],
+    path: AnyPath | Sequence[AnyPath],
     batch_size: int,
     *,
     backend: str = "auto",

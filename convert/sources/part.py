@@ -34,7 +34,7 @@ class Part(NamedTuple):
         return f"part-{self.number:05d}-of-{self.of:05d}"
 
 
-MAX_PARTS = 99_999
+MAX_PARTS = 9_999
 
 
 def parse_part(text: str) -> Part:
@@ -43,7 +43,7 @@ def parse_part(text: str) -> Part:
     Raises:
         ValueError: it is no such part.
     """
-    found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
     part = Part(*map(int, found.groups())) if found else Part(0, 0)
     if not 1 <= part.number <= part.of:
         raise ValueError(f"--part is {text!r}, allowed: such as 3/16, the third of sixteen; at most {MAX_PARTS} parts")

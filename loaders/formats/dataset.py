@@ -148,7 +148,6 @@ class DatasetFile:
         """
         if not 0 <= sample < self.num_samples:
             raise ValueError(f"{self.path}: sample {sample} is not in 0..{self.num_samples - 1}")
-        self.touch(np.array([sample]))
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]
 
 

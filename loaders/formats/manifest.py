@@ -16,7 +16,7 @@ from .sentence import one_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
-MAX_BYTES = 1 << 24  # of the file: some 200,000 classes
+MAX_BYTES = 1 << 24  # of a manifest; each file takes some 170
 MAX_SIDE = 65_535  # pixels, as in a .beton
 
 

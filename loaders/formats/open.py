@@ -16,10 +16,10 @@ from .manifest import manifest_near
 from .shards import Shards, join_shards
 from .tar import open_tar
 
-Path = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 
 
-def open_dataset(path: Path | Sequence[Path], fields: Mapping[str, str] | None = None) -> DatasetFile:
+def open_dataset(path: AnyPath | Sequence[AnyPath], fields: Mapping[str, str] | None = None) -> DatasetFile:
     """Open a `.beton` with the fields `image` (RGB, raw or JPEG) and `label` (integer), or a `.tar` with its `.idx`.
 
     Args:

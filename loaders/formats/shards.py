@@ -66,6 +66,12 @@ class Shards(DatasetFile):
         """The path of the file that holds a sample."""
         return self.files[int(np.searchsorted(self.ends, sample, side="right"))]
 
+    def bytes(self, sample: int) -> np.ndarray:
+        """As of one file; maps the file that holds the sample."""
+        if 0 <= sample < self.num_samples:
+            self.touch(np.array([sample]))
+        return super().bytes(sample)
+
     def touch(self, ids: np.ndarray | None = None) -> None:
         """Map the files that hold these samples, int64 [K]; all files where none are named.
 
