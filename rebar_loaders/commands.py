@@ -17,7 +17,7 @@ MODULES = {
     "coreset": "training.coreset",
     "advise": "training.advise",
 }
-CONVERTERS = ("cifar", "svhn", "folder", "shapes", "derive", "verify")
+CONVERTERS = ("cifar", "svhn", "mnist", "mini_imagenet", "huggingface", "folder", "shapes", "derive", "verify")
 
 
 def train() -> int:
