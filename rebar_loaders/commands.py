@@ -17,7 +17,18 @@ MODULES = {
     "coreset": "training.coreset",
     "advise": "training.advise",
 }
-CONVERTERS = ("cifar", "svhn", "mnist", "mini_imagenet", "huggingface", "folder", "shapes", "derive", "verify")
+CONVERTERS = (
+    "cifar",
+    "svhn",
+    "mnist",
+    "mini_imagenet",
+    "huggingface",
+    "folder",
+    "photographs",
+    "shapes",
+    "derive",
+    "verify",
+)
 
 
 def train() -> int:

@@ -69,14 +69,14 @@ def _exported(path: Path) -> dict[str, list[Path]]:
             split, configuration = _split_of(file)
             found.setdefault(split, []).append(file)
             configurations.add(configuration)
-        if found:
+        if found:  # a cache holds the same rows as both
             break
     if not found:
         raise ValueError(f"{path} holds no Parquet or Arrow files, needed: such as train-00000-of-00001.parquet")
     if len(configurations) > 1:
         names = ", ".join(sorted(str(folder.relative_to(path)) for folder in configurations))
         raise ValueError(f"{path} holds several configurations, in the folders {one_line(names)}: give one of them")
-    return found
+    return {split: found[split] for split in sorted(found, key=lambda split: (split != "train", split))}
 
 
 def _split_of(file: Path) -> tuple[str, Path]:
