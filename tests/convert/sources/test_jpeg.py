@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convert.sources.folder.values import LabelledImage
 from convert.sources.jpeg import encode_all, encoders
-from convert.sources.labelled_images import LabelledImage
 
 
 @pytest.fixture

@@ -101,6 +101,48 @@ def test_grey_images_leave_no_filter_without_a_signal():
     assert torch.equal(filters[0], filters[2])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_of_grey_images(name):
+    model = build_model(name, 7, generator=seeded(), width=0.25, channels=1)
+    assert model(torch.randn(3, 1, 20, 27, generator=seeded())).shape == (3, 7)
+    of_rgb = build_model(name, 7, generator=seeded(), width=0.25)
+    shapes = [p.shape for p in model.parameters()][1:]
+    assert shapes == [p.shape for p in of_rgb.parameters()][1:], "they differ in the first layer only"
+
+
+def test_filters_of_grey_images_are_those_of_their_rgb_copies():
+    grey = smooth_images().mean(1, keepdim=True)
+    filters, of_rgb = whitening_filters(grey), whitening_filters(grey.expand(-1, 3, -1, -1))
+    assert filters.shape == (EVEN + ODD, 1, 2, 2)
+    answers = (F.conv2d(images, found) for images, found in ((grey, filters), (grey.expand(-1, 3, -1, -1), of_rgb)))
+    mine, theirs = (answer.permute(1, 0, 2, 3).flatten(1) for answer in answers)
+    for row, other in zip(mine, theirs, strict=True):
+        assert abs(torch.corrcoef(torch.stack((row, other)))[0, 1]) > 0.999
+    orthonormal = random_filters(seeded(), channels=1).flatten(1)
+    torch.testing.assert_close(orthonormal[:2] @ orthonormal[:2].T, torch.eye(2))
+
+
+def test_a_constant_ground_leaves_no_channel_still():
+    """Strokes on black, as digits: a channel that is largest on the ground is constant behind three maxima."""
+    images, rows = torch.full((64, 1, 28, 28), -0.4), torch.randint(6, 20, (64,), generator=seeded())
+    for image, row in zip(images, rows.tolist(), strict=True):
+        image[:, row : row + 2, 6:22] = 2.8
+        image[:, 6:22, 26 - row : 28 - row] = 2.8
+    model = build_model("rebarnet", 10, generator=seeded(), width=0.25, channels=1, whitening_images=images)
+    F.cross_entropy(model(images), rows % 10).backward()
+    assert max(p.grad.norm().item() for p in model.parameters() if p.requires_grad) < 1e3
+    first = next(module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    assert first.num_batches_tracked == 1, "looking at the images leaves the statistics alone"
+
+
+def test_lively_images_leave_the_first_filters_as_they_are():
+    images = smooth_images()
+    looked = build_model("rebarnet", 10, generator=seeded(), whitening_images=images)
+    plain = build_model("rebarnet", 10, generator=seeded())
+    for (name, mine), theirs in zip(looked.named_parameters(), plain.parameters(), strict=True):
+        assert name == "stem.weight" or torch.equal(mine, theirs)
+
+
 @pytest.mark.parametrize("filters", [whitening_filters(smooth_images()), random_filters(seeded())])
 def test_filters_are_even_and_then_odd(filters):
     torch.testing.assert_close(filters.flip(3), torch.cat([filters[:EVEN], -filters[EVEN:]]))

@@ -1,0 +1,185 @@
+"""Tables in the layouts of the library `datasets`, made with pyarrow alone."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convert.huggingface import convert_huggingface
+from loaders.formats.manifest import read_manifest
+from loaders.formats.open import open_dataset
+
+pa = pytest.importorskip("pyarrow", reason="needs the extra rebar-loaders[huggingface]")
+from pyarrow import parquet  # noqa: E402
+
+NAMES = ["cat", "dog", "owl"]
+FEATURES = {"img": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": NAMES}, "id": {"_type": "Value"}}
+
+
+def image_file(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def table(contents, labels, *, noted=True):
+    images = pa.array(
+        [{"bytes": content, "path": None} for content in contents],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    columns = {"img": images, "label": pa.array(labels), "id": pa.array(range(len(labels)))}
+    made = pa.table(columns)
+    return made.replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": FEATURES}})} if noted else None
+    )
+
+
+def write_stream(path: Path, rows) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, rows.schema) as writer:
+        writer.write_table(rows)
+
+
+def save_to_disk(folder: Path, splits) -> None:
+    """As `DatasetDict.save_to_disk` writes it, each split in two files."""
+    folder.mkdir()
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": [*splits]}))
+    for name, rows in splits.items():
+        middle = rows.num_rows // 2
+        files = [f"data-{number:05d}-of-00002.arrow" for number in range(2)]
+        for file, part in zip(files, (rows.slice(0, middle), rows.slice(middle)), strict=True):
+            write_stream(folder / name / file, part)
+        state = {"_data_files": [{"filename": file} for file in files], "_split": name}
+        (folder / name / "state.json").write_text(json.dumps(state))
+
+
+def export(folder: Path, splits) -> None:
+    """As hubs keep it."""
+    (folder / "data").mkdir(parents=True)
+    for name, rows in splits.items():
+        parquet.write_table(rows, folder / "data" / f"{name}-00000-of-00001.parquet", row_group_size=7)
+
+
+def export_by_folders(folder: Path, splits) -> None:
+    for name, rows in splits.items():
+        (folder / name).mkdir(parents=True)
+        parquet.write_table(rows, folder / name / "0000.parquet")
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    random = np.random.Generator(np.random.Philox(5))
+    return {name: random.integers(0, 256, (count, 12, 10), np.uint8) for name, count in (("train", 23), ("test", 9))}
+
+
+@pytest.mark.parametrize("write", [save_to_disk, export, export_by_folders])
+def test_small_lossless_images_keep_their_pixels(tmp_path, pixels, write, capsys):
+    splits = {name: table(map(image_file, images), np.arange(len(images)) % 3) for name, images in pixels.items()}
+    write(tmp_path / "tables", splits)
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
+    manifest = read_manifest(tmp_path / "mine")
+    assert (manifest.name, manifest.classes, manifest.image_shape) == ("mine", tuple(NAMES), (12, 10, 3))
+    for name, images in pixels.items():
+        dataset = open_dataset(tmp_path / "mine" / f"{name}.tar")
+        assert dataset.labels.tolist() == [i % 3 for i in range(len(images))]
+        for sample, image in enumerate(images):
+            np.testing.assert_array_equal(dataset[sample][0], np.repeat(image[..., None], 3, 2))
+    out = capsys.readouterr().out
+    assert "tables: train 23, test 9 images in column img, 3 classes in column label\n" in out
+    assert "read back: 32 samples as the manifest says" in out
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
+    assert "is already there" in capsys.readouterr().out
+
+
+@pytest.mark.ffcv
+def test_grey_images_stay_grey_if_asked(tmp_path, pixels):
+    export(tmp_path / "tables", {"train": table(map(image_file, pixels["train"]), np.zeros(23, int))})
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", channels=1)
+    np.testing.assert_array_equal(open_dataset(tmp_path / "mine" / "train.beton").images[..., 0], pixels["train"])
+
+
+def test_jpeg_images_keep_their_bytes_and_others_become_jpeg(tmp_path):
+    pictures = [np.full((20 + k, 30, 3), 10 * k, np.uint8) for k in range(8)]
+    contents = [image_file(picture, "JPEG" if k % 2 else "PNG") for k, picture in enumerate(pictures)]
+    labels = [["b", "a"][k % 2] for k in range(8)]
+    rows = table(contents, labels, noted=False)
+    export(tmp_path / "tables", {"train": rows})
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali", max_side=26)
+    convert_huggingface(tmp_path / "tables", tmp_path / "whole", "dali")
+    dataset = open_dataset(tmp_path / "whole" / "train.tar")
+    assert read_manifest(tmp_path / "whole").classes == ("a", "b"), "strings are numbered in sorted order"
+    assert dataset.labels.tolist() == [1, 0] * 4
+    for sample in range(8):
+        assert dataset[sample][0].shape == pictures[sample].shape
+        assert (dataset.bytes(sample).tobytes() == contents[sample]) == (sample % 2 == 1)
+    assert open_dataset(tmp_path / "mine" / "train.tar").widths.max() == 26
+    with pytest.raises(ValueError, match="--channels 1 needs images that are stored raw: add --store raw"):
+        convert_huggingface(tmp_path / "tables", tmp_path / "grey", "dali", channels=1)
+
+
+def test_a_split_without_labels_is_left_out_and_told(tmp_path, pixels, capsys):
+    files = [image_file(image) for image in pixels["test"]]
+    export(tmp_path / "tables", {"train": table(files, [0, 1, 2] * 3), "test": table(files, [-1] * 9)})
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
+    assert "left out: test, 9 images, 9 of them without a label\n" in capsys.readouterr().out
+    assert [*read_manifest(tmp_path / "mine").splits] == ["train"]
+
+
+def test_what_will_not_do(tmp_path, pixels, monkeypatch):
+    files = [image_file(image) for image in pixels["test"]]
+    out = tmp_path / "mine"
+
+    def refused(rows, match, **options):
+        folder = tmp_path / f"tables{len([*tmp_path.iterdir()])}"
+        export(folder, {"train": rows})
+        with pytest.raises(ValueError, match=match):
+            convert_huggingface(folder, out, "dali", **options)
+        return folder
+
+    good = table(files, [0, 1, 2] * 3)
+    refused(table(files, [0, 1, 7] * 3), r"column 'label': labels are 0 to 7, allowed: 0 to 2")
+    refused(table([*files[:8], b""], [0] * 9), r"parquet: row 8 holds nothing where an image should be")
+    refused(
+        table([*files[:8], files[8][:60]], [0] * 9), r"parquet: row 8: the image cannot be used|row 8 cannot be used"
+    )
+    refused(good, "no column 'target', its columns are img, label, id", label_column="target")
+    refused(
+        table(files, [0] * 9, noted=False).rename_columns(["img", "a", "b"]), r"holds the labels\? Say so with --label"
+    )
+    colour = table([image_file(np.zeros((12, 10, 3), np.uint8))] * 9, [0] * 9)
+    refused(colour, r"row 0: the image cannot be used: it is RGB, and --channels 1 needs grey images", channels=1)
+    folder = refused(good, "'id' is int64, needed: encoded images", image_column="id")
+    (folder / "other").mkdir()
+    (folder / "other" / "test-00000-of-00001.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="holds several configurations, in the folders data, other: give one of them"):
+        convert_huggingface(folder, out, "dali")
+    with pytest.raises(ValueError, match=r"test-00000-of-00001\.parquet cannot be read .*: get it again"):
+        convert_huggingface(folder / "other", out, "dali")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="holds no Parquet or Arrow files"):
+        convert_huggingface(empty, out, "dali")
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist: give a folder of Parquet or Arrow files"):
+        convert_huggingface(tmp_path / "nowhere", out, "dali")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"reading Parquet and Arrow needs pyarrow .*: pip install pyarrow"):
+        convert_huggingface(folder / "data", out, "dali")
+
+
+def test_a_folder_of_save_to_disk_names_only_what_lies_in_it(tmp_path, pixels):
+    rows = table(map(image_file, pixels["train"]), np.zeros(23, int))
+    save_to_disk(tmp_path / "tables", {"train": rows})
+    state = tmp_path / "tables" / "train" / "state.json"
+    for content, match in (
+        ({"_data_files": [{"filename": "../secret.arrow"}]}, "names '../secret.arrow', allowed is the plain name"),
+        ({"_data_files": []}, "names no _data_files: save the data set again"),
+        ({"_data_files": [{"filename": "x"}], "_indices_data_files": [{"filename": "i"}]}, r"call flatten_indices\(\)"),
+        ({"_data_files": [{"filename": "gone.arrow"}]}, r"gone\.arrow (does not exist|cannot be read)"),
+    ):
+        state.write_text(json.dumps(content))
+        with pytest.raises((ValueError, FileNotFoundError), match=match):
+            convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
