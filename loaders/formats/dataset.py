@@ -52,7 +52,7 @@ class DatasetFile:
                 value.flags.writeable = False
 
     def __len__(self) -> int:
-        """N."""
+        """Number of samples, N."""
         return self.num_samples
 
     def __getitem__(self, sample: int) -> tuple[np.ndarray, int]:
@@ -91,7 +91,7 @@ class DatasetFile:
 
     @property
     def num_samples(self) -> int:
-        """N."""
+        """Number of samples, N."""
         return len(self.labels)
 
     @property
