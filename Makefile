@@ -43,7 +43,7 @@ test-frameworks: .venv/.frameworks/.done
 	.venv/.frameworks/bin/python -m pytest -q tests/frameworks
 
 docs: .venv/.docs/.done
-	NO_MKDOCS_2_WARNING=1 .venv/.docs/bin/mkdocs build --strict
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 .venv/.docs/bin/mkdocs build --strict  # which calls ruff
 
 .venv/.frameworks/.done: PACKAGES := lightning accelerate transformers torchdata
 .venv/.docs/.done: PACKAGES := mkdocs-material 'mkdocstrings[python]'
