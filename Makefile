@@ -61,7 +61,7 @@ test-frameworks: .venv/.frameworks/.done
 	  tests/training/compare/test_compare.py::test_workers_on_a_local_ray
 
 docs: .venv/.docs/.done
-	NO_MKDOCS_2_WARNING=1 .venv/.docs/bin/mkdocs build --strict
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 .venv/.docs/bin/mkdocs build --strict  # which calls ruff
 
 .venv/.frameworks/.done: PACKAGES := lightning accelerate transformers torchdata ray
 .venv/.docs/.done: PACKAGES := mkdocs-material 'mkdocstrings[python]'

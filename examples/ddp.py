@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rebar_loaders import Augment, ImportanceTable, IndexScheduler, Scores, make_loader, open_dataset
+from rebar_loaders import Augment, ImportanceTable, IndexScheduler, make_loader, open_dataset, scores
 
 GLOBAL_BATCH = 100
 
@@ -22,7 +22,7 @@ def main(path: str, epochs: int = 3) -> None:
     num_classes = int(dataset.labels.max()) + 1
     order = IndexScheduler(dataset.num_samples, "p-sgd", budget=0.3, seed=1, batch_size=GLOBAL_BATCH)
     table = ImportanceTable(dataset.num_samples)
-    # With a table the loader gives each rank its part of the plan, and all ranks draw the next plan from all scores.
+    # The loader gives each rank its part of the plan, and all ranks draw the next plan from all scores.
     augment = Augment(crop_padding=4, flip=True, mean=(0.5,) * 3, std=(0.25,) * 3)
     loader = make_loader(
         path, GLOBAL_BATCH // dist.get_world_size(), augment=augment, scheduler=order, table=table, num_threads=1
@@ -37,18 +37,14 @@ def main(path: str, epochs: int = 3) -> None:
         mine = 0
         for images, labels, ids, _, _ in loader:
             logits = network(images)
-            losses = F.cross_entropy(logits, labels, reduction="none")
             optimizer.zero_grad()
-            losses.mean().backward()
+            F.cross_entropy(logits, labels).backward()
             optimizer.step()
-            p, mine = logits.detach().softmax(1), mine + len(ids)
-            el2n = (p - F.one_hot(labels, num_classes)).norm(dim=1)
-            table.record(ids, Scores(1 - p.gather(1, labels[:, None])[:, 0], losses.detach(), el2n))
+            table.record(ids, scores(logits, labels))
+            mine += len(ids)
         visits = table.snapshot().visits  # all ranks call it together
-        print(
-            f"epoch {epoch}, rank {dist.get_rank()}: {mine} images here, {visits.sum():.0f} visits of all ranks\n",
-            end="",
-        )
+        line = f"epoch {epoch}, rank {dist.get_rank()}: {mine} images here, {visits.sum():.0f} visits of all ranks\n"
+        print(line, end="")  # in one piece, whatever the other ranks print
     dist.destroy_process_group()
 
 

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rebar_loaders import Augment, ImportanceTable, IndexScheduler, Scores, make_loader, open_dataset
+from rebar_loaders import Augment, ImportanceTable, IndexScheduler, make_loader, open_dataset, scores
 
 
 def main(path: str, epochs: int = 4) -> None:
     dataset = open_dataset(path)
     num_samples, num_classes = dataset.num_samples, int(dataset.labels.max()) + 1
     augment = Augment(crop_padding=4, flip=True, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))
-    table = ImportanceTable(num_samples)  # an error, a loss and more of each sample, by its id
+    table = ImportanceTable(num_samples)  # the scores of each sample, by its id
     order = IndexScheduler(num_samples, "p-sgd", budget=0.3, seed=1)  # the more wrong, the more often
     loader = make_loader(path, 100, augment=augment, scheduler=order, table=table)
 
@@ -29,17 +29,13 @@ def main(path: str, epochs: int = 4) -> None:
     for epoch in range(epochs):
         for images, labels, ids, _, _ in loader:  # each `for` is a new epoch, drawn by what the table knows
             logits = model(images)
-            losses = F.cross_entropy(logits, labels, reduction="none")
+            loss = F.cross_entropy(logits, labels)
             optimizer.zero_grad()
-            losses.mean().backward()
+            loss.backward()
             optimizer.step()
-            with torch.no_grad():
-                p = logits.softmax(1)
-                error = 1 - p.gather(1, labels[:, None])[:, 0]
-                el2n = (p - F.one_hot(labels, num_classes)).norm(dim=1)
-                table.record(ids, Scores(error, losses.detach(), el2n))
+            table.record(ids, scores(logits, labels))
         visits = table.snapshot().visits
-        print(f"epoch {epoch}: loss {losses.mean():.3f}, {(visits > 0).sum()} seen, at most {visits.max():.0f} visits")
+        print(f"epoch {epoch}: loss {loss:.3f}, {(visits > 0).sum()} seen, at most {visits.max():.0f} visits")
 
 
 if __name__ == "__main__":

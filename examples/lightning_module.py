@@ -4,10 +4,10 @@ python examples/lightning_module.py data/cifar10/train.beton   # a second call g
 python examples/lightning_module.py data/cifar10/train.beton --devices 2
 """
 
-import argparse
 from pathlib import Path
 
 import torch
+from jsonargparse import auto_cli
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
@@ -41,29 +41,26 @@ class Model(LightningModule):
             self.table.clear_epoch()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("data")
-    parser.add_argument("--out", type=Path, default=Path("runs/lightning"))
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--batch_size", type=int, default=128, help="of all devices together")
-    parser.add_argument("--save_every", type=int, default=100, help="batches")
-    parser.add_argument("--devices", type=int, default=1)
-    args = parser.parse_args()
-
-    dataset = open_dataset(args.data)
+def main(
+    data: str,
+    out: Path = Path("runs/lightning"),
+    epochs: int = 3,
+    batch_size: int = 128,
+    save_every: int = 100,
+    devices: int = 1,
+):
+    """Train; `batch_size` is of all devices together, and `save_every` counts batches."""
+    dataset = open_dataset(data)
     table = ImportanceTable(len(dataset))
-    order = IndexScheduler(len(dataset), "p-sgd", budget=0.3, batch_size=args.batch_size, seed=1)
+    order = IndexScheduler(len(dataset), "p-sgd", budget=0.3, batch_size=batch_size, seed=1)
     augment = Augment(crop_padding=4, flip=True, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    loader = make_loader(args.data, args.batch_size // args.devices, augment=augment, scheduler=order, table=table)
-    save = ModelCheckpoint(args.out, "state", every_n_train_steps=args.save_every, enable_version_counter=False)
-    trainer = Trainer(
-        accelerator="cpu", devices=args.devices, max_epochs=args.epochs, callbacks=[save], default_root_dir=args.out
-    )
-    state = args.out / "state.ckpt"
+    loader = make_loader(data, batch_size // devices, augment=augment, scheduler=order, table=table)
+    save = ModelCheckpoint(out, "state", every_n_train_steps=save_every, enable_version_counter=False)
+    trainer = Trainer(accelerator="cpu", devices=devices, max_epochs=epochs, callbacks=[save], default_root_dir=out)
+    state = out / "state.ckpt"
     model = Model(table, dataset[0][0].size)
     trainer.fit(model, loader, ckpt_path=state if state.exists() else None, weights_only=True)
 
 
 if __name__ == "__main__":
-    main()
+    auto_cli(main)

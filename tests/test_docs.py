@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from convert.shapes import convert_shapes
 from loaders import Augment, CutMix, IndexScheduler, make_loader, open_dataset
 from loaders.loader import BACKENDS
 from loaders.order.designs import DESIGNS
@@ -82,3 +83,21 @@ def test_the_readme_of_a_package_names_all_its_files(package):
     files = [str(path.relative_to(ROOT / package)) for path in (ROOT / package).rglob("*.py") if path.stat().st_size]
     lines = (ROOT / package / "README.md").read_text("utf-8").splitlines()
     assert sorted(line.split("`")[1] for line in lines if line.startswith("| `")) == sorted(files)
+
+
+def test_the_documented_quickstart_draws_its_budget(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
+    convert_shapes(tmp_path / "data", 500, 100)
+    monkeypatch.chdir(tmp_path)
+    run_example("quickstart", tmp_path, monkeypatch)
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    assert [line.partition(",")[0] for line in lines] == [f"epoch {epoch}: 150 of 500 images" for epoch in range(5)]
+
+
+def test_the_lines_to_copy_are_those_of_the_examples():
+    text = (HOW_TO / "use_the_loader_elsewhere.md").read_text("utf-8")
+    blocks = re.findall(r"^From \[([\w.]+)\].*?```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 5
+    for name, block in blocks:
+        lines = {line.strip() for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()} | {"..."}
+        assert [line for line in block.splitlines() if line.strip() not in lines] == []

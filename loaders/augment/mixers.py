@@ -23,7 +23,13 @@ _BETA_1, _BETA_2, _Y, _X, _PERMUTATION, _NUM_DRAWS = 0, 2, 4, 8, 12, 16
 
 @dataclass(frozen=True)
 class Mixup:
-    """x_i <- s x_i + (1 - s) x_p(i), one s ~ Beta(alpha, alpha) and one permutation p a batch (Zhang et al. 2018)."""
+    """Blend each image with another one of its batch (Zhang et al. 2018).
+
+    x_i <- s x_i + (1 - s) x_p(i), with one s ~ Beta(alpha, alpha) and one permutation p a batch.
+
+    Attributes:
+        alpha: above 0; the smaller, the nearer s is to 0 or 1.
+    """
 
     alpha: float = 0.3
 
@@ -33,8 +39,13 @@ class Mixup:
 
 @dataclass(frozen=True)
 class CutMix:
-    """A box of x_i shows the same box of x_p(i); 1 - Beta(alpha, alpha) is its area before the borders cut it, one box
-    and one permutation p a batch (Yun et al. 2019)."""
+    """Let a box of each image show the same box of another one of its batch (Yun et al. 2019).
+
+    Before the borders cut it, the box takes 1 - Beta(alpha, alpha) of the image; one box and one permutation a batch.
+
+    Attributes:
+        alpha: above 0; with 1, all areas are equally likely.
+    """
 
     alpha: float = 1.0
 
@@ -44,8 +55,14 @@ class CutMix:
 
 @dataclass(frozen=True)
 class RICAP:
-    """Four images around one corner: the width and the height of the first are W and H times Beta(beta, beta); one
-    corner, four permutations and four crop offsets a batch (Takahashi et al. 2018)."""
+    """Put parts of four images of the batch together, around one point (Takahashi et al. 2018).
+
+    The width and the height of the first part are W and H times Beta(beta, beta); one point, four permutations and four
+    crop offsets a batch.
+
+    Attributes:
+        beta: above 0; the smaller, the nearer the point is to a border.
+    """
 
     beta: float = 0.3
 

@@ -55,7 +55,7 @@ class DatasetFile:
                 value.flags.writeable = False
 
     def __len__(self) -> int:
-        """N."""
+        """Number of samples, N."""
         return self.num_samples
 
     def __getitem__(self, sample: int) -> tuple[np.ndarray, int]:
@@ -96,7 +96,7 @@ class DatasetFile:
 
     @property
     def num_samples(self) -> int:
-        """N."""
+        """Number of samples, N."""
         return len(self.labels)
 
     @property
