@@ -12,12 +12,15 @@ from collections.abc import Callable, Generator
 import torch
 
 from ..formats.dataset import DatasetFile
+from ..kernels.jitter_cpu import jitter_block, prepare_jitter
+from ..kernels.randaugment_cpu import randaugment_block
 from ..threads import available_cores
 from ..types import Batch, EpochPlan
 from .augmenter import Augmenter
 from .batching import Columns, HostFetch, Settings, Span, columns, nchw, patterns, spans, watched
+from .buffered import through_buffer
 from .prefetch import prefetch, stop_threads_at_exit
-from .randaugment import randaugmenting
+from .randaugment import prepare
 
 AHEAD = 2  # batches ready or in the making, per thread
 
@@ -49,9 +52,14 @@ class Feed:
             self.fillers = settings.num_threads or available_cores()
             settings = dataclasses.replace(settings, num_threads=1)
         self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
-        if settings.augment.randaugment is not None:
-            self.new_fetch = randaugmenting(new_fetch, settings.augment.randaugment, shape, settings)
-        self.augmenter = Augmenter(shape, settings.dtype, settings.augment, settings.num_threads)
+        augment = settings.augment
+        if augment.randaugment is not None:
+            prepared = prepare(augment.randaugment, *shape[:2])
+            self.new_fetch = through_buffer(self.new_fetch, randaugment_block, prepared, shape, settings)
+        if augment.color_jitter is not None:
+            prepared = prepare_jitter(augment.color_jitter)
+            self.new_fetch = through_buffer(self.new_fetch, jitter_block, prepared, shape, settings)
+        self.augmenter = Augmenter(shape, settings.dtype, augment, settings.num_threads)
         self._idle: list[HostFetch] = []  # of epochs that ended, for the next one
         self._group = object()  # names this feed's threads
         stop_threads_at_exit()  # before the library of the backend, which is imported by now
