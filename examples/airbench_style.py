@@ -22,10 +22,10 @@ STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 def main(folder: str, budget: float = 1.0, epochs: int = 4, batch_size: int = 100) -> float:
     order = IndexScheduler(open_dataset(f"{folder}/train.beton").num_samples, budget=budget, batch_size=batch_size)
-    augment = Augment(crop_padding=2, pad_mode="reflect", flip=True, **STATISTICS)
+    augment = Augment(crop_padding=2, pad_mode="reflect", flip="alternating", **STATISTICS)
     options = {"device": DEVICE, "dtype": DTYPE}
     train = make_loader(f"{folder}/train.beton", batch_size, augment=augment, scheduler=order, **options)
-    test = make_loader(f"{folder}/test.beton", batch_size, augment=Augment(**STATISTICS), **options)
+    test = make_loader(f"{folder}/test.beton", batch_size, augment=Augment(**STATISTICS), sequential=True, **options)
 
     torch.manual_seed(0)
     layers = []

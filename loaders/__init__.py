@@ -14,7 +14,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .augment.color_jitter import ColorJitter as ColorJitter
     from .augment.config import Augment as Augment
+    from .augment.erasing import RandomErasing as RandomErasing
     from .augment.mixers import RICAP as RICAP
     from .augment.mixers import CutMix as CutMix
     from .augment.mixers import Mixup as Mixup
@@ -39,6 +41,8 @@ _HOME = {
     "make_loader": "loader",
     "Augment": "augment.config",
     "RandAugment": "augment.randaugment",
+    "ColorJitter": "augment.color_jitter",
+    "RandomErasing": "augment.erasing",
     "Mixup": "augment.mixers",
     "CutMix": "augment.mixers",
     "RICAP": "augment.mixers",

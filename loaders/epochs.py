@@ -67,6 +67,12 @@ class Epochs:
             if not self._drawn:
                 self._settle_scores()
             plan, (rank, ranks) = self._global_plan(), self._place()
+            if self.scheduler.design == "sequential" and len(plan) % ranks:
+                self._tell(
+                    "cut",
+                    f"{ranks} ranks take equal parts of {len(plan):,} samples in sequence, so the last "
+                    f"{len(plan) % ranks} are never delivered: make_loader(ranks=None) gives every rank all of them",
+                )
             self._plan = plan if ranks == 1 else plan.shard(rank, ranks)
         return self._plan
 

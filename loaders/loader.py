@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from .augment.config import Augment
 from .backends.batching import Settings, count_batches
 from .backends.transfer import OnDevice
+from .batch_transform import BatchTransform, transformed
 from .epochs import Epochs
 from .formats.dataset import DatasetFile
 from .formats.open import AnyPath, open_dataset
@@ -64,18 +65,21 @@ class Loader:
         table: ImportanceTable | None,
         ranks: Literal["auto"] | None = "auto",
         deliver: tuple[str, ...] | None = None,
+        batch_transform: BatchTransform | None = None,
         next_epoch: int = 0,
     ):
         self.dataset, self.settings, self.backend, self.scheduler = dataset, settings, backend, scheduler
         self._backend, self.residence = open_engine(backend, dataset, settings, device)
         self._device, self._table, self._ranks, self._deliver = device, table, ranks, deliver
+        self._transform = batch_transform
         self._epochs = Epochs(scheduler, table, self._place, settings.batch_size if settings.drop_last else 1)
         self._epochs.epoch = next_epoch
         self._clock = Clock()
 
     def __reduce__(self) -> tuple[object, ...]:
         made_of = (self.dataset, self.settings, self.backend, self._device, self.scheduler, self._table)
-        return type(self), (*made_of, self._ranks, self._deliver, self._epochs.next_epoch(self.settings.batch_size))
+        options = self._ranks, self._deliver, self._transform
+        return type(self), (*made_of, *options, self._epochs.next_epoch(self.settings.batch_size))
 
     def __repr__(self) -> str:
         return (
@@ -88,7 +92,7 @@ class Loader:
         """The name of each label, as `DatasetFile.classes`."""
         return self.dataset.classes
 
-    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
         """Deliver a plan: any ids of the data set in any order, repeats included.
 
         Args:
@@ -105,7 +109,10 @@ class Loader:
             raise ValueError(
                 f"a plan is an EpochPlan, got {type(plan).__name__}: make one of ids with EpochPlan(np.asarray(ids))"
             )
-        return self._backend.epoch(plan, start_batch)
+        batches = self._backend.epoch(plan, start_batch)
+        if self._transform is None:
+            return batches
+        return transformed(batches, self._transform, plan, start_batch * self.settings.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
         """Deliver the next epoch: `Batch` by `Batch`, or tuples of what `deliver` names.
@@ -122,7 +129,7 @@ class Loader:
                 "multiply the losses by them"
             )
         # A state that was saved behind a last batch that was not whole has nothing left.
-        with contextlib.closing(self._backend.epoch(plan, -(-start // size))) as batches:
+        with contextlib.closing(self.epoch(plan, -(-start // size))) as batches:
             asked = time.perf_counter()
             for batch in batches:
                 ready = time.perf_counter()
@@ -197,7 +204,9 @@ def make_loader(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     augment: Augment = Augment(),  # noqa: B008 (frozen)
+    batch_transform: BatchTransform | None = None,
     scheduler: IndexScheduler | None = None,
+    sequential: bool = False,
     table: ImportanceTable | None = None,
     ranks: Literal["auto"] | None = "auto",
     deliver: Sequence[str] | None = None,
@@ -217,7 +226,11 @@ def make_loader(
             batches there. The loader's `residence` says which of these happened.
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to an image.
+        batch_transform: a function of your own, (batch, key) -> Batch, on each batch after all else; `key` is 64 random
+            bits of this batch of this epoch, a seed for what the function draws. It runs where the next batch is asked
+            for, on tensors that lie on `device`, not on a thread that works ahead; its errors come from there.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
+        sequential: every sample once, ids 0 to N - 1 in each epoch, as for a test set; in place of a scheduler.
         table: the scores that the scheduler follows.
         ranks: "auto": in a process group each rank is given its part of every plan, so nothing else may shard; None
             gives every rank the whole.
@@ -236,6 +249,8 @@ def make_loader(
     device = _device(device)
     if not isinstance(augment, Augment):
         raise ValueError(f"augment is a value such as Augment(flip=True), got {augment!r}")
+    if not (batch_transform is None or callable(batch_transform)):
+        raise ValueError(f"batch_transform is a function (batch, key) -> Batch, got {batch_transform!r}")
     if ranks not in ("auto", None):
         raise ValueError(f"ranks is 'auto', or None to give every rank the whole plan, got {ranks!r}")
     settings = Settings(batch_size, dtype, augment, drop_last, num_threads, pinned=device.type == "cuda")
@@ -243,15 +258,17 @@ def make_loader(
         raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
     dataset = open_dataset(path, fields)
     deliver = None if deliver is None else _delivered(deliver, dataset, augment)
+    if sequential and scheduler is not None:
+        raise ValueError("sequential=True is an order of its own: leave it out, or the scheduler")
     if scheduler is None:
-        scheduler = IndexScheduler(dataset.num_samples)
+        scheduler = IndexScheduler(dataset.num_samples, design="sequential" if sequential else "race")
     if scheduler.num_samples != dataset.num_samples:
         raise ValueError(
             f"the scheduler is for {scheduler.num_samples} samples, {dataset.path} has {dataset.num_samples}"
         )
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
-    return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver)
+    return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver, batch_transform)
 
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:

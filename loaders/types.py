@@ -23,6 +23,7 @@ class EpochPlan:
         epoch: number of the epoch that this plan is for.
         key: 64-bit key of the epoch's augmentation.
         rank, world_size: this plan holds the positions rank, rank + world_size, ... of the global plan.
+        run_key: 64-bit key of what an image keeps over all epochs of a run (the coin of an alternating flip).
 
     Raises:
         ValueError: `ids` are no integers, or `ids` or `weights` have more than one axis or unequal lengths.
@@ -34,6 +35,7 @@ class EpochPlan:
     key: int = 0
     rank: int = 0
     world_size: int = 1
+    run_key: int = 0
 
     def __post_init__(self) -> None:
         for name, dtype in (("ids", np.int64), ("weights", np.float32)):
@@ -74,7 +76,8 @@ class EpochPlan:
             raise ValueError(f"rank {rank} is not in 0..{world_size - 1}")
         end = len(self.ids) // world_size * world_size
         weights = None if self.weights is None else self.weights[rank:end:world_size]
-        return EpochPlan(self.ids[rank:end:world_size], weights, self.epoch, self.key, rank, world_size)
+        ids = self.ids[rank:end:world_size]
+        return EpochPlan(ids, weights, self.epoch, self.key, rank, world_size, self.run_key)
 
 
 class Mix(NamedTuple):

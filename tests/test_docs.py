@@ -59,6 +59,18 @@ def test_the_documented_backend_equals_the_reference(noise, tmp_path, monkeypatc
         assert torch.equal(mine.images, wanted.images)
 
 
+def test_the_documented_augmentation_is_exact_in_every_backend(noise, tmp_path, monkeypatch):
+    Path("data/noise").rename("data/cifar10")
+    page = run_example("augment", tmp_path, monkeypatch)
+    assert [i for batch in page.test for i in batch.ids.tolist()] == list(range(200))
+    path, options = "data/cifar10/train.beton", {"augment": page.augment, "batch_transform": page.add_noise}
+    plan = IndexScheduler(1000, budget=0.05, seed=3).plan(1)
+    batches = [
+        list(make_loader(path, 20, backend=backend, **options).epoch(plan)) for backend in ("fused", "reference")
+    ]
+    assert all(torch.equal(a.images, b.images) for a, b in zip(*batches, strict=True))
+
+
 def test_the_documented_design_draws_by_weight(tmp_path, monkeypatch):
     module = run_example("add_a_design", tmp_path, monkeypatch)
     line = re.search(

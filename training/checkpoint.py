@@ -25,7 +25,8 @@ FORMAT, VERSION = "rebar checkpoint", 8
 # SHA-256 of all bytes before it, so that the file stays one that torch and unzip can read.
 END_BYTES, END_SIGNATURE = 22, b"PK\x05\x06"
 PER_RANK = ("ordered-sgd",)  # methods that run on several ranks and choose within the part of a batch that each has
-_ADDED = ("eval_split",)  # settings that the first checkpoints of this version do not have: as at their default
+# Settings that the first checkpoints of this version do not have: as at their default.
+_ADDED = ("eval_split", "vertical_flip", "erasing", "color_jitter")
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -216,9 +217,11 @@ def _processes(ranks: Ranks) -> list[int]:
 
 def _plan_dict(plan: EpochPlan) -> dict[str, Any]:
     weights = None if plan.weights is None else torch.from_numpy(np.array(plan.weights))
-    return {"ids": torch.from_numpy(np.array(plan.ids)), "weights": weights, "epoch": plan.epoch, "key": plan.key}
+    keys = {"key": plan.key, "run_key": plan.run_key}
+    return {"ids": torch.from_numpy(np.array(plan.ids)), "weights": weights, "epoch": plan.epoch, **keys}
 
 
 def _plan(saved: dict[str, Any]) -> EpochPlan:
     weights = None if saved["weights"] is None else saved["weights"].numpy()
-    return EpochPlan(saved["ids"].numpy(), weights, saved["epoch"], saved["key"])
+    run_key = saved.get("run_key", 0)  # the first checkpoints of this version have none, and nothing that reads it
+    return EpochPlan(saved["ids"].numpy(), weights, saved["epoch"], saved["key"], run_key=run_key)

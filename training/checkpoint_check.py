@@ -107,5 +107,6 @@ def _check_plan(saved: Any, num_samples: int) -> None:
         raise ValueError(f"plan.ids is {kind_of(ids)}, needed: int64 [K], each from 0 to {num_samples - 1}")
     if weights is not None:
         check_like(torch.empty(len(ids)), weights, "plan.weights")
-    if entry(saved, "epoch", int, "plan") < 0 or not 0 <= entry(saved, "key", int, "plan") < 1 << 64:
+    keys = entry(saved, "key", int, "plan"), entry({"run_key": 0, **saved}, "run_key", int, "plan")
+    if entry(saved, "epoch", int, "plan") < 0 or not all(0 <= key < 1 << 64 for key in keys):
         raise ValueError("plan has an epoch or a key that is out of range")

@@ -135,8 +135,11 @@ class AugmentationOptions:
         crop_padding: pixels added on each side before a random crop; 0 is no crop
         pad_mode: what the added pixels hold
         smallest_box: with image_size, the smallest fraction of an image's area that a random box takes
-        flip: mirror half of the images left to right
+        flip: mirror half of the images left to right; alternating shows an image's other side in each next epoch
+        vertical_flip: mirror half of the images top to bottom
         cutout: size in pixels of the square that is cut out; 0 is none
+        erasing: probability that a random rectangle of an image is erased
+        color_jitter: how far brightness, contrast and saturation vary, such as [0.4, 0.4, 0.4]; none when not given
         randaugment: number and magnitude of RandAugment's operations, such as [2, 9]; none when not given
         mixer: how the images of a batch are mixed
         mixer_alpha: parameter of the mixer's Beta distribution; the mixer's own when not given
@@ -151,8 +154,11 @@ class AugmentationOptions:
     crop_padding: int = 2
     pad_mode: Literal["zero", "reflect"] = "reflect"
     smallest_box: float = 0.35
-    flip: bool = True
+    flip: bool | Literal["alternating"] = True
+    vertical_flip: bool = False
     cutout: int = 0
+    erasing: float = 0.0
+    color_jitter: tuple[float, float, float] | None = None
     randaugment: tuple[int, int] | None = None
     mixer: Literal["none", "mixup", "cutmix", "ricap"] = "none"
     mixer_alpha: float | None = None
@@ -261,6 +267,11 @@ class Config(
             raise ValueError(f"std must be above 0 in every channel, got {[*self.std]}")
         if not 0 < self.smallest_box <= 1:
             raise ValueError(f"smallest_box must be above 0 and at most 1, got {self.smallest_box:g}")
+        if not 0 <= self.erasing <= 1 or not all(x >= 0 for x in self.color_jitter or ()):
+            raise ValueError(
+                "erasing is a probability, 0 to 1, and color_jitter three numbers of at least 0, got "
+                f"{self.erasing:g} and {self.color_jitter}"
+            )
         if self.size_schedule and min(self.size_schedule) < 8:
             raise ValueError(f"the sizes of size_schedule are at least 8 pixels, got {min(self.size_schedule)}")
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from loaders.augment.color_jitter import ColorJitter
 from loaders.augment.config import Augment
+from loaders.augment.erasing import RandomErasing
 from loaders.augment.mixers import RICAP, CutMix, Mixup
 from loaders.augment.randaugment import RandAugment
 from loaders.formats.manifest import Manifest, missing_files, read_manifest
@@ -156,11 +158,23 @@ def normalise(config: Config, manifest: Manifest) -> Augment:
 
 
 def augment_simply(config: Config, plain: Augment) -> Augment:
-    """As training sees images in its clean end: cropped, mirrored, cut out."""
+    """As training sees images in its clean end: all that happens to them but RandAugment and mixing.
+
+    Raises:
+        ValueError: a value out of bounds.
+    """
     crop = {"crop_padding": config.crop_padding, "pad_mode": config.pad_mode}
     if config.image_size:
         crop = {"random_resized_crop": (config.smallest_box, 1.0)}
-    return dataclasses.replace(plain, flip=config.flip, cutout=config.cutout, **crop)
+    return dataclasses.replace(
+        plain,
+        flip=config.flip,
+        vertical_flip=config.vertical_flip,
+        cutout=config.cutout,
+        erasing=RandomErasing(config.erasing) if config.erasing else None,
+        color_jitter=ColorJitter(*config.color_jitter) if config.color_jitter else None,
+        **crop,
+    )
 
 
 def delivered_shape(config: Config, manifest: Manifest) -> tuple[int, int, int]:

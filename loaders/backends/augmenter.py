@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..augment.config import Augment
+from ..augment.erasing import prepare_erasing
 from ..augment.mixers import Mixup, draw_mix
 from ..augment.normalisation import normalisation_table
 from ..kernels import augment_cpu, mix_cpu
@@ -35,7 +36,7 @@ class Augmenter:
 
     def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, augment: Augment, num_threads: int | None):
         check_padding(augment, shape)
-        self.augment, self.num_threads = augment, num_threads
+        self.augment, self.num_threads, self._erasing = augment, num_threads, prepare_erasing(augment.erasing)
         self._round = _ROUND.get(dtype) if isinstance(augment.mixer, Mixup) else None
         if dtype == torch.uint8:
             self._kernels = augment_cpu.pixels, mix_cpu.boxed_pixels, mix_cpu.blended_pixels
@@ -68,16 +69,21 @@ class Augmenter:
             plan.world_size,
             augment.crop_padding,
             augment.pad_mode == "reflect",
-            augment.flip,
+            augment.flip is True,
             augment.cutout,
+            augment.vertical_flip,
         )
+        extras, alternating = None, augment.flip == "alternating"
+        if alternating or augment.erasing is not None:
+            samples = plan.ids[span.first : span.last]
+            extras = augment_cpu.Extras(self._erasing, alternating, plan.epoch % 2, np.uint64(plan.run_key), samples)
         plain, boxed, blended = self._kernels
         if augment.mixer is None:
-            for_blocks(plain, len(ids), data, offsets, ids, out, recipe, *self._table, threads=threads)
+            for_blocks(plain, len(ids), data, offsets, ids, out, recipe, extras, *self._table, threads=threads)
             return None
         mixed = draw_mix(augment.mixer, plan.key, recipe.position, len(ids), *out.shape[1:3])
         target = out if self._round is None else np.empty(out.shape, np.float32)
-        args = (data, offsets, ids, target, recipe, *self._table)
+        args = (data, offsets, ids, target, recipe, extras, *self._table)
         if mixed.blend < 0:
             for_blocks(boxed, len(ids), *args, mixed.partners, mixed.boxes, threads=threads)
         else:

@@ -75,6 +75,9 @@ class Columns(NamedTuple):
 HostImages = tuple[np.ndarray, np.ndarray, np.ndarray]
 # (plan, spans) -> the images of each span; what it yields stays valid until it is asked for the next.
 HostFetch = Callable[[EpochPlan, list[Span]], Generator[HostImages]]
+# The same on a device: for each span data uint8, starts int64 [B]. Image i begins at data[starts[i]].
+DeviceImages = tuple[torch.Tensor, torch.Tensor]
+DeviceFetch = Callable[[EpochPlan, list[Span]], Generator[DeviceImages]]
 
 
 class Rows(NamedTuple):

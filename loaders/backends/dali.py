@@ -20,9 +20,9 @@ from ..formats.claims import machine_memory
 from ..formats.dataset import DatasetFile
 from ..threads import available_cores
 from ..types import EpochPlan
-from .batching import HostImages, Settings, Span, delivered_shape
+from .batching import DeviceFetch, HostImages, Settings, Span, delivered_shape
 from .dali_decoder import AHEAD, Decoder, Source, dali_process
-from .device import DeviceFeed, DeviceFetch
+from .device import DeviceFeed
 from .host import Feed
 
 _MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install nvidia-dali-cuda120"

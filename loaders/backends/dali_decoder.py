@@ -23,8 +23,7 @@ from ..formats.dataset import CHANNELS, DatasetFile
 from ..formats.image_header import find_other_sizes
 from ..formats.sentence import one_line
 from ..types import EpochPlan
-from .batching import HostImages, Settings, Span, back_to_back, longest
-from .device import DeviceFetch, DeviceImages
+from .batching import DeviceFetch, DeviceImages, HostImages, Settings, Span, back_to_back, longest
 from .reference import decode
 
 # A callback of a pipeline: gives the inputs of batch number `info.iteration`. DALI's own objects are Any.

@@ -4,10 +4,10 @@ What an epoch needs goes to the device once, at its start, through page-locked m
 kernels and waits for nothing. The backends on a GPU differ in how images get there.
 """
 
+from __future__ import annotations
+
 import contextlib
-import importlib
 from collections.abc import Callable, Generator
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 from ..augment.config import Augment
+from ..augment.draws import alternating_sides
+from ..augment.erasing import erased_boxes, prepare_erasing
 from ..augment.mixers import Mixup, draw_mix
 from ..augment.normalisation import normalisation_table
 from ..formats.dataset import DatasetFile
 from ..order.rng import hash_array
+from ..threads import for_blocks
 from ..types import Batch, EpochPlan, Mix
 from .augmenter import check_padding
-from .batching import Columns, Settings, Span, columns, nchw, spans, watched
+from .batching import Columns, DeviceFetch, Settings, Span, columns, nchw, spans, watched
+from .device_kernels import gpu_kernels, jittering
 from .grey import as_painted
 from .transfer import sent, sent_if_any
-
-# (plan, spans) -> for each span data uint8, starts int64 [B], on the device: image i begins at data[starts[i]].
-DeviceImages = tuple[Tensor, Tensor]
-DeviceFetch = Callable[[EpochPlan, list[Span]], Generator[DeviceImages]]
 
 _NAMES = {
     torch.uint8: "uint8",
@@ -43,6 +43,18 @@ class _Mixing(NamedTuple):
     partners: Tensor  # int64 [B, P], places in the batch
     shares: Tensor  # float32 [P]
     boxes: Tensor  # int32 [P, 6]
+
+
+class _Draws(NamedTuple):
+    """What was drawn for the samples of an epoch, on the device; a batch is a slice of it."""
+
+    bits: Tensor  # int64 [K], the random bits of each position
+    sides: Tensor | None  # int8 [K], of an alternating flip
+    erased: Tensor | None  # int32 [K, 4], top, left, height and width of what is erased
+
+    def slice(self, span: Span) -> _Draws:
+        sides, erased = (None if drawn is None else drawn[span.first : span.last] for drawn in self[1:])
+        return _Draws(self.bits[span.first : span.last], sides, erased)
 
 
 class DeviceFeed:
@@ -74,19 +86,23 @@ class DeviceFeed:
         settings = as_painted(settings, dataset)
         augment = settings.augment
         check_padding(augment, shape)
-        self._kernels = _kernels()
+        self._kernels = gpu_kernels("augment_gpu")
         self.dataset, self.shape, self.settings, self.device = dataset, shape, settings, device
         self.new_fetch, self.residence = new_fetch, residence
+        if augment.color_jitter is not None:
+            self.new_fetch = jittering(new_fetch, augment.color_jitter, shape, device)
         self._idle: list[DeviceFetch] = []  # of epochs that ended, for the next one
         self._table = _table(augment, settings.dtype, device)
-        height, width, _ = shape
+        (height, width, _), erasing = shape, prepare_erasing(augment.erasing)
         self._options = {
             "height": height,
             "width": width,
             "PADDING": augment.crop_padding,
             "REFLECT": augment.pad_mode == "reflect",
-            "FLIP": augment.flip,
+            "FLIP": augment.flip is True,
+            "VERTICAL_FLIP": augment.vertical_flip,
             "CUTOUT": augment.cutout,
+            "ERASE": -1 if erasing.noise else erasing.red << 16 | erasing.green << 8 | erasing.blue,
             "DTYPE": _NAMES[settings.dtype],
         }
 
@@ -102,13 +118,13 @@ class DeviceFeed:
         fetch = self._idle.pop() if self._idle else self.new_fetch()
         labels, ids, weights = columns(plan, self.dataset)
         beside = Columns(sent(labels, self.device), sent(ids, self.device), sent_if_any(weights, self.device))
-        bits = self._sent(hash_array(plan.key, plan.positions).view(np.int64))
+        draws = self._draws(plan)
         mixings = self._mixings(plan, todo)
         fetched = fetch(plan, todo)
         try:
             in_turn = zip(watched(self.dataset, todo, plan), mixings, fetched, strict=True)
             for span, mixing, (data, starts) in in_turn:
-                images = self._augmented(data, starts, bits[span.first : span.last], mixing)
+                images = self._augmented(data, starts, draws.slice(span), mixing)
                 del data, starts
                 mix = None if mixing is None else Mix(mixing.partners, mixing.shares)
                 yield Batch(images, *beside.slice(span), mix)
@@ -117,17 +133,29 @@ class DeviceFeed:
             fetched.close()
             self._idle.append(fetch)
 
-    def _augmented(self, data: Tensor, starts: Tensor, bits: Tensor, mixing: _Mixing | None) -> Tensor:
+    def _augmented(self, data: Tensor, starts: Tensor, draws: _Draws, mixing: _Mixing | None) -> Tensor:
         images = torch.empty((len(starts), *self.shape), dtype=self.settings.dtype, device=self.device)
         out = images.view(torch.int16) if images.dtype in (torch.bfloat16, torch.float16) else images
         partners, num_partners, boxes, fractions = None, 0, None, None
         if mixing is not None:
             partners, num_partners = mixing.partners, mixing.partners.shape[1]
             boxes, fractions = (None, mixing.shares) if self._blends else (mixing.boxes, None)
-        arrays = (out, data, starts, bits, self._table, partners, boxes, fractions)
+        arrays = (out, data, starts, *draws, self._table, partners, boxes, fractions)
         with torch.cuda.device(self.device) if images.is_cuda else contextlib.nullcontext():
             self._kernels.launch(*arrays, PARTNERS=num_partners, **self._options)
         return nchw(images)
+
+    def _draws(self, plan: EpochPlan) -> _Draws:
+        augment, sides, erased = self.settings.augment, None, None
+        bits = hash_array(plan.key, plan.positions)
+        if augment.flip == "alternating":
+            sides = self._sent(alternating_sides(plan).astype(np.int8))
+        if augment.erasing is not None:
+            boxes = np.empty((len(bits), 4), np.int32)
+            args = (bits, *self.shape[:2], prepare_erasing(augment.erasing), boxes)
+            for_blocks(erased_boxes, len(bits), *args, threads=self.settings.num_threads, grain=4096)
+            erased = self._sent(boxes)
+        return _Draws(self._sent(bits.view(np.int64)), sides, erased)
 
     @property
     def _blends(self) -> bool:
@@ -161,14 +189,3 @@ def _table(augment: Augment, dtype: torch.dtype, device: torch.device) -> Tensor
     if dtype != torch.float32 and not isinstance(augment.mixer, Mixup):
         table = table.to(dtype).view(torch.int16)
     return table.to(device)
-
-
-def _kernels() -> ModuleType:
-    try:
-        return importlib.import_module("..kernels.augment_gpu", __package__)
-    except ModuleNotFoundError as error:
-        if error.name != "triton":
-            raise
-        raise ImportError(
-            "batches on a GPU need Triton, which torch's CUDA builds bring along: `pip install triton`"
-        ) from None

@@ -9,8 +9,8 @@ import torch
 
 from ..formats.dataset import CHANNELS, DatasetFile
 from ..types import EpochPlan
-from .batching import HostImages, Settings, Span, one_size
-from .device import DeviceFeed, DeviceImages
+from .batching import DeviceImages, HostImages, Settings, Span, one_size
+from .device import DeviceFeed
 from .host import Feed
 from .residence import num_bytes, resident, too_large
 from .transfer import sent

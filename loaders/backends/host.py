@@ -12,13 +12,16 @@ from collections.abc import Callable, Generator
 import torch
 
 from ..formats.dataset import CHANNELS, DatasetFile
+from ..kernels.jitter_cpu import jitter_block, prepare_jitter
+from ..kernels.randaugment_cpu import randaugment_block
 from ..threads import available_cores
 from ..types import Batch, EpochPlan
 from .augmenter import Augmenter
 from .batching import Columns, HostFetch, Settings, Span, columns, longest, nchw, patterns, spans, watched
+from .buffered import through_buffer
 from .grey import as_painted, widening
 from .prefetch import prefetch, stop_threads_at_exit
-from .randaugment import randaugmenting
+from .randaugment import prepare
 
 AHEAD = 2  # batches ready or in the making, per thread
 
@@ -51,11 +54,16 @@ class Feed:
             settings = dataclasses.replace(settings, num_threads=1)
         settings, self.painted = as_painted(settings, dataset), (*shape[:2], CHANNELS)
         self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
+        augment = settings.augment
         if shape != self.painted:
             self.new_fetch = widening(self.new_fetch, shape, settings)
-        if settings.augment.randaugment is not None:
-            self.new_fetch = randaugmenting(self.new_fetch, settings.augment.randaugment, self.painted, settings)
-        self.augmenter = Augmenter(self.painted, settings.dtype, settings.augment, settings.num_threads)
+        if augment.randaugment is not None:
+            prepared = prepare(augment.randaugment, *shape[:2])
+            self.new_fetch = through_buffer(self.new_fetch, randaugment_block, prepared, self.painted, settings)
+        if augment.color_jitter is not None:
+            prepared = prepare_jitter(augment.color_jitter)
+            self.new_fetch = through_buffer(self.new_fetch, jitter_block, prepared, self.painted, settings)
+        self.augmenter = Augmenter(self.painted, settings.dtype, augment, settings.num_threads)
         self._idle: list[HostFetch] = []  # of epochs that ended, for the next one
         self._group = object()  # names this feed's threads
         stop_threads_at_exit()  # before the library of the backend, which is imported by now

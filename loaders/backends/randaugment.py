@@ -1,21 +1,12 @@
-"""RandAugment between a backend's images and the rest of the augmentation, by one compiled kernel.
+"""The operations of RandAugment as arrays that a compiled kernel reads, made once."""
 
-Its operations are turned into arrays once. Each batch then goes from where the backend fetched it into a buffer, from
-which it is augmented further.
-"""
-
-import contextlib
 import math
-from collections.abc import Callable, Generator
 
 import numpy as np
 
 from ..augment.randaugment import GREY, Operation, RandAugment, operations
 from ..kernels import randaugment_cpu as pixel_ops
-from ..kernels.randaugment_cpu import Prepared, randaugment_block
-from ..threads import for_blocks
-from ..types import EpochPlan
-from .batching import HostFetch, HostImages, Settings, Span, back_to_back, longest
+from ..kernels.randaugment_cpu import Prepared
 
 _KINDS = {
     "Identity": pixel_ops.NOTHING,
@@ -77,32 +68,3 @@ def _fixed_point(a: float, b: float, c: float, d: float, e: float, f: float) -> 
     """In units of 2^-16, at the middle of the first pixel."""
     at = (a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5)
     return [math.floor(v * 65536.0 + 0.5) for v in at]
-
-
-def randaugmenting(
-    new_fetch: Callable[[], HostFetch], randaugment: RandAugment, shape: tuple[int, int, int], settings: Settings
-) -> Callable[[], HostFetch]:
-    """Wrap the `new_fetch` of a `host.Feed`: its images go through RandAugment before anything else."""
-    height, width, _ = shape
-    ops = prepare(randaugment, height, width)
-
-    def new_augmented_fetch() -> HostFetch:
-        fetch, buffer = new_fetch(), np.empty((0, height * width * 3), np.uint8)
-
-        def augmented_fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
-            nonlocal buffer
-            if len(buffer) < longest(todo):
-                buffer = np.empty((longest(todo), buffer.shape[1]), np.uint8)
-            out, readable = buffer, buffer.reshape(-1).view()
-            readable.flags.writeable = False
-            offsets, rows = back_to_back(*out.shape)
-            with contextlib.closing(fetch(plan, todo)) as fetched:
-                for span, images in zip(todo, fetched, strict=True):
-                    where = np.uint64(plan.key), plan.rank + plan.world_size * span.first, plan.world_size
-                    args = (*images, out, height, width, *where, ops)
-                    for_blocks(randaugment_block, len(images[2]), *args, threads=settings.num_threads)
-                    yield readable, offsets, rows[: len(images[2])]
-
-        return augmented_fetch
-
-    return new_augmented_fetch

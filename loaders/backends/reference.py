@@ -10,9 +10,22 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
+from ..augment.color_jitter import ColorJitter, jitter_factors
 from ..augment.config import Augment
 from ..augment.crop import boxes
-from ..augment.draws import CROP_X, CROP_Y, CUTOUT_X, CUTOUT_Y, FLIP, RANDAUGMENT, draw
+from ..augment.draws import (
+    CROP_X,
+    CROP_Y,
+    CUTOUT_X,
+    CUTOUT_Y,
+    ERASE_NOISE,
+    FLIP,
+    RANDAUGMENT,
+    VERTICAL_FLIP,
+    alternating_sides,
+    draw,
+)
+from ..augment.erasing import RandomErasing, erased_box, prepare_erasing
 from ..augment.mixers import ONE, MixGeometry, draw_mix
 from ..augment.normalisation import normalisation_table
 from ..augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
@@ -42,8 +55,7 @@ class Reference:
         augment, dtype = self.settings.augment, self.settings.dtype
         beside = columns(plan, self.dataset)
         for span in watched(self.dataset, todo, plan):
-            samples = zip(plan.ids[span.first : span.last], plan.positions[span.first : span.last], strict=True)
-            pixels = [augmented(decode(self.dataset, i), augment, plan.key, position) for i, position in samples]
+            pixels = [augmented(decode(self.dataset, plan.ids[i]), augment, plan, i) for i in range(*span)]
             images, mix = np.stack(pixels if dtype == torch.uint8 else [normalised(p, augment) for p in pixels]), None
             if augment.mixer is not None:
                 first = plan.rank + plan.world_size * span.first
@@ -80,12 +92,15 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) -> np.ndarray:
-    """Cut and resize, RandAugment, crop, flip, cut out: uint8 [H, W, 3] from the draws of one global position."""
+def augmented(image_HWC: np.ndarray, augment: Augment, plan: EpochPlan, index: int) -> np.ndarray:
+    """Do all that happens to one image but to normalise and to mix it: uint8 [H, W, 3] for this place in a plan."""
+    key, position = plan.key, plan.rank + plan.world_size * index
     if augment.resize:
         image_HWC = resized(image_HWC, augment, key, position)
     if augment.randaugment is not None:
         image_HWC = randaugmented(image_HWC, augment.randaugment, key, position)
+    if augment.color_jitter is not None:
+        image_HWC = jittered(image_HWC, augment.color_jitter, key, position)
 
     def drawn(index: int, n: int) -> int:
         return int(draw(key, np.array([position]), index, n)[0])
@@ -97,12 +112,17 @@ def augmented(image_HWC: np.ndarray, augment: Augment, key: int, position: int) 
         padded = np.pad(image_HWC, ((p, p), (p, p), (0, 0)), mode=mode)
         y, x = drawn(CROP_Y, 2 * p + 1), drawn(CROP_X, 2 * p + 1)
         image_HWC = padded[y : y + height, x : x + width]
-    if augment.flip and drawn(FLIP, 2):
+    alternating = augment.flip == "alternating"
+    if alternating_sides(plan, index, index + 1)[0] if alternating else augment.flip and drawn(FLIP, 2):
         image_HWC = image_HWC[:, ::-1]
+    if augment.vertical_flip and drawn(VERTICAL_FLIP, 2):
+        image_HWC = image_HWC[::-1]
     if augment.cutout:
         y, x = drawn(CUTOUT_Y, height) - augment.cutout // 2, drawn(CUTOUT_X, width) - augment.cutout // 2
         image_HWC = image_HWC.copy()
         image_HWC[max(y, 0) : max(y + augment.cutout, 0), max(x, 0) : max(x + augment.cutout, 0)] = 0
+    if augment.erasing is not None:
+        image_HWC = erased(image_HWC, augment.erasing, key, position)
     return image_HWC
 
 
@@ -133,6 +153,29 @@ def randaugmented(image_HWC: np.ndarray, randaugment: RandAugment, key: int, pos
         # In (1, width] and (1, height], as theirs draws them: numpy.random.uniform(width).
         image = apply_operation(image, name, value, width + (1 - width) * u, height + (1 - height) * v)
     return np.asarray(image)
+
+
+def jittered(image_HWC: np.ndarray, jitter: ColorJitter, key: int, position: int) -> np.ndarray:
+    """Change brightness, contrast and saturation through Pillow: uint8 [H, W, 3]."""
+    image, factors = Image.fromarray(image_HWC), jitter_factors(jitter, key, np.array([position]))[0]
+    for name, factor in zip(("Brightness", "Contrast", "Color"), factors, strict=True):
+        image = apply_operation(image, name, float(factor))
+    return np.asarray(image)
+
+
+def erased(image_HWC: np.ndarray, erasing: RandomErasing, key: int, position: int) -> np.ndarray:
+    """Erase the rectangle of `loaders.augment.erasing`: uint8 [H, W, 3]."""
+    height, width, _ = image_HWC.shape
+    bits = hash_array(key, position)
+    top, left, rows, columns = erased_box(bits[0], height, width, prepare_erasing(erasing))
+    value = 255 * np.asarray(0 if erasing.value == "random" else erasing.value)
+    if erasing.value == "random":  # the first, second and third byte of a pixel's bits
+        noise = hash_array(hash_array(bits, ERASE_NOISE), np.arange(height * width)).reshape(height, width)
+        value = np.stack([noise >> np.uint64(shift) & np.uint64(255) for shift in (56, 48, 40)], axis=-1)
+        value = value[top : top + rows, left : left + columns]
+    image_HWC = image_HWC.copy()
+    image_HWC[top : top + rows, left : left + columns] = np.rint(value).astype(np.uint8)
+    return image_HWC
 
 
 def apply_operation(image: Image.Image, name: str, value: float, x: float = 0.0, y: float = 0.0) -> Image.Image:

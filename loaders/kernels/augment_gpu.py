@@ -1,4 +1,4 @@
-"""The Triton kernel that makes a batch on a GPU: gather, crop, flip, cut out, mix and normalise in one launch.
+"""The Triton kernel that makes a batch on a GPU: gather, crop, flip, cut out, erase, mix and normalise in one launch.
 
 It uses the draws of `loaders.kernels.augment_cpu` and `loaders.kernels.mix_cpu` and gives the same bytes: each value of
 the batch finds the byte of the file that it shows. Import it only when a batch is to be made on a device, since Triton
@@ -24,16 +24,22 @@ def _step(index: int) -> tl.constexpr:
 
 _CROP_Y, _CROP_X, _FLIP = _step(draws.CROP_Y), _step(draws.CROP_X), _step(draws.FLIP)
 _CUTOUT_Y, _CUTOUT_X = _step(draws.CUTOUT_Y), _step(draws.CUTOUT_X)
+_VERTICAL_FLIP, _ERASE_NOISE = _step(draws.VERTICAL_FLIP), _step(draws.ERASE_NOISE)
+_GOLDEN = tl.constexpr(int(rng.GOLDEN))
+
+
+@triton.jit
+def _mixed64(z):
+    """`mix64` of `loaders.order.rng`: uint64."""
+    z = (z ^ (z >> 30)) * _M1
+    z = (z ^ (z >> 27)) * _M2
+    return z ^ (z >> 31)
 
 
 @triton.jit
 def _drawn(bits, STEP: tl.constexpr, n: tl.constexpr):
     """`below(hash64(bits, index), n)` of `loaders.order.rng`: bits uint64, result int32 in 0..n-1."""
-    z = bits + STEP
-    z = (z ^ (z >> 30)) * _M1
-    z = (z ^ (z >> 27)) * _M2
-    z = z ^ (z >> 31)
-    return (((z >> 32) * n) >> 32).to(tl.int32)
+    return (((_mixed64(bits + STEP) >> 32) * n) >> 32).to(tl.int32)
 
 
 @triton.jit
@@ -47,6 +53,8 @@ def _shown(
     data,
     starts,
     bits,
+    sides,
+    erased,
     j,
     y,
     x,
@@ -57,13 +65,19 @@ def _shown(
     PADDING: tl.constexpr,
     REFLECT: tl.constexpr,
     FLIP: tl.constexpr,
+    VERTICAL_FLIP: tl.constexpr,
     CUTOUT: tl.constexpr,
+    ERASE: tl.constexpr,
 ):
     """The bytes at rows y, columns x, channels c of the augmented image j of the batch; zero where not `wanted`."""
     drawn = tl.load(bits + j).to(tl.uint64)
     row, column, seen = y, x, wanted
     if FLIP:
         column = tl.where(_drawn(drawn, _FLIP, 2) == 1, WIDTH - 1 - x, x)
+    if sides is not None:
+        column = tl.where(tl.load(sides + j) == 1, WIDTH - 1 - x, x)
+    if VERTICAL_FLIP:
+        row = tl.where(_drawn(drawn, _VERTICAL_FLIP, 2) == 1, HEIGHT - 1 - y, y)
     if PADDING:
         row = row + (_drawn(drawn, _CROP_Y, 2 * PADDING + 1) - PADDING)
         column = column + (_drawn(drawn, _CROP_X, 2 * PADDING + 1) - PADDING)
@@ -75,7 +89,18 @@ def _shown(
         top = _drawn(drawn, _CUTOUT_Y, HEIGHT) - CUTOUT // 2
         left = _drawn(drawn, _CUTOUT_X, WIDTH) - CUTOUT // 2
         seen = seen & ((y < top) | (y >= top + CUTOUT) | (x < left) | (x >= left + CUTOUT))
-    return tl.load(data + tl.load(starts + j) + ((row * WIDTH + column) * 3 + c), mask=seen, other=0)
+    byte = tl.load(data + tl.load(starts + j) + ((row * WIDTH + column) * 3 + c), mask=seen, other=0)
+    if erased is not None:
+        box = erased + 4 * j
+        down, right = y - tl.load(box), x - tl.load(box + 1)
+        inside = (down >= 0) & (down < tl.load(box + 2)) & (right >= 0) & (right < tl.load(box + 3))
+        if ERASE == -1:
+            noise = _mixed64(drawn + _ERASE_NOISE)
+            value = (_mixed64(noise + (y * WIDTH + x + 1).to(tl.uint64) * _GOLDEN) >> (56 - 8 * c).to(tl.uint64)) & 255
+        else:
+            value = (ERASE >> (16 - 8 * c)) & 255
+        byte = tl.where(wanted & inside, value.to(tl.uint8), byte)
+    return byte
 
 
 @triton.jit
@@ -85,12 +110,14 @@ def _to_bfloat16(value):
     return ((word + 0x7FFF + ((word >> 16) & 1)) >> 16).to(tl.int16)
 
 
-@triton.jit(do_not_specialize_on_alignment=["starts", "bits", "partners", "boxes", "fractions"])
+@triton.jit(do_not_specialize_on_alignment=["starts", "bits", "sides", "erased", "partners", "boxes", "fractions"])
 def augment_batch(
     out,
     data,
     starts,
     bits,
+    sides,
+    erased,
     table,
     partners,
     boxes,
@@ -100,7 +127,9 @@ def augment_batch(
     PADDING: tl.constexpr,
     REFLECT: tl.constexpr,
     FLIP: tl.constexpr,
+    VERTICAL_FLIP: tl.constexpr,
     CUTOUT: tl.constexpr,
+    ERASE: tl.constexpr,
     PARTNERS: tl.constexpr,
     DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -112,11 +141,14 @@ def augment_batch(
         data: uint8, pixels of all images.
         starts: int64 [B], the first byte of each image.
         bits: int64 [B], the random bits of each position, hash64(key, position).
+        sides: int8 [B], whether an alternating flip mirrors the image; None where there is none.
+        erased: int32 [B, 4], top, left, height and width of what is erased; None where nothing is.
         table: [3, 256], the value of each byte, of the type of `out`; float32 where `fractions` are given; None for
             uint8.
         partners: int64 [B, PARTNERS] of a mixed batch.
         boxes: int32 [PARTNERS, 6], see `mixers.MixGeometry`; None where images are blended.
         fractions: float32 [2], whole numbers of 2^-16, of a blend; None where images are put together from boxes.
+        ERASE: what is erased shows, red * 2^16 + green * 2^8 + blue; -1 is noise.
         DTYPE: "uint8", "float32", "bfloat16" or "float16".
     """
     i = tl.program_id(0)
@@ -132,16 +164,73 @@ def augment_batch(
             here = inside & (down >= 0) & (down < tl.load(box + 2)) & (right >= 0) & (right < tl.load(box + 3))
             down, right = down + tl.load(box + 4), right + tl.load(box + 5)
             j = tl.load(partners + i * PARTNERS + k)
-            patch = _shown(data, starts, bits, j, down, right, c, here, HEIGHT, WIDTH, PADDING, REFLECT, FLIP, CUTOUT)
+            patch = _shown(
+                data,
+                starts,
+                bits,
+                sides,
+                erased,
+                j,
+                down,
+                right,
+                c,
+                here,
+                HEIGHT,
+                WIDTH,
+                PADDING,
+                REFLECT,
+                FLIP,
+                VERTICAL_FLIP,
+                CUTOUT,
+                ERASE,
+            )
             byte = tl.where(here, patch, byte)
     else:
-        byte = _shown(data, starts, bits, i, y, x, c, inside, HEIGHT, WIDTH, PADDING, REFLECT, FLIP, CUTOUT)
+        byte = _shown(
+            data,
+            starts,
+            bits,
+            sides,
+            erased,
+            i,
+            y,
+            x,
+            c,
+            inside,
+            HEIGHT,
+            WIDTH,
+            PADDING,
+            REFLECT,
+            FLIP,
+            VERTICAL_FLIP,
+            CUTOUT,
+            ERASE,
+        )
     value = byte
     if table is not None:
         value = tl.load(table + (c * 256 + byte))
     if fractions is not None:
         j = tl.load(partners + i * 2 + 1)
-        byte = _shown(data, starts, bits, j, y, x, c, inside, HEIGHT, WIDTH, PADDING, REFLECT, FLIP, CUTOUT)
+        byte = _shown(
+            data,
+            starts,
+            bits,
+            sides,
+            erased,
+            j,
+            y,
+            x,
+            c,
+            inside,
+            HEIGHT,
+            WIDTH,
+            PADDING,
+            REFLECT,
+            FLIP,
+            VERTICAL_FLIP,
+            CUTOUT,
+            ERASE,
+        )
         fraction, rest = tl.load(fractions), tl.load(fractions + 1)
         if DTYPE == "uint8":
             apart = value.to(tl.int32) - byte.to(tl.int32)

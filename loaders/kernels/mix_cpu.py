@@ -7,46 +7,44 @@ from two augmented images that stay in the first level of the cache.
 import numpy as np
 
 from ..compiled import compiled
-from ..order.rng import hash64
 from .augment_cpu import augment_box, augment_sample, normalise
 
 _U = np.uint64
 
 
 @compiled(nogil=True)
-def _compose(out, i, data, offsets, ids, height, width, recipe, partners, boxes):
+def _compose(out, i, data, offsets, ids, height, width, recipe, extras, partners, boxes):
     """Put image i of the batch together from boxes: `out` uint8 [H * W * 3]."""
     for k in range(len(boxes)):
         if boxes[k, 2] == 0 or boxes[k, 3] == 0:
             continue
         j = partners[i, k]
         start = offsets[ids[j]]
-        bits = hash64(recipe.key, _U(recipe.position + recipe.stride * j))
-        augment_box(out, data[start : start + len(out)], height, width, recipe, bits, boxes[k])
+        augment_box(out, data[start : start + len(out)], height, width, recipe, extras, j, boxes[k])
 
 
 @compiled(nogil=True)
-def boxed_pixels(first, last, data, offsets, ids, out, recipe, partners, boxes):
+def boxed_pixels(first, last, data, offsets, ids, out, recipe, extras, partners, boxes):
     """Make samples first..last-1 of a batch that is put together from boxes, as bytes.
 
     Args:
-        data, offsets, ids, out, recipe: as in `augment_cpu.pixels`.
+        data, offsets, ids, out, recipe, extras: as in `augment_cpu.pixels`.
         partners, boxes: of a `mixers.MixGeometry`.
     """
     height, width = out.shape[1], out.shape[2]
     flat = out.reshape(out.shape[0], height * width * 3)
     for i in range(first, last):
-        _compose(flat[i], i, data, offsets, ids, height, width, recipe, partners, boxes)
+        _compose(flat[i], i, data, offsets, ids, height, width, recipe, extras, partners, boxes)
 
 
 @compiled(nogil=True)
-def boxed_normalised(first, last, data, offsets, ids, out, recipe, table, partners, boxes):
+def boxed_normalised(first, last, data, offsets, ids, out, recipe, extras, table, partners, boxes):
     """Make samples first..last-1 as `boxed_pixels` does, each value normalised as in `augment_cpu.normalised`."""
     height, width = out.shape[1], out.shape[2]
     size = height * width * 3
     flat, image = out.reshape(out.shape[0], size), np.empty(size, np.uint8)
     for i in range(first, last):
-        _compose(image, i, data, offsets, ids, height, width, recipe, partners, boxes)
+        _compose(image, i, data, offsets, ids, height, width, recipe, extras, partners, boxes)
         normalise(flat[i], image, table)
 
 
@@ -68,11 +66,11 @@ def cycles(partners):
 
 
 @compiled(nogil=True)
-def blended_pixels(first, last, data, offsets, ids, out, recipe, partners, blend, order):
+def blended_pixels(first, last, data, offsets, ids, out, recipe, extras, partners, blend, order):
     """Blend samples order[first..last-1] of a batch as bytes, rounded half up: (s a + (2^16 - s) b + 2^15) >> 16.
 
     Args:
-        data, offsets, ids, out, recipe: as in `augment_cpu.pixels`.
+        data, offsets, ids, out, recipe, extras: as in `augment_cpu.pixels`.
         partners, blend: of a `mixers.MixGeometry`; partners[i, 0] = i.
         order: int64 [B], of `cycles`.
     """
@@ -83,9 +81,9 @@ def blended_pixels(first, last, data, offsets, ids, out, recipe, partners, blend
     for t in range(first, last):
         i, mine, other = order[t], images[t % 2], images[1 - t % 2]
         if latest != i:
-            augment_sample(mine, i, data, offsets, ids, height, width, recipe)
+            augment_sample(mine, i, data, offsets, ids, height, width, recipe, extras)
         latest = partners[i, 1]
-        augment_sample(other, latest, data, offsets, ids, height, width, recipe)
+        augment_sample(other, latest, data, offsets, ids, height, width, recipe, extras)
         line = flat[i]
         for j in range(size):
             apart = np.int32(mine[j]) - np.int32(other[j])
@@ -93,13 +91,13 @@ def blended_pixels(first, last, data, offsets, ids, out, recipe, partners, blend
 
 
 @compiled(nogil=True)
-def blended_normalised(first, last, data, offsets, ids, out, recipe, table, partners, blend, order):
+def blended_normalised(first, last, data, offsets, ids, out, recipe, extras, table, partners, blend, order):
     """Blend samples order[first..last-1] of a batch after normalising them: s a + (1 - s) b.
 
     The two products and the sum are rounded to float32 one by one, as in every backend.
 
     Args:
-        data, offsets, ids, recipe: as in `augment_cpu.pixels`.
+        data, offsets, ids, recipe, extras: as in `augment_cpu.pixels`.
         out: float32 [B, H, W, 3].
         table: float32 [3, 256], the value of each byte.
         partners, blend, order: as in `blended_pixels`.
@@ -112,10 +110,10 @@ def blended_normalised(first, last, data, offsets, ids, out, recipe, table, part
     for t in range(first, last):
         i, mine, other = order[t], values[t % 2], values[1 - t % 2]
         if latest != i:
-            augment_sample(image, i, data, offsets, ids, height, width, recipe)
+            augment_sample(image, i, data, offsets, ids, height, width, recipe, extras)
             normalise(mine, image, table)
         latest = partners[i, 1]
-        augment_sample(image, latest, data, offsets, ids, height, width, recipe)
+        augment_sample(image, latest, data, offsets, ids, height, width, recipe, extras)
         normalise(other, image, table)
         line = flat[i]
         for j in range(size):

@@ -7,10 +7,11 @@
 | `replacement` | yes     | K draws of w / sum(w)                                | 1 / (N K p)                       |
 | `paged`       | no      | as `race`                                            | as `race`                         |
 | `scan`        | yes     | all equally, one pass after another                  | equal                             |
+| `sequential`  | yes     | the first K in the order of the file, in each epoch  | none                              |
 | `pool`        | no      | the K largest weights of a uniform pool              | none                              |
 
-Each costs time linear in N; `race`, `systematic` and `replacement` with equal weights, time linear in K. `scan` and
-`pool` are in `loaders.order.uniform_order`.
+Each costs time linear in N; `race`, `systematic` and `replacement` with equal weights, time linear in K. `scan`,
+`sequential` and `pool` are in `loaders.order.uniform_order`.
 
 A new design is one function and one line in `DESIGNS`.
 """
@@ -23,7 +24,7 @@ from .permutation import permutation, shuffle
 from .prefix_sum import clipped_scale, replacement_ids, systematic_bits, total
 from .rng import fold_in, hash_array
 from .top_k import ids_of_bits, k_smallest
-from .uniform_order import pool, scan
+from .uniform_order import pool, scan, sequential
 
 
 def race(weights: np.ndarray | None, n: int, k: int, context: Context) -> Draw:
@@ -99,8 +100,9 @@ DESIGNS = {
     "replacement": Design(replacement, inclusion.proportional, repeats=True),
     "paged": Design(paged, inclusion.bottom_k),
 }
-# For one training method each.
+# For evaluation (sequential), or for one training method each.
 SPECIAL_DESIGNS = {
     "scan": Design(scan, inclusion.proportional, repeats=True, weighted=False),
+    "sequential": Design(sequential, repeats=True, weighted=False),
     "pool": Design(pool, takes_zeros=True),
 }

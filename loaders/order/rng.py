@@ -19,7 +19,7 @@ _S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 _ONE = np.uint64(1)
 
 # One word of a key for each use of a seed, so that no two uses share random numbers.
-DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE, VALIDATION, POLICY, NETWORK = range(1, 11)
+DRAW, ORDER, AUGMENT, MIXER, INIT, CORESET, CHOICE, VALIDATION, POLICY, NETWORK, IMAGE, TRANSFORM = range(1, 13)
 
 
 @compiled(inline="always")

@@ -10,7 +10,7 @@ from .draw import Context, Design, check_weights
 from .inclusion import inverse_inclusion
 from .policies import Policy, Preference, resolve
 from .policy_parts import FixedWeights
-from .rng import AUGMENT, DRAW, fold_in
+from .rng import AUGMENT, DRAW, IMAGE, fold_in
 from .rounding import ceil_fraction, floor_fraction
 from .uniform_order import whole_passes
 
@@ -27,7 +27,8 @@ class IndexScheduler:
         policy: a name of `loaders.order.policies.BY_NAME`, a function `Snapshot -> weights`, or the weights themselves,
             one number >= 0 for each of N samples.
         budget: fraction of N drawn each epoch, in (0, 1]; K = floor(N * budget).
-        design: "race", "systematic", "replacement", "paged", "scan" or "pool" (see `loaders.order.designs`).
+        design: "race", "systematic", "replacement", "paged", "scan", "sequential" or "pool" (see
+            `loaders.order.designs`).
         seed: of the run; epochs and neighbouring seeds share no draws.
         batch_size: K is cut to whole batches, so that all epochs have the same number of steps; None does not cut.
         unbiased: whether plans carry weights K / (N pi), with pi the expected number of draws of a sample. They make
@@ -65,8 +66,8 @@ class IndexScheduler:
             raise ValueError(f"budget is the fraction of samples drawn each epoch, in (0, 1], got {self.budget}")
         if self.design not in DESIGNS and self.design not in SPECIAL_DESIGNS:
             raise ValueError(
-                f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)} (or scan, for the policy "
-                "'uniform'; or pool, for the policy 'orderdp')"
+                f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)} (or scan or sequential, for the "
+                "policy 'uniform'; or pool, for the policy 'orderdp')"
             )
         if self.unbiased and self._design.inclusion is None:
             raise ValueError(f"design {self.design!r} has no unbiased weights: use 'systematic' or 'race'")
@@ -196,7 +197,8 @@ class IndexScheduler:
         if self.subset_weights is not None:
             importance = self.subset_weights[items] * (1 if importance is None else importance)
         ids = items if self.subset is None else self.subset[items]
-        return EpochPlan(ids, importance, epoch, fold_in(self.seed, AUGMENT, epoch))
+        keys = {"key": fold_in(self.seed, AUGMENT, epoch), "run_key": fold_in(self.seed, IMAGE)}
+        return EpochPlan(ids, importance, epoch, **keys)
 
 
 def _check_subset(subset: np.ndarray | None, weights: np.ndarray | None, num_samples: int) -> None:

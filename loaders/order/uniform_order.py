@@ -1,4 +1,5 @@
-"""Draws that begin with a uniform order: whole passes, one pass after another over many epochs, the top of a pool."""
+"""Orders that follow no weights at first: whole passes, one pass after another over many epochs, that of the file, the
+top of a pool."""
 
 import numpy as np
 
@@ -39,6 +40,11 @@ def scan(weights: np.ndarray | None, n: int, k: int, context: Context) -> Draw:
         parts.append(permutation(fold_in(context.run_key, PASSES, number), n, start, stop, context.threads))
         position += stop - start
     return Draw(np.concatenate(parts))
+
+
+def sequential(weights: np.ndarray | None, n: int, k: int, context: Context) -> Draw:
+    """Items 0 to K - 1 in this order, in each epoch; behind the last item comes the first again. Nothing is drawn."""
+    return Draw(np.arange(k, dtype=np.int64) % n)
 
 
 def whole_passes(n: int, count: int, key: int, threads: int | None = None) -> np.ndarray:

@@ -12,6 +12,10 @@ from PIL import Image
 
 from convert.folder import convert_folder
 
+GPU_KERNELS = [
+    f"{package}.kernels.{name}_gpu" for package in ("loaders", "rebar_loaders") for name in ("augment", "jitter")
+]
+
 
 def photograph(rng: np.random.Generator, height: int, width: int) -> Image.Image:
     """Octaves of smooth noise, the finer the weaker, as in images of nature."""
@@ -45,10 +49,10 @@ def device(request):
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     with pytest.MonkeyPatch.context() as patch:
-        for package in ("loaders", "rebar_loaders"):
-            patch.delitem(sys.modules, f"{package}.kernels.augment_gpu", raising=False)
+        for module in GPU_KERNELS:
+            patch.delitem(sys.modules, module, raising=False)
         if request.param == "cpu":
             patch.setenv("TRITON_INTERPRET", "1")
         yield torch.device(request.param)
-        for package in ("loaders", "rebar_loaders"):
-            sys.modules.pop(f"{package}.kernels.augment_gpu", None)
+        for module in GPU_KERNELS:
+            sys.modules.pop(module, None)

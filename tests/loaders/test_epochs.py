@@ -232,6 +232,13 @@ def test_one_rule_on_ranks(betons, tmp_path):
     assert [got[0], got[1] + got[2], got[3]] == epochs
 
 
+def test_what_ranks_leave_out_of_a_sequence_is_said():
+    samplers = [SchedulerSampler(IndexScheduler(N, design="sequential"), rank, 4) for rank in range(4)]
+    with pytest.warns(UserWarning, match="4 ranks take equal parts of 97 samples in sequence, so the last 1 are never"):
+        ids = [i for sampler in samplers for i in sampler]
+    assert sorted(ids) == list(range(96))
+
+
 def test_scores_of_one_kind_are_enough_for_the_policies_that_read_them():
     table = ImportanceTable(N)
     logits, labels = torch.randn(N, 4, generator=torch.Generator().manual_seed(0)), torch.arange(N) % 4
@@ -273,7 +280,11 @@ def test_weights_of_ones_own_are_a_policy():
         ({"std": ("a", "b", "c")}, "std is one number for each channel"),
         ({"resize": (224, 224)}, r"resize is a whole number of pixels, got \(224, 224\)"),
         ({"ratio": 1.0}, "ratio is two numbers, got 1.0"),
-        ({"flip": 0.5}, "flip is True or False, got 0.5"),
+        ({"flip": 0.5}, "flip is True, False or 'alternating', got 0.5"),
+        ({"flip": "alternate"}, "flip is True, False or 'alternating', got 'alternate'"),
+        ({"vertical_flip": "yes"}, "vertical_flip is True or False, got 'yes'"),
+        ({"color_jitter": 0.4}, r"color_jitter is None, or such as ColorJitter\(0.4, 0.4, 0.4\), got 0.4"),
+        ({"erasing": 0.25}, r"erasing is None, or a value such as RandomErasing\(p=0.25\), got 0.25"),
         ({"resize": 32, "center_crop": "all"}, "center_crop is a fraction"),
     ],
 )

@@ -36,6 +36,17 @@ def test_a_scheduler_and_a_table_decide_the_order(betons):
         assert drawn == scheduler.plan(epoch, snapshot).ids.tolist()
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_sequence_is_the_order_of_the_file_in_each_epoch(betons, drop_last):
+    loader = make_loader(betons["square"].path, 10, dtype=torch.uint8, sequential=True, drop_last=drop_last)
+    for _ in range(2):
+        batches = list(loader)
+        assert len(batches) == len(loader) == (9 if drop_last else 10)
+        assert [i for batch in batches for i in batch.ids.tolist()] == list(range(90 if drop_last else 97))
+    first, last = batches[0].images, betons["square"].images[:10]
+    assert np.array_equal(first.permute(0, 2, 3, 1).numpy(), last)
+
+
 @pytest.mark.ffcv
 def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
     chosen = []
@@ -56,6 +67,8 @@ def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
         ({"batch_size": 0}, "batch_size is a number of samples >= 1, got 0"),
         ({"batch_size": 2.5}, "batch_size is a number of samples >= 1, got 2.5"),
         ({"num_threads": 0}, "num_threads is at least 1"),
+        ({"batch_transform": 3}, r"batch_transform is a function \(batch, key\) -> Batch, got 3"),
+        ({"scheduler": IndexScheduler(97), "sequential": True}, "sequential=True is an order of its own"),
         ({"scheduler": IndexScheduler(5)}, "the scheduler is for 5 samples, .* has 97"),
         ({"augment": Augment(mean=(0.5,), std=(1.0,))}, "mean and std need 3 values"),
         (

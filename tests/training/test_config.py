@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from loaders import Augment, ColorJitter, RandomErasing
 from training.arguments import make_config, parse_args
 from training.config import FIELDS, GROUPS, Config
+from training.data import augment_simply
 from training.machine.commands import command
 from training.methods.base import NoOptions
 
@@ -51,6 +53,12 @@ def test_defaults_then_file_then_command_line(tmp_path):
         (["--randaugment", "abc"], "[tuple[int, int], "),
         (["--batch_size", "-1"], "batch_size must not be negative, got -1"),
         (["--lr", "0"], "lr must be above 0, got 0"),
+        (
+            ["--erasing", "1.5"],
+            "erasing is a probability, 0 to 1, and color_jitter three numbers of at least 0, got 1.5",
+        ),
+        (["--color_jitter", "[0.4, -1, 0]"], "three numbers of at least 0, got 0 and (0.4, -1.0, 0.0)"),
+        (["--flip", "both"], "Given value: both (--help lists what is allowed)"),
         (["--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
         (["--precision", "int8"], "['auto', 'bf16', 'fp16', 'fp32']. Got value: int8"),
         (["--budgt", "0.3"], "unknown setting 'budgt': did you mean 'budget'?"),
@@ -167,6 +175,24 @@ def test_a_method_of_the_command_line_decides_which_options_a_file_may_have(tmp_
     file = write(tmp_path / "a.yaml", "method: scan\nsmoothing: 0.25\n")
     config, _ = parse_args(["--config", file, "--method", "c-sgd"])
     assert (config.method, config.options.smoothing) == ("c-sgd", 0.25)
+
+
+def test_what_happens_to_training_images(tmp_path):
+    file = write(tmp_path / "a.yaml", "flip: alternating\ncolor_jitter: [0.4, 0.3, 0.2]\n")
+    config, _ = parse_args(["--config", file, "--vertical_flip", "true", "--erasing", "0.25", "--cutout", "4"])
+    plain = Augment(mean=(0.5,) * 3)
+    assert augment_simply(config, plain) == Augment(
+        color_jitter=ColorJitter(0.4, 0.3, 0.2),
+        crop_padding=2,
+        pad_mode="reflect",
+        flip="alternating",
+        vertical_flip=True,
+        cutout=4,
+        erasing=RandomErasing(0.25),
+        mean=(0.5,) * 3,
+    )
+    unflipped, _ = parse_args(["--flip", "false"])
+    assert augment_simply(unflipped, plain) == Augment(crop_padding=2, pad_mode="reflect", mean=(0.5,) * 3)
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

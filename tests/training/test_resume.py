@@ -17,6 +17,7 @@ CHANGES = {
     "epochs": 4,
     "eval_every": 2,
     "mixer": "cutmix",
+    "flip": "alternating",
     "clean_fraction": 0.4,
     "ema": 0.9,
     "model": "rebarnet",

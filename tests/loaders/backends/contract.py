@@ -60,7 +60,7 @@ class Case:
         """Ids and pixels uint8 [B, H, W, 3] of each batch of a plan."""
         plan, augment = self.plan(length, seed), dataclasses.replace(self.augment, **UNRESIZED)
         decoded = self.decoded("reference" if self.dataset.kind == "raw" else self.backend, length, seed)
-        augmented_images = [augmented(image, augment, plan.key, i) for i, image in enumerate(decoded)]
+        augmented_images = [augmented(image, augment, plan, i) for i, image in enumerate(decoded)]
         batches = []
         for first in range(0, length, BATCH):
             pixels = np.stack(augmented_images[first : first + BATCH])

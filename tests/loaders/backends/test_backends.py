@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_loader
+from loaders import (
+    RICAP,
+    Augment,
+    ColorJitter,
+    CutMix,
+    EpochPlan,
+    Mixup,
+    RandAugment,
+    RandomErasing,
+    make_loader,
+)
 from tests.stock_ffcv import read_by_stock_ffcv
 
 BACKENDS = (
@@ -33,6 +43,24 @@ AUGMENTS = {
     "RandAugment": Augment(randaugment=RandAugment(2, 9), crop_padding=4, flip=True, **STATISTICS),
     "RandAugment of Arazo, RICAP": Augment(
         randaugment=RandAugment(2, 4, "arazo"), flip=True, mixer=RICAP(), **STATISTICS
+    ),
+    "jitter, both flips, erasing": Augment(
+        color_jitter=ColorJitter(0.4, 0.4, 0.4),
+        crop_padding=3,
+        pad_mode="reflect",
+        flip="alternating",
+        vertical_flip=True,
+        erasing=RandomErasing(0.8, value=(0.1, 0.2, 0.9)),
+        **STATISTICS,
+    ),
+    "jitter, vertical flip, noise, RICAP": Augment(
+        color_jitter=ColorJitter((0, 0.7), (1, 9)),
+        crop_padding=4,
+        vertical_flip=True,
+        cutout=4,
+        erasing=RandomErasing(value="random"),
+        mixer=RICAP(1.0),
+        **STATISTICS,
     ),
     "coarse statistics": Augment(flip=True, mean=(0.5, 0.25, 1.0), std=(1e-30, 1e6, 3.0)),
 }

@@ -8,7 +8,17 @@ import time
 import numpy as np
 import pytest
 
-from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, open_dataset
+from loaders import (
+    RICAP,
+    Augment,
+    ColorJitter,
+    CutMix,
+    EpochPlan,
+    Mixup,
+    RandAugment,
+    RandomErasing,
+    open_dataset,
+)
 from loaders.backends.batching import Columns
 from tests.loaders.backends.contract import BATCH, Case, exit_code
 
@@ -22,6 +32,13 @@ AUGMENTS = {
     "mixup": Augment(crop_padding=4, flip=True, mixer=Mixup(1.0)),
     "CutMix": Augment(crop_padding=3, pad_mode="reflect", flip=True, mixer=CutMix()),
     "RICAP": Augment(flip=True, cutout=8, mixer=RICAP(1.0)),
+    "alternating flip, mixup": Augment(flip="alternating", vertical_flip=True, crop_padding=2, mixer=Mixup(1.0)),
+    "jitter, erasing, CutMix": Augment(
+        color_jitter=ColorJitter(0.4, 0.4, 0.4),
+        crop_padding=4,
+        erasing=RandomErasing(1.0, value="random"),
+        mixer=CutMix(),
+    ),
     "RandAugment": Augment(randaugment=RandAugment(2, 9), crop_padding=4, flip=True),
     "RandAugment of Arazo, mixup": Augment(randaugment=RandAugment(2, 4, "arazo"), flip=True, mixer=Mixup(0.3)),
 }

@@ -3,6 +3,7 @@
 Without a GPU the same code runs on tensors of the CPU, the kernel in Triton's interpreter: hence few, small images.
 """
 
+import functools
 import gc
 import importlib
 import sys
@@ -13,7 +14,19 @@ import pytest
 import torch
 
 from convert.writers.beton import write_beton
-from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_loader, open_dataset
+from loaders import (
+    RICAP,
+    Augment,
+    ColorJitter,
+    CutMix,
+    EpochPlan,
+    IndexScheduler,
+    Mixup,
+    RandAugment,
+    RandomErasing,
+    make_loader,
+    open_dataset,
+)
 from loaders.backends.batching import Settings
 from loaders.backends.fused import open_on_device
 from loaders.backends.residence import num_bytes, resident, too_large
@@ -21,6 +34,7 @@ from loaders.backends.transfer import OnDevice
 from loaders.loader import open_engine
 from tests.conftest import photographs
 from tests.loaders.backends.test_backends import DTYPES, STATISTICS, assert_equal
+from tests.loaders.conftest import GPU_KERNELS
 
 SIZES = {"small": (8, 8), "odd": (9, 13), "two programs": (16, 23)}
 NUM_SAMPLES = 20
@@ -110,6 +124,43 @@ def test_a_image_of_several_programs(paths, device, mixer):
     check(paths["two programs"], device, augment, torch.bfloat16)
 
 
+COLOURS = {
+    "jitter": ColorJitter(0.4, 0.4, 0.4),
+    "brightness": ColorJitter((0.0, 3.0)),
+    "contrast": ColorJitter(contrast=(0.0, 9.0)),
+    "saturation": ColorJitter(saturation=(0.0, 9.0)),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("jitter", COLOURS)
+def test_colours_are_those_of_the_cpu(paths, device, jitter, name):
+    check(paths[name], device, Augment(color_jitter=COLOURS[jitter], crop_padding=2), plan=order(9))
+
+
+def test_the_colours_of_a_large_image_are_changed_in_parts(paths, device, monkeypatch):
+    check(paths["odd"], device, Augment(color_jitter=COLOURS["jitter"]))
+    monkeypatch.setattr(importlib.import_module("loaders.kernels.jitter_gpu"), "BLOCK", 32)
+    check(paths["odd"], device, Augment(color_jitter=COLOURS["jitter"]))
+
+
+@pytest.mark.parametrize("value", ["random", (0.2, 0.5, 1.0)], ids=["noise", "colour"])
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_erased_pixels_are_those_of_the_cpu(paths, device, mixer, value):
+    erasing = RandomErasing(0.9, scale=(0.1, 0.6), value=value)
+    augment = Augment(erasing=erasing, cutout=3, flip=True, crop_padding=1, mixer=MIXERS[mixer])
+    check(paths["odd"], device, augment, plan=order(7))
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_flips_are_those_of_the_cpu(paths, device, mixer):
+    augment = Augment(flip="alternating", vertical_flip=True, crop_padding=2, mixer=MIXERS[mixer])
+    for epoch in range(2):
+        plan = IndexScheduler(NUM_SAMPLES, budget=0.5, seed=4).plan(epoch)
+        check(paths["odd"], device, augment, plan=plan.shard(1, 2))
+        check(paths["odd"], device, augment, torch.float32, plan=plan, start_batch=2)
+
+
 def test_any_order_is_delivered_whole(paths, device):
     repeats = EpochPlan(np.array([3, 3, 7, 0, 11, 5, 5, 5, 1]), key=9)
     for drop_last in (False, True):
@@ -144,8 +195,8 @@ def test_what_cannot_be_is_one_sentence(paths, device, betons):
 
 
 def test_without_triton_one_sentence_says_so(paths, monkeypatch):
-    for package in ("loaders", "rebar_loaders"):
-        monkeypatch.delitem(sys.modules, f"{package}.kernels.augment_gpu", raising=False)
+    for module in GPU_KERNELS:
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
     with pytest.raises(ImportError, match=r"batches on a GPU need Triton, .* `pip install triton`"):
         open_on_device(open_dataset(paths["odd"]), Settings(4), CPU)
@@ -198,33 +249,57 @@ class AbsentGPU:
         return 0
 
 
+def compile_only(run, kernels, *args, **options):
+    kernels.append(run(*args, **options | {"warmup": True}))
+
+
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
     """The kernels that launches need: compiled to machine code, and not launched."""
     triton = pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    for package in ("loaders", "rebar_loaders"):
-        monkeypatch.delitem(sys.modules, f"{package}.kernels.augment_gpu", raising=False)
-    augment_batch, kernels = importlib.import_module("loaders.kernels.augment_gpu").augment_batch, []
-    compile_only = augment_batch.run
-    augment_batch.run = lambda *args, **options: kernels.append(compile_only(*args, **options | {"warmup": True}))
+    for module in GPU_KERNELS:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    kernels = []
+    for module, name in (("augment_gpu", "augment_batch"), ("jitter_gpu", "jitter_batch")):
+        kernel = getattr(importlib.import_module(f"loaders.kernels.{module}"), name)
+        kernel.run = functools.partial(compile_only, kernel.run, kernels)
     monkeypatch.setattr(triton.runtime.driver, "_active", AbsentGPU())  # `reset_active` would need a GPU
     yield kernels
-    for package in ("loaders", "rebar_loaders"):
-        sys.modules.pop(f"{package}.kernels.augment_gpu", None)
+    for module in GPU_KERNELS:
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize(("mixer", "dtype"), EACH_WITH_EACH)
 def test_an_epoch_compiles_one_kernel_that_fuses_no_rounding(paths, compiled, dtype, mixer):
     """What the interpreter accepts, the compiler may not; slices of any alignment share a kernel."""
     augment = Augment(**PADS["reflect"], **MORE["flip, cutout"], mixer=MIXERS[mixer], **STATISTICS)
-    backend = open_on_device(open_dataset(paths["small"]), Settings(3, dtype, augment), CPU)
-    assert len(list(backend.epoch(order(14)))) == len(compiled) == 5
-    assert len({id(kernel) for kernel in compiled}) == 1
-    assert len(compiled[0].asm["cubin"]) > 0
-    assert "fma" not in compiled[0].asm["ptx"]
-    assert ".ftz" not in compiled[0].asm["ptx"]
+    assert len(compile_epoch(paths["small"], compiled, dtype, augment)) == 1
+
+
+def compile_epoch(path, compiled, dtype, augment) -> set:
+    """The different kernels of an epoch of five batches, none of which fuses a product and a sum."""
+    backend = open_on_device(open_dataset(path), Settings(3, dtype, augment), CPU)
+    assert len(list(backend.epoch(order(14)))) == 5
+    for kernel in {id(kernel): kernel for kernel in compiled}.values():
+        assert len(kernel.asm["cubin"]) > 0
+        assert "fma" not in kernel.asm["ptx"]
+        assert ".ftz" not in kernel.asm["ptx"]
+    return {id(kernel) for kernel in compiled}
+
+
+def test_jitter_is_a_second_kernel(paths, compiled):
+    augment = Augment(
+        color_jitter=ColorJitter(0.4, 0.4, 0.4),
+        flip="alternating",
+        vertical_flip=True,
+        erasing=RandomErasing(value="random"),
+        mixer=CutMix(),
+        **STATISTICS,
+    )
+    assert len(compile_epoch(paths["small"], compiled, torch.bfloat16, augment)) == 2
+    assert len(compiled) == 10
 
 
 @pytest.mark.gpu

@@ -104,3 +104,14 @@ def test_pool_knows_nothing_at_first():
 def test_what_they_cannot_do_is_one_sentence(kwargs, message):
     with pytest.raises(ValueError, match=message):
         IndexScheduler(10, **kwargs)
+
+
+def test_a_sequence_is_that_of_the_ids_in_every_epoch():
+    order = IndexScheduler(9, design="sequential", seed=3)
+    assert [order.plan(epoch).ids.tolist() for epoch in (0, 5)] == [list(range(9))] * 2
+    assert order.plan(0).key != order.plan(5).key, "what is drawn for an image differs"
+    assert IndexScheduler(9, design="sequential", budget=0.5).plan(1).ids.tolist() == [0, 1, 2, 3]
+    some = IndexScheduler(9, design="sequential", subset=np.array([2, 3, 7]), budget=4 / 9)
+    assert some.plan(0).ids.tolist() == [2, 3, 7, 2]
+    with pytest.raises(ValueError, match="design 'sequential' visits all samples equally: use policy 'uniform'"):
+        IndexScheduler(9, "p-sgd", design="sequential")

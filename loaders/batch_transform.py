@@ -1,0 +1,35 @@
+"""A function of one's own on every batch, with a key that makes its random numbers repeatable."""
+
+import contextlib
+from collections.abc import Callable, Generator
+
+from .order.rng import TRANSFORM, fold_in
+from .types import Batch, EpochPlan
+
+# (batch, key) -> the batch that is delivered; the key is 64 bits, a function of (seed, epoch, place in the epoch).
+BatchTransform = Callable[[Batch, int], Batch]
+
+
+def transformed(batches: Generator[Batch], transform: BatchTransform, plan: EpochPlan, first: int) -> Generator[Batch]:
+    """Yield what the function makes of each batch, called where the batch is asked for, on the current stream.
+
+    Args:
+        first: place in the plan of the first batch's first sample.
+
+    Raises:
+        ValueError: the function returns no Batch, or one of another number of samples. Its own errors pass.
+    """
+    with contextlib.closing(batches):
+        for batch in batches:
+            num = len(batch.ids)
+            made = transform(batch, fold_in(plan.key, TRANSFORM, plan.rank + plan.world_size * first))
+            if not isinstance(made, Batch) or len(made.ids) != num:
+                what = f"one of {len(made.ids)} samples" if isinstance(made, Batch) else type(made).__name__
+                raise ValueError(
+                    f"batch_transform returns a Batch of as many samples as it was given, {num}, such as "
+                    f"batch._replace(images=...), got {what}"
+                )
+            first += num
+            del batch
+            yield made
+            del made
