@@ -49,6 +49,10 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
 
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        """The values that follow an option: none after a flag."""
+        return "" if action.metavar == "{true,false}" else super()._format_args(action, default_metavar)
+
 
 def _underscored(word: str) -> str:
     """Return `--num-train=5` as `--num_train=5`: both spellings of an option are understood."""

@@ -21,7 +21,8 @@ ANEW = "anew"
 """The fact that a JPEG image was turned and encoded anew, since it cannot be turned without loss."""
 
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Encoded(NamedTuple):
