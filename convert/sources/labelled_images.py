@@ -172,8 +172,8 @@ def _name(file: File) -> str:
 
 def _notes(placed: list[Placed], classes: tuple[str, ...], by_value: bool) -> list[str]:
     """What a person should know of suffixes and labels."""
-    notes = []
-    others = Counter(suffix or "without one" for image in placed if (suffix := _suffix(image.file)) not in IMAGE_SUFFIXES)
+    notes, suffixes = [], (_suffix(image.file) for image in placed)
+    others = Counter(suffix or "without one" for suffix in suffixes if suffix not in IMAGE_SUFFIXES)
     if others:
         notes.append(f"images by their content, whatever their suffix: {told(others)}")
     if by_value and [*classes] != [str(k) for k in range(len(classes))]:
