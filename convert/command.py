@@ -6,7 +6,7 @@ Exit status: 0 done (or already there), 1 failed with a sentence on stderr, 2 wr
 
 import argparse
 import inspect
-import itertools
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -23,6 +23,9 @@ def run_command(function: Callable[..., None], *, as_positional: bool = False) -
     """
     from jsonargparse import ArgumentError, ArgumentParser
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may hold letters that the terminal has not
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
     parser = ArgumentParser(description=description, formatter_class=_HelpFormatter, exit_on_error=False)
     parser.add_function_arguments(function, as_positional=as_positional, as_group=False)
@@ -49,6 +52,10 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
 
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        """The values that follow an option: none after a flag."""
+        return "" if action.metavar == "{true,false}" else super()._format_args(action, default_metavar)
+
 
 def _underscored(word: str) -> str:
     """Return `--num-train=5` as `--num_train=5`: both spellings of an option are understood."""
@@ -59,13 +66,18 @@ def _underscored(word: str) -> str:
 def _with_values(function: Callable[..., None], words: list[str]) -> list[str]:
     """Return `--flag` as `--flag=true`, and `--range 0 1` as `--range=[0,1]`, by the types of the parameters."""
     kinds = {f"--{name}": str(kind) for name, kind in inspect.get_annotations(function).items()}
-    result, rest = [], iter(words)
-    for word in rest:
+    result, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
         kind = kinds.get(word, "")
         if kind == str(bool):
             word += "=true"
         elif kind.startswith("tuple["):
-            word += f"=[{','.join(itertools.islice(rest, kind.partition('|')[0].count(',') + 1))}]"
+            num = kind.partition("]")[0].count(",") + 1
+            values, rest = rest[:num], rest[num:]
+            if len(values) < num or not all(re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", value) for value in values):
+                sys.exit(_say(f"{word} takes {num} numbers, such as {word} 0 1 (--help lists the options)", 2))
+            word += f"=[{','.join(values)}]"
         result.append(word)
     return result
 

@@ -85,6 +85,8 @@ def convert_folder(
     """
     _check_options(quality, max_side, max_pixels, workers, depth, split, range)
     format, console = "dali" if format == "tar" else format, Console(markup=False, highlight=False)
+    if root is None and not images.exists() and any(letter in images.name for letter in "*?[{"):
+        raise ValueError(f"{images} is a pattern, which names no data set: say where it goes with --root")
     root = root or Path("data") / images.resolve().stem
     slice_of = None if part is None else parse_part(part)
     root = root if slice_of is None else root / slice_of.name

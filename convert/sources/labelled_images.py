@@ -1,9 +1,10 @@
 """Finds labelled images in a folder or in WebDataset tars, and tells what it leaves out."""
 
+import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from convert.sources.folder.classes import note_on_order, ordered, read_class_list
 from convert.sources.folder.hold_out import hold_out
@@ -159,7 +160,8 @@ def _verdict(file: File) -> tuple[str, str]:
 
 
 def _suffix(file: File) -> str:
-    return one_line(readable(PurePosixPath(file.parts[-1]).suffix.lower()), 20)
+    suffix = os.path.splitext(file.parts[-1])[1].lower()
+    return suffix if suffix in IMAGE_SUFFIXES else one_line(readable(suffix), 20)
 
 
 def _name(file: File) -> str:
@@ -170,8 +172,8 @@ def _name(file: File) -> str:
 
 def _notes(placed: list[Placed], classes: tuple[str, ...], by_value: bool) -> list[str]:
     """What a person should know of suffixes and labels."""
-    notes = []
-    others = Counter(suffix or "none" for image in placed if (suffix := _suffix(image.file)) not in IMAGE_SUFFIXES)
+    notes, suffixes = [], (_suffix(image.file) for image in placed)
+    others = Counter(suffix or "without one" for suffix in suffixes if suffix not in IMAGE_SUFFIXES)
     if others:
         notes.append(f"images by their content, whatever their suffix: {told(others)}")
     if by_value and [*classes] != [str(k) for k in range(len(classes))]:

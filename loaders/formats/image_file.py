@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
-from contextlib import suppress
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,10 +90,15 @@ class PixelRules:
 
 
 _AS_STORED = PixelRules()
+_ONE_AT_A_TIME = threading.Lock()  # of very large images, whatever the number of threads
 
 
 class OtherFormat(ValueError):
     """A file of none of the formats that were named."""
+
+
+class _Refused(ValueError):
+    """A whole image that these rules cannot take."""
 
 
 class VeryLargeImage(ValueError):
@@ -117,30 +124,39 @@ def decode_image(content: bytes, formats: tuple[str, ...], rules: PixelRules = _
         image = _open(content, formats)
         whole_size = image.size
         is_reduced = _fit_memory(image, len(content), rules)
-        is_resized = image.size != whole_size
-        format, mode, is_deep = image.format or "", image.mode, deep.is_deep(image)
-        is_animated, has_alpha = _is_animated(image), stored.has_alpha(image)
-        orientation, is_turned = stored.load(image)
-        values = deep.deep_pixels(image, _open(content, formats)) if is_deep else None
-    except (OtherFormat, VeryLargeImage) as error:
+        with _ONE_AT_A_TIME if is_reduced else nullcontext():
+            return _decoded(image, lambda: _open(content, formats), rules, is_reduced, image.size != whole_size)
+    except (OtherFormat, VeryLargeImage, _Refused) as error:
         raise error from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise anything on damaged files
         raise ValueError(f"{DAMAGED}{one_line(error) or type(error).__name__}") from None
+
+
+def _decoded(
+    image: ImageFile, again: Callable[[], ImageFile], rules: PixelRules, is_reduced: bool, is_resized: bool
+) -> Decoded:
+    """Decode an image whose header was read; `again` opens the same file once more."""
+    format, mode, is_deep = image.format or "", image.mode, deep.is_deep(image)
+    is_animated, has_alpha = _is_animated(image), stored.has_alpha(image)
+    orientation, is_turned = stored.load(image)
+    values = deep.deep_pixels(image, again()) if is_deep else None
     if is_deep and values is None and rules.value_range is not None:
-        raise ValueError("Pillow gives only 8 bits of each value, so that --range cannot apply: save it as PNG or TIFF")
+        raise _Refused("Pillow gives only 8 bits of each value, so that --range cannot apply: save it as PNG or TIFF")
     if values is None:
         rgb = stored.without_alpha(image, rules.background)
     else:
-        scaled = deep.to_8_bits(values, rules.value_range, image.info.get("transparency"))
+        try:
+            scaled = deep.to_8_bits(values, rules.value_range, image.info.get("transparency"))
+        except ValueError as error:
+            raise _Refused(str(error)) from None
         rgb = stored.without_alpha(scaled, rules.background)
     if rules.orient != is_turned:
         rgb = stored.turned(rgb, orientation) if rules.orient else stored.turned_back(rgb, orientation)
     size = rules.fitted(*rgb.size)
-    is_resized |= size != rgb.size
     if size != rgb.size:
         from PIL.Image import Resampling
 
-        rgb = rgb.resize(size, Resampling.LANCZOS)
+        rgb, is_resized = rgb.resize(size, Resampling.LANCZOS), True
     found = {TAGGED: orientation != 1, ALPHA: has_alpha, DEEP: is_deep, FRAMES: is_animated}
     found |= {RESIZED: is_resized, REDUCED: is_reduced}
     return Decoded(rgb, format, mode, orientation, frozenset(fact for fact, holds in found.items() if holds))

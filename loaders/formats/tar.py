@@ -77,7 +77,8 @@ def _sample(data: np.ndarray, words: list[str]) -> tuple[int, int, int]:
             raise ValueError(f"it has two parts of the kind {kind}")
         found[kind] = _located(data, extension, offset, size)
     if len(found) != 2:
-        raise ValueError(f"it has the parts {' '.join(words[0::4])[:80]!r}, but needs cls and one of {IMAGES}")
+        parts = " ".join(words[0::4])[:80]
+        raise ValueError(f"it has the parts {parts!r}, but needs cls and one of {IMAGES} behind a name's first dot")
     offset, size = found["cls"]
     text = data[offset : offset + min(size, MAX_LABEL_BYTES + 1)].tobytes().strip()
     if size > MAX_LABEL_BYTES or not text.removeprefix(b"-").isdigit() or not -(2**63) <= int(text) < 2**63:

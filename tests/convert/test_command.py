@@ -123,3 +123,26 @@ def test_a_failure_is_one_sentence(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: absent does not exist: give --source an archive or a folder of CIFAR-10\n"
+
+
+def test_flags_and_pairs_of_numbers(monkeypatch, capsys):
+    called = []
+
+    def command(
+        images: Path, dry_run: bool = False, orient: bool = True, range: tuple[float, float] | None = None
+    ) -> None:
+        """Do it."""
+        called.append((dry_run, orient, range))
+
+    for words in ("x", "--dry-run x", "x --orient=false --range -5 1e3", "--range 0 1 x"):
+        monkeypatch.setattr(sys, "argv", ["command", *words.split()])
+        run_command(command, as_positional=True)
+    assert called == [(False, True, None), (True, True, None), (False, False, (-5, 1000)), (False, True, (0, 1))]
+    monkeypatch.setattr(sys, "argv", ["command", "x", "--range", "5"])
+    with pytest.raises(SystemExit):
+        run_command(command, as_positional=True)
+    assert capsys.readouterr().err == "error: --range takes 2 numbers, such as --range 0 1 (--help lists the options)\n"
+    monkeypatch.setattr(sys, "argv", ["command", "--help"])
+    with pytest.raises(SystemExit):
+        run_command(command, as_positional=True)
+    assert "{true,false}" not in capsys.readouterr().out

@@ -22,6 +22,8 @@ from convert.shapes import convert_shapes, make_shapes
 from convert.sources import svhn_mat
 from convert.sources.cifar.published import CIFAR10
 from convert.sources.cifar.source import read_source
+from convert.sources.folder.classes import read_class_list
+from convert.sources.folder.tables import read_pairs
 from convert.sources.folder.values import LabelledImage
 from convert.sources.jpeg import encode
 from convert.sources.labelled_images import find_images
@@ -293,7 +295,15 @@ def _sources(work: Path) -> list[Parser]:
         Parser("WebDataset tar", {"x.tar": _tar(dataset)}, webdataset),
         Parser("WebDataset tar, pax", {"x.tar": _tar(dataset, tarfile.PAX_FORMAT, "é" * 90)}, webdataset),
         Parser("WebDataset tar, GNU", {"x.tar": _tar(dataset, tarfile.GNU_FORMAT, "é" * 90)}, webdataset),
+        Parser("class list", {"classes.txt": b"ant\nbee\n"}, lambda where: read_class_list(where / "classes.txt")),
+        Parser("labels, CSV", {"x.csv": b"image,label\n1.jpg,ant\n2.jpg,bee\n"}, lambda where: _pairs(where / "x.csv")),
     ]
+    if is_installed("pyarrow"):
+        from pyarrow import parquet, table
+
+        parquet.write_table(table({"image": ["1.jpg", "2.jpg"], "label": [0, 1]}), work / "x.parquet")
+        content = {"x.parquet": (work / "x.parquet").read_bytes()}
+        parsers.append(Parser("labels, Parquet", content, lambda where: _pairs(where / "x.parquet")))
     if is_installed("scipy"):
         from scipy.io import savemat
 
@@ -309,6 +319,10 @@ def _sources(work: Path) -> list[Parser]:
 def _pickled(value: Any) -> bytes:
     """A pickle that names NumPy's function as NumPy 1 did."""
     return pickle.dumps(value, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def _pairs(path: Path) -> object:
+    return read_pairs(path, None, None, lambda name: False)
 
 
 def _mat(folder: Path) -> object:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from convert.sources.folder.classes import check_classes
 from convert.sources.folder.encoding import BrokenImagesError, Pass
-from convert.sources.folder.inventory import print_broken, record, refusal
+from convert.sources.folder.inventory import files, print_broken, record, refusal
 from convert.sources.folder.kinds import VERY_LARGE
 from convert.sources.folder.pixel_notes import pixel_notes
 from convert.sources.folder.values import BrokenFile, FoundImages
@@ -142,9 +142,7 @@ class Conversion:
         return replace(found, notes=(*found.notes, *new))
 
     def _tell_skipped(self, broken: list[BrokenFile]) -> None:
-        self.console.print(
-            f"left out, since they cannot be used: {len(broken):,} files (--skip-broken)", soft_wrap=True
-        )
+        self.console.print(f"left out by --skip-broken: {files(len(broken))}", soft_wrap=True)
         print_broken(broken, self.console)
 
     def _tell(self, notes: list[str]) -> None:

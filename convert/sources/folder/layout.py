@@ -128,6 +128,6 @@ def _notes_on_depth(inner: dict[str, set[str]], depth: int) -> list[str]:
     name, folders = next(iter(deep.items()))
     few = ", ".join(folders[:3]) + ", ..." * (len(folders) > 3)
     return [
-        f"{len(deep)} of the {len(inner)} classes take their images from folders within them ({name}: {few}): --depth "
+        f"images of {len(deep)} of {len(inner)} classes lie in folders within them ({name}: {few}): --depth "
         f"{depth + 1} makes each of these a class"
     ]

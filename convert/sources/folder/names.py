@@ -3,8 +3,17 @@
 import os
 import unicodedata
 
-_SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin"}
-_SYSTEM |= {"lost+found", "system volume information", "__pycache__"}
+_SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+_SYSTEM_FOLDERS = {
+    "__macosx",
+    "@eadir",
+    "lost+found",
+    "#recycle",
+    "$recycle.bin",
+    "system volume information",
+    "__pycache__",
+}
+_SYSTEM = _SYSTEM_FILES | _SYSTEM_FOLDERS
 _SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),

@@ -77,7 +77,9 @@ def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
         ) from None
     try:
         table = parquet.read_table(path)
-    except (ArrowException, ValueError) as error:
+    except (ArrowException, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the file system
         raise ValueError(f"{path} is not a whole Parquet file ({one_line(error)})") from None
     columns = [[_text(value) for value in column.to_pylist()] for column in table.columns]
     return list(table.column_names), [list(row) for row in zip(*columns, strict=True)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convert.sources.folder.classes import few
-from convert.sources.folder.kinds import IMAGE_SUFFIXES
+from convert.sources.folder.kinds import HEAD_BYTES, IMAGE_SUFFIXES, image_format
 from convert.sources.folder.layout import Layout, Placed
 from convert.sources.folder.names import is_skipped, readable, split_of, why_skipped
 from convert.sources.folder.values import File, Place
@@ -36,7 +36,10 @@ def find_tars(source: Path) -> list[Path]:
         tars = [path for path in names if path.suffix == ".tar" and path.is_file()]
         others = {path.suffix for path in names} - {".tar", ".idx", ".json", ".txt", ".md", ".yaml"}
         return [] if others or any(path.is_dir() for path in names) else tars
-    if source.exists():
+    if source.is_file():
+        with open(source, "rb") as file:
+            if image_format(file.read(HEAD_BYTES)):
+                raise ValueError(f"{source} is one image: give the folder that holds the folders of classes")
         return [source]
     return sorted({Path(found) for pattern in _expanded(str(source)) for found in glob.glob(pattern)})
 

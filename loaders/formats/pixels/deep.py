@@ -18,8 +18,8 @@ _OTHER = {";16B": ";16L", ";16L": ";16B"}  # byte order of Pillow's raw modes
 
 def is_deep(image: ImageFile) -> bool:
     """Whether the file holds more than 8 bits per channel. Asked before it is loaded."""
-    codec, _, _, arguments = (*image.tile, ("", None, 0, ()))[0]
-    is_deep_ppm = codec in ("ppm", "ppm_plain") and isinstance(arguments, tuple) and arguments[-1] > 255
+    codec, arguments = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", None)
+    is_deep_ppm = codec in ("ppm", "ppm_plain") and isinstance(arguments, tuple) and arguments[-1:] > (255,)
     return _is_grey_deep(image) or ";16" in _raw_mode(image) or is_deep_ppm
 
 
@@ -104,7 +104,7 @@ def _set_raw_mode(image: ImageFile, raw: str) -> None:
     """Have Pillow take the stored bytes for another arrangement of the same length."""
     tiles = []
     for codec, extents, offset, arguments in image.tile:
-        tiles.append((codec, extents, offset, raw if isinstance(arguments, str) else (raw, *arguments[1:])))
+        tiles.append((codec, extents, offset, (raw, *arguments[1:]) if isinstance(arguments, tuple) else raw))
     image.tile = [
         type(tile)(*new) if hasattr(tile, "_fields") else new for tile, new in zip(image.tile, tiles, strict=True)
     ]
@@ -117,8 +117,8 @@ def _grey(image: ImageFile) -> DeepPixels:
         return DeepPixels(values, (0, 1))
     bits, is_signed = 16, False  # PNG and PPM, whose values Pillow scales to 16 bits
     if image.format == "TIFF":
-        tags: Any = image.tag_v2  # type: ignore[attr-defined]
-        bits, is_signed = tags.get(_BITS, (1,))[0], _SIGNED in tags.get(_SAMPLE_FORMAT, ())
+        tags: Any = getattr(image, "tag_v2", {})
+        bits, is_signed = tags.get(_BITS, (16,))[0], _SIGNED in tags.get(_SAMPLE_FORMAT, ())
     if is_signed:
         return DeepPixels(values, (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
     return DeepPixels(values.view(np.uint32) if bits == 32 else values, (0, 2**bits - 1))

@@ -2,10 +2,12 @@
 
 import io
 import struct
+import tarfile
 import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from loaders.formats import image_file
@@ -185,3 +187,29 @@ def test_fitted_sizes():
     assert PixelRules(max_pixels=100).fitted(20, 20) == (10, 10)
     assert PixelRules(max_side=100, max_pixels=100).fitted(4000, 1) == (100, 1)
     assert PixelRules(max_side=300, max_pixels=60_000).fitted(300, 200) == (300, 200)
+
+
+@pytest.mark.dali
+def test_all_backends_give_the_same_of_16_bits_in_a_tar(tmp_path):
+    from loaders.augment.config import Augment
+    from loaders.loader import make_loader
+    from loaders.types import EpochPlan
+
+    streams = [DEEP[kind] for kind in ("PNG", "RGB PNG", "RGBA PNG", "grey and alpha PNG")]
+    lines, offset = [f"v1.2 {len(streams)}"], 0
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        for i, content in enumerate(streams):
+            parts = []
+            for part, data in (("png", content), ("cls", b"0")):
+                member = tarfile.TarInfo(f"{i}.{part}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+                parts.append(f"{part} {offset + 512} {len(data)} {i}.{part}")
+                offset += 512 + -(-len(data) // 512) * 512
+            lines.append(" ".join(parts))
+    (tmp_path / "x.idx").write_text("\n".join(lines) + "\n")
+    plan = EpochPlan(np.arange(len(streams)))
+    for backend in ("reference", "dali"):
+        loader = make_loader(tmp_path / "x.tar", 4, backend=backend, augment=Augment(), dtype=torch.uint8)
+        (batch,) = loader.epoch(plan)
+        assert np.array_equal(batch.images.permute(0, 2, 3, 1).numpy(), np.stack([grey(BYTES)] * len(streams)))

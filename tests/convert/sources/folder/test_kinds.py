@@ -24,7 +24,7 @@ def test_every_format_counts_whatever_its_suffix(tree, find, pictures):
     found, splits = find(tree({f"x/{name}": format for name, format in names.items()}))
     assert [name for name, _ in splits["train"]] == [f"x/{name}" for name in sorted(names)]
     assert not found.left_out
-    assert "images by their content, whatever their suffix: 1 none, 1 .dat" in found.notes
+    assert "images by their content, whatever their suffix: 1 .dat, 1 without one" in found.notes
     assert all(image_format(content[:512]) == format for format, content in pictures.items())
 
 

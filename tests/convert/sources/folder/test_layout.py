@@ -86,8 +86,7 @@ def test_one_more_level_is_told_or_descended(tree, find):
     found, _ = find(root)
     assert found.classes == ("flowers", "trees")
     assert found.notes[0] == (
-        "1 of the 2 classes take their images from folders within them (trees: elm, oak): --depth 2 makes each of "
-        "these a class"
+        "images of 1 of 2 classes lie in folders within them (trees: elm, oak): --depth 2 makes each of these a class"
     )
     found, splits = find(root, depth=2)
     assert found.classes == ("flowers/daisy", "flowers/rose", "trees/elm", "trees/oak")
