@@ -62,6 +62,8 @@ def check(folder: Path, manifest: Manifest, console: Console | None) -> None:
         for name, entry in split.files.items():
             problems[name] = problem(folder / name, entry, split, manifest)
             lines.append(f"BAD {name}: {problems[name]}" if problems[name] else f"ok  {name}")
+        if not formats_of(split):
+            raise ValueError(f"the manifest of {folder} names no .beton and no .tar of some split: convert again")
         first, *others = formats_of(split)
         for other in others:
             lines.append(_compared(folder, first, other, problems, manifest))

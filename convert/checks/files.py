@@ -43,9 +43,13 @@ def problem(path: Path, entry: FileEntry, split: Split, manifest: Manifest) -> s
 def contents(path: Path, manifest: Manifest) -> tuple[int, str, str]:
     """Read a file with `loaders`; return its number of samples and the digests of images and labels as in `Split`."""
     dataset, pixels = open_dataset(path), hashlib.sha256()
+    lowest, highest, num_classes = int(dataset.labels.min()), int(dataset.labels.max()), len(manifest.classes)
+    if lowest < 0 or highest >= num_classes:
+        bad = lowest if lowest < 0 else highest
+        raise ValueError(f"it has the label {bad}, and the manifest names {num_classes:,} classes")
     for sample in range(dataset.num_samples):
         pixels.update(np.ascontiguousarray(content(dataset, sample, manifest)).data)
-    return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, len(manifest.classes))
+    return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, num_classes)
 
 
 def content(dataset: DatasetFile, sample: int, manifest: Manifest) -> np.ndarray:

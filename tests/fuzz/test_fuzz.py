@@ -10,7 +10,7 @@ pytestmark = [
     pytest.mark.ffcv,
     pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc"),
 ]
-NUM_PARSERS = 40
+NUM_PARSERS = 43
 
 
 @pytest.mark.parametrize("inputs", [50, pytest.param(500, marks=pytest.mark.slow)])
