@@ -106,7 +106,7 @@ def choose(images_NHWC: np.ndarray, labels_N: np.ndarray, samples: int | None, s
 
 
 def shrink(images: Arrays, size: int | None) -> Arrays:
-    """Images [N, size, size, 3], each pixel the mean over its area.
+    """Images [N, size, size, C], each pixel the mean over its area.
 
     Raises:
         ValueError: they are smaller than that.
@@ -117,8 +117,9 @@ def shrink(images: Arrays, size: int | None) -> Arrays:
         return images
     if size > min(height, width):
         raise ValueError(f"--size is {size}, but the images have {height} x {width} pixels: choose a smaller size")
-    small = [Image.fromarray(image).resize((size, size), Image.Resampling.BOX) for image in images_NHWC]
-    return np.stack([np.asarray(image) for image in small]), labels_N
+    flat = images_NHWC[..., 0] if images_NHWC.shape[-1] == 1 else images_NHWC  # Pillow knows grey as [H, W]
+    small = [Image.fromarray(image).resize((size, size), Image.Resampling.BOX) for image in flat]
+    return np.stack([np.asarray(image) for image in small]).reshape(-1, size, size, images_NHWC.shape[-1]), labels_N
 
 
 def repeat(images: Arrays, repeats: float, repeated: float, seed: int) -> Arrays:

@@ -60,6 +60,8 @@ def check(folder: Path, manifest: Manifest, console: Console | None) -> None:
     for split in manifest.splits.values():
         found = problems_of(folder, split, manifest)
         lines += [f"BAD {name}: {problem}" if problem else f"ok  {name}" for name, problem in found.items()]
+        if not formats_of(split):
+            raise ValueError(f"the manifest of {folder} names no .beton and no .tar of some split: convert again")
         first, *others = formats_of(split)
         for other in others:
             is_well = not any(found[name] for name in (*first, *other))

@@ -58,9 +58,13 @@ def content_problem(paths: list[Path], split: Split, manifest: Manifest) -> str:
 def contents(paths: list[Path], manifest: Manifest) -> tuple[int, str, str]:
     """Read files with `loaders`; return their number of samples and the digests of images and labels as in `Split`."""
     dataset, pixels = open_files(paths), hashlib.sha256()
+    lowest, highest, num_classes = int(dataset.labels.min()), int(dataset.labels.max()), len(manifest.classes)
+    if lowest < 0 or highest >= num_classes:
+        bad = lowest if lowest < 0 else highest
+        raise ValueError(f"it has the label {bad}, and the manifest names {num_classes:,} classes")
     for sample in range(dataset.num_samples):
         pixels.update(np.ascontiguousarray(content(dataset, sample, manifest)).data)
-    return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, len(manifest.classes))
+    return dataset.num_samples, pixels.hexdigest(), labels_digest(dataset.labels, num_classes)
 
 
 def open_files(paths: list[Path]) -> DatasetFile:

@@ -27,6 +27,8 @@ def test_a_small_pixel_is_the_mean_of_its_area():
     small, _ = shrink((images, np.zeros(2, int)), 2)
     means = images.reshape(2, 2, 2, 2, 2, 3).astype(float).mean((2, 4))
     assert np.abs(small - means).max() <= 0.5
+    grey, _ = shrink((images[..., :1], np.zeros(2, int)), 2)
+    np.testing.assert_array_equal(grey, small[..., :1])
 
 
 def test_repeats_are_copies_of_few_and_have_their_fraction():

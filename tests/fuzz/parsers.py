@@ -25,10 +25,14 @@ from convert.sources.cifar.source import read_source
 from convert.sources.folder.classes import read_class_list
 from convert.sources.folder.tables import read_pairs
 from convert.sources.folder.values import LabelledImage
+from convert.sources.huggingface.images import as_array, common_size
+from convert.sources.huggingface.images import encoded as encoded_images
+from convert.sources.huggingface.tables import read_tables
 from convert.sources.jpeg import encode
 from convert.sources.labelled_images import find_images
 from convert.verify import verify
 from convert.writers.beton import write_beton, write_jpeg_beton
+from convert.writers.grey_beton import write_grey_beton
 from convert.writers.streams import Streams
 from convert.writers.tar import write_jpeg_tar, write_tar
 from loaders.augment.config import Augment
@@ -125,14 +129,16 @@ def _formats(work: Path) -> list[Parser]:
     write_tar(work / "png.tar", images, labels)
     write_jpeg_tar(work / "jpg.tar", streams)
     write_jpeg_beton(work / "rows.beton", _streams(images, labels, restart_rows=True))
+    write_grey_beton(work / "grey.beton", images[..., :1], labels)
     stream = encoded(smooth(np.random.default_rng(0), 60, 50), "420")
-    raw, jpeg, rows = ((work / f"{kind}.beton").read_bytes() for kind in ("raw", "jpeg", "rows"))
+    raw, jpeg, rows, grey = ((work / f"{kind}.beton").read_bytes() for kind in ("raw", "jpeg", "rows", "grey"))
     png, jpg = (
         {f"x{ending}": (work / f"{kind}{ending}").read_bytes() for ending in (".tar", ".idx")}
         for kind in ("png", "jpg")
     )
     parsers = [
         Parser("beton, raw", {"x.beton": raw}, _delivery("x.beton", "fused"), _used),
+        Parser("beton, grey", {"x.beton": grey}, _delivery("x.beton", "fused"), lambda content: _used(content, 16)),
         Parser("beton, JPEG, reference", {"x.beton": jpeg}, _delivery("x.beton", "reference", 16), _used),
         Parser("beton, JPEG, native", {"x.beton": rows}, _delivery("x.beton", "native"), _used),
         Parser("beton, JPEG, native resized", {"x.beton": rows}, _delivery("x.beton", "native", 12), _used),
@@ -187,12 +193,13 @@ def _delivery(name: str, backend: str, size: int = 0) -> Callable[[Path], object
     return read
 
 
-def _used(content: bytes) -> list[Region]:
-    """The parts of a .beton that hold something: not the rest of its page."""
+def _used(content: bytes, record: int = 24) -> list[Region]:
+    """The parts of a .beton that hold something, not the rest of its page; a sample's record has so many bytes."""
     table = int(np.frombuffer(content, HEADER, 1)[0]["alloc_table_ptr"])
     entries = np.frombuffer(content, ALLOCATION, offset=table)
     first, last = int(entries["ptr"].min()), int((entries["ptr"] + entries["size"]).max())
-    return [(0, 24), (24, 2106 + 24 * NUM), (2106, 2106 + 24 * NUM), (first, last), (table, len(content))]
+    records = 2106 + record * NUM
+    return [(0, 24), (24, records), (2106, records), (first, last), (table, len(content))]
 
 
 # ---- convert: what data sets are made from ----
@@ -304,6 +311,7 @@ def _sources(work: Path) -> list[Parser]:
         parquet.write_table(table({"image": ["1.jpg", "2.jpg"], "label": [0, 1]}), work / "x.parquet")
         content = {"x.parquet": (work / "x.parquet").read_bytes()}
         parsers.append(Parser("labels, Parquet", content, lambda where: _pairs(where / "x.parquet")))
+        parsers += _tables([_encoded(image, "PNG") for image in images], work)
     if is_installed("scipy"):
         from scipy.io import savemat
 
@@ -314,6 +322,33 @@ def _sources(work: Path) -> list[Parser]:
             name = "SVHN, packed" if compressed else "SVHN"
             parsers.append(Parser(name, {"x.mat": path.read_bytes()}, _mat))
     return parsers
+
+
+def _tables(contents: list[bytes], work: Path) -> list[Parser]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    features = {"img": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    table = pa.table(
+        {
+            "img": pa.array([{"bytes": content, "path": "x"} for content in contents], kind),
+            "label": [k % 2 for k in range(len(contents))],
+        }
+    ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    parquet.write_table(table, work / "train.parquet")
+    with pa.OSFile(str(work / "train.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+
+    def read(where: Path) -> object:
+        tables = read_tables(where)
+        size, images = common_size(tables, only_small=True), encoded_images(tables.files["train"], tables.columns)
+        return as_array(images, len(tables.labels["train"]), size, 3) if size else [*images]
+
+    return [
+        Parser(f"table, {ending}", {f"train.{ending}": (work / f"train.{ending}").read_bytes()}, read)
+        for ending in ("parquet", "arrow")
+    ]
 
 
 def _pickled(value: Any) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.fuzz import fuzz
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
-NUM_PARSERS = 44
+NUM_PARSERS = 51
 
 
 @pytest.mark.parametrize("inputs", [25, pytest.param(500, marks=pytest.mark.slow)])

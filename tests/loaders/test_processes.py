@@ -65,24 +65,30 @@ def test_a_loader_pickles_as_what_it_was_made_of(betons, copied):
 
 
 @pytest.mark.slow
-def test_a_spawned_process_reads_the_loader_that_it_is_given(betons, tmp_path):
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+def test_another_process_reads_the_loader_and_the_data_set_that_it_is_given(betons, tmp_path, start):
     script = tmp_path / "spawn.py"
     script.write_text("""
 import multiprocessing, sys
-from loaders import make_loader
+from loaders import make_loader, open_dataset
 
-def work(loader, sums):
-    sums.put([int(batch.images.double().sum()) for batch in loader])
+def summed(loader, dataset):
+    return [int(batch.images.double().sum()) for batch in loader], [int(image.sum()) for image, _ in dataset]
+
+def work(loader, dataset, sums):
+    sums.put(summed(loader, dataset))
 
 if __name__ == "__main__":
-    loader, context = make_loader(sys.argv[1], 50, num_threads=1), multiprocessing.get_context("spawn")
+    loader, dataset = make_loader(sys.argv[1], 50, num_threads=1), open_dataset(sys.argv[1])
+    context = multiprocessing.get_context(sys.argv[2])
     sums = context.Queue()
-    process = context.Process(target=work, args=(loader, sums))
+    process = context.Process(target=work, args=(loader, dataset, sums))
     process.start()
-    print(sums.get(timeout=60) == [int(batch.images.double().sum()) for batch in loader])
+    print(sums.get(timeout=60) == summed(loader, dataset))
     process.join()
 """)
-    assert run(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')", betons["square"].path) == "True\n"
+    code = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+    assert run(code, betons["square"].path, start) == "True\n"
 
 
 LEFT_TO_ITSELF = """

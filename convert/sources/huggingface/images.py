@@ -77,7 +77,7 @@ def as_array(images: Iterable[Encoded], count: int, size: tuple[int, int], chann
         ValueError: an image cannot be decoded, has another size, or is not grey where one channel is wanted.
     """
     pixels = np.empty((count, *size, channels), np.uint8)
-    for row, (where, content) in enumerate(images):
+    for row, (where, content) in zip(range(count), images, strict=True):
         try:
             decoded = decode_image(content, _FORMATS)
             image, mode = decoded.rgb, decoded.mode

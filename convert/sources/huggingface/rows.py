@@ -23,9 +23,9 @@ def read_schema(path: Path) -> Any:
     """
     arrow, parquet = _libraries()
     with _errors(path):
-        if path.suffix == ".parquet":
-            return parquet.read_schema(path)
-        return _opened(arrow, path).schema
+        schema = parquet.read_schema(path) if path.suffix == ".parquet" else _opened(arrow, path).schema
+        _ = schema.names  # those that are no UTF-8 raise here
+        return schema
 
 
 def read_labels(path: Path, columns: Columns) -> list[Any]:
@@ -118,6 +118,7 @@ def _batches(path: Path, names: list[str]) -> Iterator[Any]:
         else:
             batches = iter(reader)
         for batch in batches:
+            batch.validate(full=True)  # Arrow believes the offsets of strings and lists
             for start in range(0, batch.num_rows, _ROWS):
                 yield batch.slice(start, _ROWS).select(names)
 
@@ -129,7 +130,7 @@ def _errors(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise FileNotFoundError(f"{path} does not exist: save the data set again") from None
         raise ValueError(f"{path} cannot be read ({one_line(error)}): get it again") from None
