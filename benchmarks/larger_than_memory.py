@@ -3,9 +3,9 @@
 The page cache is empty at first. While an epoch runs, a thread watches how much of the file is in memory, and drops all
 of it (madvise and posix_fadvise, DONTNEED) whenever that is more than a quarter of the file: a stand-in for a limit by
 the kernel, which needs no root, and drops more than the kernel would. Compared are plans in the order of the file,
-`paged` ones and random ones, each for some seconds, and the last ones as the system reads without reading ahead, without our reading
-ahead; the ceiling is a sequential read of the same file. Bytes from the disk are those that the kernel counts for this
-process. A hypervisor may cache what the guest does not.
+`paged` ones and random ones, each for some seconds; then the latter as the system reads by itself, without what
+`loaders/backends/read_ahead.py` asks for. The ceiling is a sequential read of the same file. Bytes from the disk are
+those that the kernel counts for this process. A hypervisor may cache what the guest does not.
 """
 
 import argparse
