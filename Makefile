@@ -93,7 +93,7 @@ bench-gpu: .venv/.test
 
 .venv/.test: .venv/.run
 	$(BIN)/pip install -c constraints.txt --no-build-isolation -e '.[dali,study,dev]'
-	@$(MAKE) --no-print-directory ffcv || echo "FFCV could not be built (see above); it needs $(FOR_FFCV)"
+	@$(MAKE) --no-print-directory ffcv || echo "FFCV could not be built (see above): it needs $(FOR_FFCV), then \`make ffcv\` tries again"
 	@touch $@
 
 # FFCV, the oracle of the tests, is built from source where that is possible.

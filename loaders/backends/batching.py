@@ -12,6 +12,7 @@ import torch
 from ..augment.config import Augment
 from ..formats.dataset import CHANNELS, DatasetFile
 from ..types import EpochPlan
+from .read_ahead import ReadAhead
 
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16)
 _PATTERNS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
@@ -98,10 +99,14 @@ def back_to_back(num: int, image_bytes: int) -> Rows:
 def watched(dataset: DatasetFile, todo: list[Span], plan: EpochPlan | None = None) -> Generator[Span]:
     """The spans of an epoch; before each of them the file is looked at (`DatasetFile.check_in_place`).
 
-    With the plan, only those of many files are that hold samples of the span.
+    With the plan, only those of many files are that hold samples of the span, and pages that are not in memory are
+    asked for ahead of their batch.
     """
-    for span in todo:
+    ahead = None if plan is None else ReadAhead(dataset, plan, todo)
+    for number, span in enumerate(todo):
         dataset.check_in_place(None if plan is None else plan.ids[span.first : span.last])
+        if ahead is not None:
+            ahead.reach(number)
         yield span
 
 

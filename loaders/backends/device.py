@@ -122,7 +122,7 @@ class DeviceFeed:
         mixings = self._mixings(plan, todo)
         fetched = fetch(plan, todo)
         try:
-            in_turn = zip(watched(self.dataset, todo, plan), mixings, fetched, strict=True)
+            in_turn = zip(watched(self.dataset, todo), mixings, fetched, strict=True)
             for span, mixing, (data, starts) in in_turn:
                 images = self._augmented(data, starts, draws.slice(span), mixing)
                 del data, starts
