@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from convert.shapes import convert_shapes
+from convert.writers.beton import write_beton
 from loaders import Augment, CutMix, IndexScheduler, make_loader, open_dataset
 from loaders.loader import BACKENDS
 from loaders.order.designs import DESIGNS
@@ -102,3 +103,22 @@ def test_the_lines_to_copy_are_those_of_the_examples():
     for name, block in blocks:
         lines = {line.strip() for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()} | {"..."}
         assert [line for line in block.splitlines() if line.strip() not in lines] == []
+
+
+@pytest.fixture(scope="module")
+def folder_with_cifar(tmp_path_factory):
+    """A folder with a file as CIFAR-10's lies in it, of smaller images."""
+    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
+    path = tmp_path_factory.mktemp("project") / "data" / "cifar10" / "train.beton"
+    path.parent.mkdir(parents=True)
+    write_beton(path, np.zeros((50_000, 4, 4, 3), np.uint8), np.arange(50_000) % 10)
+    return path.parents[2]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_loop_on_the_first_screen_runs_as_it_stands(page, folder_with_cifar, monkeypatch):
+    block = re.search(r"```python\n.*?(# after\n.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)[1]
+    monkeypatch.chdir(folder_with_cifar)
+    sizes = []
+    exec(block, {"train_step": lambda images, labels: sizes.append((len(images), len(labels)))})
+    assert sizes == [(512, 512)] * 29 + [(152, 152)], "30 % of 50,000"
