@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from convert.shapes import convert_shapes
+from convert.writers.beton import write_beton
 from loaders import Augment, CutMix, IndexScheduler, make_loader, open_dataset
 from loaders.loader import BACKENDS
 from loaders.order.designs import DESIGNS
@@ -99,11 +100,11 @@ def test_the_readme_of_a_package_names_all_its_files(package):
 
 def test_the_documented_quickstart_draws_its_budget(tmp_path, monkeypatch, capsys):
     pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
-    convert_shapes(tmp_path / "data", 500, 100)
+    convert_shapes(tmp_path / "data", 200, 50)
     monkeypatch.chdir(tmp_path)
     run_example("quickstart", tmp_path, monkeypatch)
     lines = capsys.readouterr().out.splitlines()[-5:]
-    assert [line.partition(",")[0] for line in lines] == [f"epoch {epoch}: 150 of 500 images" for epoch in range(5)]
+    assert [line.partition(",")[0] for line in lines] == [f"epoch {epoch}: 60 of 200 images" for epoch in range(5)]
 
 
 def test_the_lines_to_copy_are_those_of_the_examples():
@@ -113,3 +114,22 @@ def test_the_lines_to_copy_are_those_of_the_examples():
     for name, block in blocks:
         lines = {line.strip() for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()} | {"..."}
         assert [line for line in block.splitlines() if line.strip() not in lines] == []
+
+
+@pytest.fixture(scope="module")
+def folder_with_cifar(tmp_path_factory):
+    """A folder with a file where CIFAR-10's lies, of a tenth of the images, and smaller ones."""
+    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
+    path = tmp_path_factory.mktemp("project") / "data" / "cifar10" / "train.beton"
+    path.parent.mkdir(parents=True)
+    write_beton(path, np.zeros((5_000, 4, 4, 3), np.uint8), np.arange(5_000) % 10)
+    return path.parents[2]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_loop_on_the_first_screen_runs(page, folder_with_cifar, monkeypatch):
+    block = re.search(r"```python\n.*?(# after\n.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)[1]
+    monkeypatch.chdir(folder_with_cifar)
+    sizes = []
+    exec(block.replace("50_000", "5_000"), {"train_step": lambda images, labels: sizes.append(len(images))})
+    assert sizes == [512, 512, 476], "30 % of 5,000"
