@@ -70,8 +70,8 @@ def jitter_batch(
             pixel = first + tl.arange(0, BLOCK)
             red, green, blue = _lit(image, pixel, brightness, PIXELS)  # pyright: ignore[reportGeneralTypeIssues]
             sums += _luma(red, green, blue)  # behind the last pixel that of black, which is zero
-        total: Any = tl.reduce(sums.to(tl.int64), 0, _add)
-        mean += ((2 * total + PIXELS) // (2 * PIXELS)).to(tl.int32)
+        total = tl.reduce(sums.to(tl.int64), 0, _add)
+        mean += ((2 * total + PIXELS) // (2 * PIXELS)).to(tl.int32)  # pyright: ignore[reportOperatorIssue]
     for first in range(0, PIXELS, BLOCK):
         pixel = first + tl.arange(0, BLOCK)
         red, green, blue = _lit(image, pixel, brightness, PIXELS)  # pyright: ignore[reportGeneralTypeIssues]

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from loaders import RICAP, Augment, CutMix, EpochPlan, Mixup, RandAugment, make_loader, open_dataset
+from loaders import (
+    RICAP,
+    Augment,
+    ColorJitter,
+    CutMix,
+    EpochPlan,
+    Mixup,
+    RandAugment,
+    RandomErasing,
+    make_loader,
+    open_dataset,
+)
 from loaders.backends.batching import Settings
 from loaders.backends.dali import graph, open_on_device
 from loaders.backends.device import DeviceFeed
@@ -60,6 +71,11 @@ def check(feed: DeviceFeed, plan: EpochPlan = REPEATS, start_batch: int = 0) -> 
         ("jpeg", Augment(flip=True, mixer=RICAP(), **STATISTICS), torch.float32),
         ("mixed", Augment(crop_padding=3, pad_mode="reflect", mixer=CutMix()), torch.uint8),
         ("mixed", RESIZED, torch.uint8),
+        (
+            "mixed",
+            Augment(color_jitter=ColorJitter(0.4, 0.4), flip="alternating", erasing=RandomErasing(1.0)),
+            torch.uint8,
+        ),
         ("photos", RESIZED, torch.uint8),
         ("photos", Augment(resize=9, center_crop=0.8, mixer=Mixup(1.0), **STATISTICS), torch.bfloat16),
     ],
