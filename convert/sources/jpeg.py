@@ -70,7 +70,7 @@ def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
                 width, height = (max(1, round(length * max_side / max(pixels.size))) for length in pixels.size)
                 pixels = pixels.resize((width, height), Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
-            pixels.save(buffer, "JPEG", quality=quality, restart_marker_rows=1)
+            pixels.save(buffer, "JPEG", quality=quality)
             content = buffer.getvalue()
     except (OSError, ValueError) as error:
         raise ValueError(f"{image.name} cannot be used ({error}): repair or remove it") from None

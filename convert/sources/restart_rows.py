@@ -3,11 +3,10 @@
 import io
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from loaders.formats.jpeg import restart
-from loaders.formats.jpeg.header import read_scan
+from loaders.formats.jpeg.header import has_restart_rows, read_scan
 from loaders.formats.manifest import Manifest
 from loaders.formats.open import open_dataset
 
@@ -39,15 +38,10 @@ def left_out(folder: Path, manifest: Manifest) -> str | None:
     for split in manifest.splits.values():
         dataset = open_dataset(folder / min(file for file in split.files if not file.endswith(".idx")))
         total += dataset.num_samples
-        without += sum(not _has_them(dataset.bytes(sample)) for sample in range(dataset.num_samples))
+        without += sum(not has_restart_rows(read_scan(dataset.bytes(sample))) for sample in range(dataset.num_samples))
     if not without:
         return None
     return (
         f"{without:,} of {total:,} images have no restart markers (progressive, or of four colours): they are decoded "
         "whole, which takes about 1.3 times as long"
     )
-
-
-def _has_them(stream: np.ndarray) -> bool:
-    scan = read_scan(stream)
-    return scan.height > 0 and scan.interval == scan.mcus_per_row
