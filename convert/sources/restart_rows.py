@@ -1,9 +1,9 @@
 """Sets restart markers into the JPEG streams that are kept, so that a loader can read the rows that it needs."""
 
-import io
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+import simplejpeg
 
 from loaders.formats.jpeg import restart
 from loaders.formats.jpeg.header import has_restart_rows, read_scan
@@ -17,7 +17,7 @@ def with_restart_rows(content: bytes) -> bytes:
     """Return a JPEG stream whose rows end in restart markers, and whose pixels are the same to the bit.
 
     No coefficient is touched; the result is decoded and compared. The stream itself is returned where it has such
-    markers, and where it cannot have them: a progressive one, one of four colours.
+    markers, and where it cannot have them: a progressive one, one of four colours, one of which the decoder warns.
 
     Args:
         content: a whole stream; what follows its end is left out.
@@ -25,11 +25,11 @@ def with_restart_rows(content: bytes) -> bytes:
     rewritten = restart.with_restart_rows(content)
     if rewritten is None or rewritten is content:
         return content
-    return rewritten if _pixels(rewritten) == _pixels(content) else content
-
-
-def _pixels(content: bytes) -> bytes:
-    return Image.open(io.BytesIO(content), formats=("JPEG",)).tobytes()
+    try:
+        same = np.array_equal(simplejpeg.decode_jpeg(rewritten, "RGB"), simplejpeg.decode_jpeg(content, "RGB"))
+    except ValueError:  # libjpeg-turbo warns of something in the stream
+        return content
+    return rewritten if same else content
 
 
 def left_out(folder: Path, manifest: Manifest) -> str | None:
