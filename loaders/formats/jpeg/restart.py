@@ -188,7 +188,7 @@ def _read_difference(stream, reader, table):
     if entry == 0 or category >= _CATEGORIES:
         return np.int64(1 << _CATEGORIES)
     reader[_COUNT] -= entry >> 8
-    value = _take(stream, reader, category)
+    value = _take(reader, category)
     return value if category == 0 or value >> (category - 1) else value + 1 - (np.int64(1) << category)
 
 
@@ -215,7 +215,7 @@ def _copy_coefficients(stream, reader, out, writer, table):
             return False
         run, size = (entry & 255) >> 4, entry & 15
         bits = (entry >> 8) + size
-        _put(out, writer, _take(stream, reader, bits), bits)
+        _put(out, writer, _take(reader, bits), bits)
         if size == 0 and run < 15:
             return True
         k += run + 1
@@ -241,9 +241,8 @@ def _peek(stream, reader):
 
 
 @compiled(nogil=True)
-def _take(stream, reader, bits):
-    """Read so many bits, 0 to 31, as a number."""
-    _peek(stream, reader)
+def _take(reader, bits):
+    """Read so many bits as a number; with what was read since the last `_peek`, at most 32."""
     reader[_COUNT] -= bits
     return reader[_BITS] >> reader[_COUNT] & ((np.int64(1) << bits) - 1)
 
