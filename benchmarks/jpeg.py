@@ -4,8 +4,8 @@
 
 One repetition takes every image of a set once, in random order, and gives uint8 batches in host memory, on all cores:
 random-resized-crop (boxes of 8 to 100 % of the area) and centre-crop. All take turns in one run. Beside them stands the
-ceiling, Huffman decoding alone: of whole streams, and of the rows that Rebar's boxes need. The processor time per image
-is told too, with that of worker processes, since it depends less on who else uses the machine.
+ceiling, Huffman decoding alone: of whole streams, and of the parts that Rebar's boxes need. The processor time per
+image is told too, with that of worker processes, since it depends less on who else uses the machine.
 
 Sets: synthetic images of 400 to 500 pixels, and textures of a game that apt-get downloads (`--sets synthetic` leaves
 them out). They are kept in --folder.
@@ -37,7 +37,7 @@ def calls(folder: Path, crop: str, batch_size: int) -> dict[str, Callable[[], in
         "DALI": functools.partial(peers.dali, source, crop, batch_size),
         "FFCV": functools.partial(peers.ffcv, plain, crop, batch_size),
         "ceiling: entropy decoding": functools.partial(peers.entropy_decoding, plain, None),
-        "ceiling: that of the rows": functools.partial(peers.entropy_decoding, rows, crop),
+        "ceiling: that of the parts": functools.partial(peers.entropy_decoding, rows, crop),
     }
     return {name: make() for name, make in made.items() if name not in NEEDS or is_installed(NEEDS[name])}
 

@@ -17,7 +17,7 @@ import torch
 from benchmarks.measure import available_cores
 from loaders import Augment, IndexScheduler, make_loader, open_dataset
 from loaders.augment.crop import boxes
-from loaders.formats.jpeg.rows import cut_rows
+from loaders.formats.jpeg.cut import cut_box
 
 AHEAD = 2  # batches that DALI prefetches, its default
 SIZE = 224
@@ -157,7 +157,7 @@ def spdl(folder: Path, crop: str, batch_size: int) -> Epoch:
 
 
 def entropy_decoding(file: Path, crop: str | None) -> Epoch:
-    """The ceiling: Huffman decoding alone of every stream, or of the rows that its box needs, on all cores.
+    """The ceiling: Huffman decoding alone of every stream, or of the part that its box needs, on all cores.
 
     libjpeg-turbo reads the coefficients (its function `jpeg_read_coefficients`, from the library that comes with
     Pillow), and no pixel is made.
@@ -169,8 +169,8 @@ def entropy_decoding(file: Path, crop: str | None) -> Epoch:
     if crop is not None:
         found = boxes(CROPS[crop], 7, np.arange(len(streams)), dataset.heights, dataset.widths)
         out = np.empty(int(dataset.sizes.max()), np.uint8)
-        for i, (top, _, height, _) in enumerate(found.tolist()):
-            size = cut_rows(streams[i], top, top + height, out).size
+        for i, (top, left, height, width) in enumerate(found.tolist()):
+            size = cut_box(streams[i], top, left, top + height, left + width, out).size
             streams[i] = out[:size].copy() if size > 0 else streams[i]
 
     def work(first: int, last: int) -> None:

@@ -281,9 +281,10 @@ def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: 
             engine = module.open_on_device(dataset, settings, device)
             return engine, engine.residence
     engine = module.open_backend(dataset, settings)
+    remark = module.remark(dataset) if backend == "native" else ""
     if device.type == "cpu":
-        return engine, "batches made on the host"
-    return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}"
+        return engine, f"batches made on the host{remark}"
+    return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}{remark}"
 
 
 def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:

@@ -147,9 +147,8 @@ def _resizing(dataset: DatasetFile, settings: Settings, plan: EpochPlan) -> floa
     worker, out, spent = Worker(dataset), np.empty((augment.resize, augment.resize, 3), np.uint8), np.zeros(2)
     for sample, (top, left, height, width) in zip(ids.tolist(), box.tolist(), strict=True):
         began = time.perf_counter()
-        image, first = worker.decode(sample, top, top + height)
+        image, *edges = worker.decode_box(sample, top, left, height, width)
         decoded = time.perf_counter()
-        top -= first
-        resize_box(image, float(top), float(left), float(top + height), float(left + width), out)
+        resize_box(image, *edges, out)
         spent += decoded - began, time.perf_counter() - decoded
     return float(spent[1] / spent.sum())

@@ -96,7 +96,7 @@ def _encoded(content: bytes, quality: int, rules: PixelRules) -> Encoded:
             facts = facts if is_kept else facts | {ANEW}
     if not is_kept:
         buffer = io.BytesIO()
-        image.rgb.save(buffer, "JPEG", quality=quality, restart_marker_rows=1)
+        image.rgb.save(buffer, "JPEG", quality=quality)
         content = buffer.getvalue()
     histogram = np.array(image.rgb.histogram(), np.int64).reshape(3, 256)
     return Encoded(Stream(with_restart_rows(content), image.rgb.height, image.rgb.width, histogram), facts)

@@ -80,9 +80,9 @@ def decode(dataset: DatasetFile, sample: int) -> np.ndarray:
     if dataset.kind != "png" and not dataset.is_jpeg[sample]:
         return np.broadcast_to(stored.reshape(*shape[:2], dataset.channels), shape)
     height, width, _ = shape
-    kind = "JPEG" if dataset.is_jpeg[sample] else "PNG"
+    kind = "JPEG" if dataset.is_jpeg[sample] else "PNG or WebP"
     try:
-        image = decode_image(stored.tobytes(), ("JPEG", "PNG")).rgb
+        image = decode_image(stored.tobytes(), ("JPEG", "PNG", "WEBP")).rgb
         if image.size != (width, height):
             raise ValueError(f"it is {image.height} x {image.width} pixels, its record says {height} x {width}")
     except ValueError as error:

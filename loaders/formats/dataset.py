@@ -22,7 +22,7 @@ class DatasetFile:
 
     Attributes:
         path: the file.
-        kind: "raw", "jpeg", "mixed" (raw pixels and JPEG), or "png" (PNG, and maybe JPEG; only in a `.tar`).
+        kind: "raw", "jpeg", "mixed" (raw pixels and JPEG), or "png" (PNG or WebP, and maybe JPEG; only in a `.tar`).
         data: uint8 [file size], a read-only memory map of the file.
         offsets: int64 [N], index in `data` of the first byte of each image.
         sizes: int64 [N], number of bytes of each image; H * W * C when raw.
@@ -72,7 +72,7 @@ class DatasetFile:
         if self.kind == "raw" or (self.kind == "mixed" and not self.is_jpeg[index]):
             return stored.reshape(height, width, self.channels), int(self.labels[index])
         try:
-            image = decode_image(stored.tobytes(), ("JPEG", "PNG"))
+            image = decode_image(stored.tobytes(), ("JPEG", "PNG", "WEBP"))
         except ValueError as error:
             raise ValueError(
                 f"{self.file_of(index)}: the image of sample {index} cannot be read, {error}: convert again"

@@ -1,10 +1,13 @@
-"""Read the size of a JPEG or PNG image from its header: compiled functions, for use in other kernels too."""
+"""Read the size of a JPEG, PNG or WebP image from its header: compiled functions, for use in other kernels too."""
 
 import numpy as np
 
 from ..compiled import compiled
 
 _PNG = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", np.uint8)
+_RIFF, _WEBP, _LOSSY, _LOSSLESS, _EXTENDED, _START = (
+    np.frombuffer(text, np.uint8) for text in (b"RIFF", b"WEBP", b"VP8 ", b"VP8L", b"VP8X", b"\x01\x2a")
+)
 
 
 @compiled(nogil=True)
@@ -72,15 +75,40 @@ def find_other_sizes(
 @compiled(nogil=True)
 def _png_size(stream):
     """Height and width in pixels of a PNG stream, uint8 [n]; 0, 0 if it is none."""
-    if len(stream) < 24:
+    if len(stream) < 24 or not _is_at(stream, 0, _PNG):
         return 0, 0
-    for i in range(len(_PNG)):
-        if stream[i] != _PNG[i]:
-            return 0, 0
     width = height = 0
     for i in range(4):
         width, height = (width << 8) + int(stream[16 + i]), (height << 8) + int(stream[20 + i])
     return height, width
+
+
+@compiled(nogil=True)
+def _webp_size(stream):
+    """Height and width in pixels of a WebP stream, uint8 [n]; 0, 0 if it is none (RFC 9649, sections 2.3 to 2.7)."""
+    if len(stream) < 30 or not (_is_at(stream, 0, _RIFF) and _is_at(stream, 8, _WEBP)):
+        return 0, 0
+    bits = np.int64(0)  # the six bytes from the 24th on, least first
+    for i in range(6):
+        bits |= np.int64(stream[24 + i]) << 8 * i
+    if _is_at(stream, 12, _EXTENDED):
+        return (bits >> 24) + 1, (bits & 0xFFFFFF) + 1
+    if _is_at(stream, 12, _LOSSY) and stream[23] == 0x9D and _is_at(stream, 24, _START):
+        return bits >> 32 & 0x3FFF, bits >> 16 & 0x3FFF
+    if _is_at(stream, 12, _LOSSLESS) and stream[20] == 0x2F:
+        packed = np.int64(0)
+        for i in range(4):
+            packed |= np.int64(stream[21 + i]) << 8 * i
+        return (packed >> 14 & 0x3FFF) + 1, (packed & 0x3FFF) + 1
+    return 0, 0
+
+
+@compiled(nogil=True)
+def _is_at(stream, at, text):
+    same = True
+    for i in range(len(text)):
+        same &= stream[at + i] == text[i]
+    return same
 
 
 @compiled(nogil=True)
@@ -99,7 +127,7 @@ def image_sizes(
     Args:
         data: uint8, the file.
         offsets, sizes: int64 [N]; image i is the `sizes[i]` bytes at data[offsets[i]].
-        heights, widths: int64 [N], results in pixels; 0 where there is neither a JPEG nor a PNG image.
+        heights, widths: int64 [N], results in pixels; 0 where there is neither a JPEG nor a PNG nor a WebP image.
         is_jpeg: bool [N], result.
     """
     for i in range(first, last):
@@ -108,3 +136,5 @@ def image_sizes(
         is_jpeg[i] = heights[i] > 0
         if not is_jpeg[i]:
             heights[i], widths[i] = _png_size(stream)
+            if heights[i] == 0:
+                heights[i], widths[i] = _webp_size(stream)

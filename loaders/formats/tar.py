@@ -15,14 +15,14 @@ from .dataset import DatasetFile
 from .image_header import image_sizes
 
 VERSION = "v1.2"
-IMAGES = ("jpg", "jpeg", "png")
+IMAGES = ("jpg", "jpeg", "png", "webp")
 BLOCK = 512  # bytes of a tar header, which precedes the content of its member
 SIZE = slice(124, 136)  # where a header states the content's size, in octal digits (POSIX.1-1988, ustar)
 MAX_LABEL_BYTES = 20  # of an int64 in decimal
 
 
 def open_tar(path: str) -> DatasetFile:
-    """Open `x.tar`, with `x.idx` beside it. Every sample has one part `jpg`, `jpeg` or `png` and one part `cls`.
+    """Open `x.tar`, with `x.idx` beside it. A sample has one part `jpg`, `jpeg`, `png` or `webp`, and one part `cls`.
 
     The header of every image is read for its size, which takes about a second for a million images in memory.
 
@@ -60,7 +60,7 @@ def open_tar(path: str) -> DatasetFile:
     for_blocks(image_sizes, len(lines), data, offsets, sizes, heights, widths, is_jpeg, grain=1000)
     bad = (heights < 1) | (widths < 1)
     if bad.any():
-        raise ValueError(f"{path}: the image of sample {bad.argmax()} is neither JPEG nor PNG: convert again")
+        raise ValueError(f"{path}: the image of sample {bad.argmax()} is neither JPEG nor PNG nor WebP: convert again")
     return DatasetFile(path, "jpeg" if is_jpeg.all() else "png", data, offsets, sizes, heights, widths, is_jpeg, labels)
 
 

@@ -37,8 +37,8 @@ from convert.writers.streams import Streams
 from convert.writers.tar import write_jpeg_tar, write_tar
 from loaders.augment.config import Augment
 from loaders.formats.beton_layout import ALLOCATION, HEADER
+from loaders.formats.jpeg.cut import WRONG, cut_box
 from loaders.formats.jpeg.restart import with_restart_rows
-from loaders.formats.jpeg.rows import WRONG, cut_rows
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import FILE_NAME as MANIFEST
@@ -157,10 +157,10 @@ def _formats(work: Path) -> list[Parser]:
 
 
 def _rows(folder: Path) -> object:
-    """Restart markers into a stream, and rows out of it, each before memory that cannot be touched."""
+    """Restart markers into a stream, and a part out of it, each before memory that cannot be touched."""
     content = (folder / "x.jpg").read_bytes()
     stream = guarded(with_restart_rows(content) or content)
-    cuts = [cut_rows(stream, top, top + 20, guarded(bytes(len(stream)))) for top in (0, 13, 30)]
+    cuts = [cut_box(stream, top, top, top + 20, top + 9, guarded(bytes(len(stream)))) for top in (0, 13, 30)]
     if min(cut.size for cut in cuts) == WRONG:
         raise ValueError("x.jpg is refused")
     return cuts

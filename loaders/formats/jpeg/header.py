@@ -16,8 +16,8 @@ class Scan(NamedTuple):
 
     Attributes:
         height, width: of the image, in pixels; 0 where the stream is of another kind, as all other fields.
-        mcu_height: pixels.
-        mcus_per_row, rows: MCUs (the smallest coded units) in a row, and rows of them.
+        mcu_height, mcu_width: of an MCU, the smallest coded unit, in pixels.
+        mcus_per_row, rows: MCUs in a row, and rows of them.
         interval: MCUs between two restart markers; 0 where there are none.
         interval_at: index of the interval's two bytes in the stream; 0 where it states none.
         frame_at, scan_at: index of the frame header's and of the scan header's first parameter.
@@ -27,6 +27,7 @@ class Scan(NamedTuple):
     height: int
     width: int
     mcu_height: int
+    mcu_width: int
     mcus_per_row: int
     rows: int
     interval: int
@@ -34,6 +35,12 @@ class Scan(NamedTuple):
     frame_at: int
     scan_at: int
     data_at: int
+
+
+@compiled(nogil=True)
+def has_restart_rows(scan):
+    """Whether each row of MCUs ends in a restart marker: the interval is the number of MCUs in a row, or divides it."""
+    return scan.height > 0 and scan.interval > 0 and scan.mcus_per_row % scan.interval == 0
 
 
 @compiled(nogil=True)
@@ -45,7 +52,7 @@ def word(stream, at):
 @compiled(nogil=True)
 def read_scan(stream: np.ndarray) -> Scan:
     """Read the headers of a stream, uint8 [n]; any other kind of stream, and whatever lies, gives zeros."""
-    none = Scan(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    none = Scan(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     n = len(stream)
     if n < 4 or stream[0] != 0xFF or stream[1] != SOI:
         return none
@@ -72,8 +79,8 @@ def read_scan(stream: np.ndarray) -> Scan:
             height, width = word(stream, frame_at + 1), word(stream, frame_at + 3)
             mcu_height, mcu_width = _mcu_size(stream, frame_at)
             return Scan(
-                height, width, mcu_height, -(-width // mcu_width), -(-height // mcu_height), interval, interval_at,
-                frame_at, at, end,
+                height, width, mcu_height, mcu_width, -(-width // mcu_width), -(-height // mcu_height),
+                interval, interval_at, frame_at, at, end,
             )  # fmt: skip
         elif not (marker == DHT or marker == 0xDB or marker >= 0xE0):  # tables, applications' data and comments
             return none

@@ -1,6 +1,6 @@
-"""End each row of MCUs of a JPEG stream in a restart marker, without touching a coefficient (ITU-T T.81, annex F).
+"""Divide the rows of a JPEG stream by restart markers, without touching a coefficient (ITU-T T.81, annex F).
 
-A restart sets the predictions of the DC coefficients to zero, so the first block of each component in a row states its
+A restart sets the predictions of the DC coefficients to zero, so the first block of each component behind it states its
 DC coefficient itself, not the difference to the block before it. Nothing else changes: all other codes are copied bit
 by bit, and every decoder gives the same pixels as before.
 """
@@ -8,8 +8,9 @@ by bit, and every decoder gives the same pixels as before.
 import numpy as np
 
 from ...compiled import compiled
-from .header import DHT, DRI, EOI, RST0, Scan, read_scan
+from .header import DHT, DRI, EOI, RST0, Scan, has_restart_rows, read_scan
 
+_PIECE = 32  # pixels from one marker to the next, at least
 _CATEGORIES = 12  # of DC differences, where samples have 8 bits
 # The DC tables of annex K.3, which have codes for all categories: the number of codes of 1, 2, ... 16 bits.
 _BRIGHTNESS = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
@@ -21,16 +22,20 @@ _AT, _BITS, _COUNT, _MISSING = range(4)  # of a reader or writer: next byte, bit
 def with_restart_rows(content: bytes) -> bytes | None:
     """The same JPEG with a restart marker at the end of each row of MCUs; its headers stay, what follows its end goes.
 
+    Where the number of MCUs in a row has a divisor for it, there are more markers inside the rows: then a part can be
+    cut out on all four sides.
+
     Returns:
-        The stream; the very one where it has such markers already; None where they cannot be set in: a progressive or
-        arithmetic-coded stream, one of four components or several scans, or a damaged one.
+        The stream; the very one where its rows end in such markers already; None where they cannot be set in: a
+        progressive or arithmetic-coded stream, one of four components or several scans, or a damaged one.
     """
     stream = np.frombuffer(content, np.uint8)
     scan = read_scan(stream)
     if scan.height == 0:
         return None
-    if scan.interval == scan.mcus_per_row:
+    if has_restart_rows(scan):
         return content
+    interval = _interval(scan)
     components = _components(stream, scan)
     num_blocks = scan.mcus_per_row * scan.rows * int(components[:, 0].sum())
     tables = _tables(content, scan)
@@ -51,11 +56,21 @@ def with_restart_rows(content: bytes) -> bytes | None:
             lengths, symbols = _BRIGHTNESS if dc == components[0, 1] else _COLOUR, bytes(range(_CATEGORIES))
             added += bytes((dc, *lengths, *symbols))
         _set_codes(codes[dc], lengths, symbols)
-    header = _header(content, scan, added)
-    out = np.empty(len(content) + 4 * num_blocks + 4 * scan.rows + len(header) + 2 * _MCU_BYTES, np.uint8)
+    header = _header(content, scan, interval, added)
+    out = np.empty(
+        len(content) + 4 * num_blocks + 4 * (num_blocks // interval) + len(header) + 2 * _MCU_BYTES, np.uint8
+    )
     out[: len(header)] = np.frombuffer(header, np.uint8)
-    size = _copy_scan(stream, scan, components, lookup, codes, out, len(header))
+    size = _copy_scan(stream, scan, interval, components, lookup, codes, out, len(header))
     return out[:size].tobytes() if size else None
+
+
+def _interval(scan: Scan) -> int:
+    """MCUs between two markers: the least divisor of a row's number that is at least `_PIECE` pixels wide."""
+    for interval in range(1, scan.mcus_per_row):
+        if scan.mcus_per_row % interval == 0 and interval * scan.mcu_width >= _PIECE:
+            return interval
+    return scan.mcus_per_row
 
 
 def _components(stream: np.ndarray, scan: Scan) -> np.ndarray:
@@ -115,21 +130,21 @@ def _set_codes(row: np.ndarray, lengths: tuple[int, ...], symbols: bytes) -> Non
             row[symbol] = code, bits
 
 
-def _header(content: bytes, scan: Scan, tables: bytes) -> bytes:
+def _header(content: bytes, scan: Scan, interval: int, tables: bytes) -> bytes:
     """The headers, with the restart interval and further tables."""
-    interval = scan.mcus_per_row.to_bytes(2, "big")
+    stated = interval.to_bytes(2, "big")
     head, tail = content[: scan.scan_at - 4], content[scan.scan_at - 4 : scan.data_at]
     if scan.interval_at:
-        head = head[: scan.interval_at] + interval + head[scan.interval_at + 2 :]
+        head = head[: scan.interval_at] + stated + head[scan.interval_at + 2 :]
     else:
-        head += bytes((0xFF, DRI, 0, 4)) + interval
+        head += bytes((0xFF, DRI, 0, 4)) + stated
     if tables:
         head += bytes((0xFF, DHT)) + (2 + len(tables)).to_bytes(2, "big") + tables
     return head + tail
 
 
 @compiled(nogil=True)
-def _copy_scan(stream, scan, components, lookup, codes, out, size):
+def _copy_scan(stream, scan, interval, components, lookup, codes, out, size):
     """Write the entropy-coded data with its restarts, and the end of the image; the new size, or 0 if damaged."""
     num = len(components)
     reader, writer = np.zeros(4, np.int64), np.zeros(4, np.int64)
@@ -141,8 +156,8 @@ def _copy_scan(stream, scan, components, lookup, codes, out, size):
                 return 0
             reader[_AT] += 2
             before[:] = 0
-        if mcu and mcu % scan.mcus_per_row == 0:
-            _mark(out, writer, RST0 + (mcu // scan.mcus_per_row - 1) % 8)
+        if mcu and mcu % interval == 0:
+            _mark(out, writer, RST0 + (mcu // interval - 1) % 8)
             stated[:] = 0
         if writer[_AT] + _MCU_BYTES > len(out):
             return 0
@@ -173,7 +188,7 @@ def _read_difference(stream, reader, table):
     if entry == 0 or category >= _CATEGORIES:
         return np.int64(1 << _CATEGORIES)
     reader[_COUNT] -= entry >> 8
-    value = _take(stream, reader, category)
+    value = _take(reader, category)
     return value if category == 0 or value >> (category - 1) else value + 1 - (np.int64(1) << category)
 
 
@@ -200,7 +215,7 @@ def _copy_coefficients(stream, reader, out, writer, table):
             return False
         run, size = (entry & 255) >> 4, entry & 15
         bits = (entry >> 8) + size
-        _put(out, writer, _take(stream, reader, bits), bits)
+        _put(out, writer, _take(reader, bits), bits)
         if size == 0 and run < 15:
             return True
         k += run + 1
@@ -226,9 +241,8 @@ def _peek(stream, reader):
 
 
 @compiled(nogil=True)
-def _take(stream, reader, bits):
-    """Read so many bits, 0 to 31, as a number."""
-    _peek(stream, reader)
+def _take(reader, bits):
+    """Read so many bits as a number; with what was read since the last `_peek`, at most 32."""
     reader[_COUNT] -= bits
     return reader[_BITS] >> reader[_COUNT] & ((np.int64(1) << bits) - 1)
 
