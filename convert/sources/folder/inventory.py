@@ -10,13 +10,19 @@ from convert.sources.folder.values import BrokenFile, FoundImages
 from loaders.formats.sentence import one_line
 
 MAX_ROWS = 20  # of the table of classes
+MAX_KINDS = 12  # of files that are left out, on the terminal
 MAX_NAMES = 1000  # of broken files of each kind, on the terminal
 
 
 def told(counts: Mapping[str, int]) -> str:
     """Counts with what is counted, as in "8 .DS_Store, 3 .heic: Pillow has no reader"; most first."""
-    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {what}" for what, count in by_count if count)
+    by_count = sorted(((what, count) for what, count in counts.items() if count), key=lambda item: (-item[1], item[0]))
+    shown = by_count if len(by_count) <= MAX_KINDS else by_count[: MAX_KINDS - 1]
+    parts = [f"{count:,} {what}" for what, count in shown]
+    if len(shown) < len(by_count):
+        rest = by_count[len(shown) :]
+        parts.append(f"{sum(count for _, count in rest):,} of {len(rest)} other kinds")
+    return ", ".join(parts)
 
 
 def files(count: int) -> str:
