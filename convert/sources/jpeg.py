@@ -46,7 +46,7 @@ def encoders(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def encode_all(
-    pool: ThreadPoolExecutor, ahead: int, images: list[LabelledImage], max_side: int, quality: int
+    pool: ThreadPoolExecutor, ahead: int, images: Iterable[LabelledImage], max_side: int, quality: int
 ) -> Iterator[Stream]:
     """Yield `encode` of each image, in order, made by the pool; the first error ends it.
 
@@ -57,7 +57,7 @@ def encode_all(
 
 
 def encode_each(
-    pool: ThreadPoolExecutor, ahead: int, images: list[LabelledImage], quality: int, rules: PixelRules
+    pool: ThreadPoolExecutor, ahead: int, images: Iterable[LabelledImage], quality: int, rules: PixelRules
 ) -> Iterator[Encoded | BrokenFile]:
     """Yield each image as a JPEG stream, or what is wrong with its file; as `encode_all`, but that no error ends it."""
     return _in_order(pool, ahead, lambda image: _encode_or_tell(image, quality, rules), images)

@@ -16,7 +16,7 @@ from .sentence import one_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
-MAX_BYTES = 1 << 24  # of the file: some 200,000 classes
+MAX_BYTES = 1 << 24  # of a manifest; each file takes some 170
 MAX_SIDE = 65_535  # pixels, as in a .beton
 
 
@@ -176,10 +176,10 @@ def _manifest(values: dict[str, Any], path: str) -> Manifest:
         mean=mean,
         std=std,
         source=entry(values, "source", str, path),
+        inventory=entry(values, "inventory", dict, path) if "inventory" in values else {},
         verified=entry(values, "verified", bool, path),
         note=entry(values, "note", str, path),
         splits={name: _split(split, f"{path}: {one_line(name, 80)}") for name, split in splits.items()},
-        inventory=entry(values, "inventory", dict, path) if "inventory" in values else {},
     )
 
 
