@@ -153,7 +153,7 @@ def test_pixels_are_as_stored_in_every_format_or_turned(format, orientation):
 
 
 MODES = (
-    "CMYK JPEG, CMYK TIFF, YCbCr JPEG, RGB JPEG, RGB MPO, RGB BMP, L JPEG, L PNG, L PPM, 1 PNG, P PNG, P GIF, LA PNG"
+    "CMYK JPEG, CMYK TIFF, YCbCr JPEG, RGB JPEG, RGB MPO, L JPEG, L PNG, L PPM, 1 PNG, P PNG, P GIF, LA PNG"
 )
 
 
