@@ -20,6 +20,7 @@ from rich.console import Console
 
 from convert.checks.files import file_problem
 from convert.command import run_command
+from convert.sources.folder.records import join_records
 from convert.sources.part import Part
 from convert.terminal import print_summary, progress_bar
 from convert.writers.part_file import PartStamp, read_part_file
@@ -171,6 +172,7 @@ def join(root: Path, pieces: list[Piece], console: Console | None) -> Manifest:
         verified=first.verified,
         note=first.note,
         splits=splits,
+        inventory=join_records([piece.manifest.inventory for piece in pieces]),
     )
 
 

@@ -58,7 +58,7 @@ def encode_all(
 
 
 def encode_each(
-    pool: ThreadPoolExecutor, ahead: int, images: list[LabelledImage], quality: int, rules: PixelRules
+    pool: ThreadPoolExecutor, ahead: int, images: Iterable[LabelledImage], quality: int, rules: PixelRules
 ) -> Iterator[Encoded | BrokenFile]:
     """Yield each image as a JPEG stream, or what is wrong with its file; as `encode_all`, but that no error ends it."""
     return _in_order(pool, ahead, lambda image: _encode_or_tell(image, quality, rules), images)

@@ -202,10 +202,10 @@ def _manifest(values: dict[str, Any], path: str) -> Manifest:
         mean=mean,
         std=std,
         source=entry(values, "source", str, path),
+        inventory=entry(values, "inventory", dict, path) if "inventory" in values else {},
         verified=entry(values, "verified", bool, path),
         note=entry(values, "note", str, path),
         splits={name: _split(split, name, f"{path}: {one_line(name, 80)}") for name, split in splits.items()},
-        inventory=entry(values, "inventory", dict, path) if "inventory" in values else {},
     )
 
 

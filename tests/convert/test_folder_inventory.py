@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from convert.folder import convert_folder
+from convert.sources.folder.inventory import told
+from convert.sources.restart_rows import with_restart_rows
 from loaders.formats import image_file
 from loaders.formats.manifest import read_manifest
 from loaders.formats.open import open_dataset
@@ -136,7 +138,7 @@ def test_orientation_tags_are_told_and_turned_without_loss_where_bytes_are_kept(
     root = convert(source, tmp_path / "x")
     assert note in capsys.readouterr().out
     assert read_manifest(root).inventory["notes"] == [note]
-    assert open_dataset(root / "train.tar").bytes(0).tobytes() == original.read_bytes()
+    assert open_dataset(root / "train.tar").bytes(0).tobytes() == with_restart_rows(original.read_bytes())
     assert pixels(root, 2).shape == (48, 64, 3)
     root = convert(source, tmp_path / "y", orient=True)
     assert "turned as orientation tags ask" in read_manifest(root).note
@@ -152,7 +154,7 @@ def test_transparency_is_on_white_or_what_is_asked_for(source, tmp_path, capsys)
     save(source / "train" / "daisy" / "0.png", clear)
     root = convert(source, tmp_path / "x")
     assert (pixels(root, 1) == 255).all()
-    assert "1 image with transparency: composited on white (--background)" in capsys.readouterr().out
+    assert "1 image with an alpha channel: composited on white (--background)" in capsys.readouterr().out
     assert (pixels(convert(source, tmp_path / "y", background="#0000ff"), 1)[..., 2] > 250).all()
     with pytest.raises(ValueError, match="--background is 'whitish', allowed: a colour such as black"):
         convert(source, tmp_path / "z", background="whitish")
@@ -193,3 +195,10 @@ def test_many_classes_are_summed_up(tmp_path, capsys):
     convert_folder(tmp_path / "many", tmp_path / "x", dry_run=True)
     said = " ".join(capsys.readouterr().out.split())
     assert "9 │ c09 │ 1 │ │ ... │ 20 more classes │ 1 to 1 │" in said
+
+
+def test_many_kinds_of_files_are_summed_up():
+    counts = {f".{k:02d}": 100 - k for k in range(20)} | {".none": 0}
+    assert told(counts).startswith("100 .00, 99 .01, ")
+    assert told(counts).endswith(f"90 .10, {sum(100 - k for k in range(11, 20))} of 9 other kinds")
+    assert told({".b": 2, ".a": 2}) == "2 .a, 2 .b"

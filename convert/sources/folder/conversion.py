@@ -11,9 +11,10 @@ from rich.console import Console
 
 from convert.sources.folder.classes import check_classes
 from convert.sources.folder.encoding import BrokenImagesError, Pass
-from convert.sources.folder.inventory import files, print_broken, record, refusal
+from convert.sources.folder.inventory import files, print_broken, refusal
 from convert.sources.folder.kinds import VERY_LARGE
 from convert.sources.folder.pixel_notes import pixel_notes
+from convert.sources.folder.records import record
 from convert.sources.folder.values import BrokenFile, FoundImages
 from convert.sources.jpeg import encoders
 from convert.sources.part import Part, listing_digest, slice_part

@@ -1,7 +1,6 @@
 """What a conversion found, as a person reads it before anything is written, and as the manifest keeps it."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,13 +9,19 @@ from convert.sources.folder.values import BrokenFile, FoundImages
 from loaders.formats.sentence import one_line
 
 MAX_ROWS = 20  # of the table of classes
+MAX_KINDS = 12  # of files that are left out, on the terminal
 MAX_NAMES = 1000  # of broken files of each kind, on the terminal
 
 
 def told(counts: Mapping[str, int]) -> str:
     """Counts with what is counted, as in "8 .DS_Store, 3 .heic: Pillow has no reader"; most first."""
-    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {what}" for what, count in by_count if count)
+    by_count = sorted(((what, count) for what, count in counts.items() if count), key=lambda item: (-item[1], item[0]))
+    shown = by_count if len(by_count) <= MAX_KINDS else by_count[: MAX_KINDS - 1]
+    parts = [f"{count:,} {what}" for what, count in shown]
+    if len(shown) < len(by_count):
+        rest = by_count[len(shown) :]
+        parts.append(f"{sum(count for _, count in rest):,} of {len(rest)} other kinds")
+    return ", ".join(parts)
 
 
 def files(count: int) -> str:
@@ -80,13 +85,3 @@ def refusal(broken: list[BrokenFile]) -> str:
         f"{files(len(broken))} cannot be used ({few}{more}): repair or remove {them}, or leave {them} out with "
         "--skip-broken"
     )
-
-
-def record(found: FoundImages, skipped: list[BrokenFile], pixels: list[str]) -> dict[str, Any]:
-    """What the manifest keeps of it."""
-    return {
-        "counts": found.counts(),
-        "left_out": {why: count for why, count in sorted(found.left_out.items()) if count},
-        "broken": [[file.name, file.kind] for file in sorted(skipped)],
-        "notes": [*found.notes, *pixels],
-    }

@@ -26,7 +26,7 @@ def pixel_notes(facts: Counter[str], rules: PixelRules, background: str) -> list
             f"{_images(facts[ANEW])} of these, JPEG, could not be turned without loss and was encoded anew: {why}"
         )
     if facts[ALPHA]:
-        notes.append(f"{_images(facts[ALPHA])} with transparency: composited on {background} (--background)")
+        notes.append(f"{_images(facts[ALPHA])} with an alpha channel: composited on {background} (--background)")
     if facts[DEEP]:
         by = "the range of their type" if rules.value_range is None else "{:g} to {:g}".format(*rules.value_range)
         notes.append(f"{_images(facts[DEEP])} of more than 8 bits: scaled to 8 bits by {by} (--range LOW HIGH)")

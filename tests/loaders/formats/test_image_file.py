@@ -152,6 +152,19 @@ def test_pixels_are_as_stored_in_every_format_or_turned(format, orientation):
         assert (found.orientation, "tagged" in found.facts) == (orientation, orientation != 1)
 
 
+MODES = "CMYK JPEG, CMYK TIFF, YCbCr JPEG, RGB JPEG, RGB MPO, L JPEG, L PNG, L PPM, 1 PNG, P PNG, P GIF, LA PNG"
+
+
+@pytest.mark.parametrize("kind", MODES.split(", "))
+def test_other_modes_are_as_pillow_converts_them(kind):
+    mode, format = kind.split()
+    image = Image.merge("RGB", [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.linear_gradient("L")])
+    content = saved(image.resize((32, 24)).convert(mode), format, progressive=True)
+    wanted = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    assert np.array_equal(decoded(content), wanted)
+    assert np.array_equal(decoded(content, background=(255, 255, 255)), wanted)
+
+
 def test_of_several_frames_the_first():
     frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (10, 200)]
     for format in ("GIF", "TIFF", "WEBP", "PNG"):

@@ -122,3 +122,15 @@ def test_importing_the_manifest_brings_neither_ffcv_nor_torch():
         "print({'ffcv', 'torch', 'numba', 'nvidia', 'training'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_an_inventory_is_kept_where_there_is_one(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_manifest(tmp_path, MANIFEST)
+    assert "inventory" not in json.loads(path.read_text("utf-8"))
+    told = dataclasses.replace(MANIFEST, inventory={"left_out": {"a ä": 1}, "notes": ["x"]})
+    write_manifest(tmp_path, told)
+    assert read_manifest(tmp_path) == told
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"inventory": []}))
+    with pytest.raises(ValueError, match=r"inventory is \[\], needed: an object"):
+        read_manifest(tmp_path)
