@@ -34,7 +34,7 @@ def run(grey, quick_args, tmp_path_factory):
 
 
 def test_the_network_sees_one_channel(run, capsys):
-    network = read_run(run).network
+    network = read_run(run).model
     assert network.stem.weight.shape == (32, 1, 2, 2)
     accuracy = read_summary(run)["test_accuracy"]
     assert main_evaluate([str(run)]) == 0

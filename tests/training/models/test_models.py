@@ -236,4 +236,4 @@ def test_bad_arguments_are_named(kwargs, message):
 
 def test_whitening_refuses_other_shapes():
     with pytest.raises(ValueError, match="needs"):
-        whitening_filters(torch.zeros(4, 1, 8, 8))
+        whitening_filters(torch.zeros(4, 2, 8, 8))
