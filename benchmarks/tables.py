@@ -74,6 +74,14 @@ def training_speed() -> str:
     return table([where, "images/s", *(f"budget {line['budget']:g}" for line in lines)], rows)
 
 
+def writer() -> str:
+    """Milliseconds of CPU time to write a `.beton`."""
+    result = _read("writer.json")["cpu_s"]
+    names = list(dict.fromkeys(name for rows in result.values() for name in rows))
+    rows = [[n, *(f"{row[n] * 1e3:,.0f}" if n in row else "" for row in result.values())] for n in names]
+    return table(["write a `.beton`, ms of CPU time", *result], rows)
+
+
 def gpu() -> str:
     """Images per second of the loader on the GPU that the result names."""
     result = _read("gpu.json")
@@ -82,5 +90,5 @@ def gpu() -> str:
 
 
 if __name__ == "__main__":
-    for each in (scheduler, loaders, gpu, training, training_speed):
+    for each in (scheduler, writer, loaders, gpu, training, training_speed):
         print(each(), end="\n\n")
