@@ -147,7 +147,7 @@ def _resizing(dataset: DatasetFile, settings: Settings, plan: EpochPlan) -> floa
     worker, out, spent = Worker(dataset), np.empty((augment.resize, augment.resize, 3), np.uint8), np.zeros(2)
     for sample, (top, left, height, width) in zip(ids.tolist(), box.tolist(), strict=True):
         began = time.perf_counter()
-        image, *edges = worker.decode_box(sample, top, left, height, width)
+        image, *edges = worker.decode_box(sample, top, left, height, width, augment.resize)
         decoded = time.perf_counter()
         resize_box(image, *edges, out)
         spent += decoded - began, time.perf_counter() - decoded

@@ -14,7 +14,7 @@ from .threads import available_cores
 
 _LOOKED_AT = 200  # images whose headers are read
 _OFTEN_ENOUGH = 0.05  # of the loop's time, spent waiting for batches: less than that is nothing to change
-_MUCH = 2.0  # times the pixels of the result on a side
+_MUCH = 2.5  # times the pixels of the result on a side
 
 
 @dataclass
@@ -72,7 +72,7 @@ def judge(
     threads = settings.num_threads or available_cores()
     floor = stages.read + (stages.decode or 0.0)
     ceiling = (
-        f"{stages.batch_size / floor:,.0f} images/s: reading and decoding alone"
+        f"{stages.batch_size / min(floor, stages.delivered):,.0f} images/s: reading and decoding alone"
         if stages.decode and dataset.kind != "raw"
         else f"{stages.batch_size / stages.delivered:,.0f} images/s: what is delivered, nothing has to be decoded here"
     )
@@ -135,7 +135,7 @@ def _about_decoding(dataset: DatasetFile, settings: Settings, backend: str) -> s
     side = float(np.median(np.minimum(dataset.heights, dataset.widths)))
     if size and side > _MUCH * size:
         return (
-            f"half of the images have more than {side:.0f} pixels on the shorter side, and {size} are used: convert "
+            f"half of the images have {side:.0f} pixels or more on the shorter side, and {size} are used: convert "
             f"with --max-side {2 * size}"
         )
     without = _without_rows(dataset) if backend == "native" and size else 0.0

@@ -84,9 +84,9 @@ def _work(
     for worker in workers[first:last]:
         for i in undone:
             if box is None:
-                worker.decode(int(ids[i]), 0, 0, len(out[i]), len(out[i][0]), out[i])
+                worker.decode(int(ids[i]), 0, 0, out.shape[1], out.shape[2], 1, out[i])
             else:
-                image, *edges = worker.decode_box(int(ids[i]), *box[i].tolist())
+                image, *edges = worker.decode_box(int(ids[i]), *box[i].tolist(), size=len(out[i]))
                 resize_box(image, *edges, out[i])
 
 
@@ -98,22 +98,37 @@ class Worker:
         self._stream, self._pixels = np.empty(0, np.uint8), np.empty(0, np.uint8)
 
     def decode_box(
-        self, sample: int, top: int, left: int, height: int, width: int
+        self, sample: int, top: int, left: int, height: int, width: int, size: int
     ) -> tuple[np.ndarray, float, float, float, float]:
         """Decode a box of an image, and maybe more: uint8 [H, W, 3], and the box's top, left, bottom and right in it.
 
-        The pixels are overwritten by the next image. Raises as `decode`.
+        A box that is at least four times as large as its result, `size`, is decoded at a half, a quarter or an eighth
+        of its size, so that it is still twice as large. The pixels are overwritten by the next image.
+
+        Raises:
+            ValueError: as `decode`.
         """
-        image, new_top, new_left = self.decode(sample, top, left, height, width)
-        top, left = top - new_top, left - new_left
-        return image, float(top), float(left), float(top + height), float(left + width)
+        factor = 1
+        while factor < 8 and min(height, width) >= 4 * factor * size:
+            factor *= 2
+        around = 2 * factor if factor > 1 else 0  # pixels to every side that smoothing of colours may look at
+        new_top, new_left = max(top - around, 0), max(left - around, 0)
+        bottom = min(top + height + around, int(self._dataset.heights[sample]))
+        right = min(left + width + around, int(self._dataset.widths[sample]))
+        height_around, width_around = bottom - new_top, right - new_left
+        image, new_top, new_left, factor = self.decode(sample, new_top, new_left, height_around, width_around, factor)
+        edges = top - new_top, left - new_left, top - new_top + height, left - new_left + width
+        top_edge, left_edge, bottom_edge, right_edge = (edge / factor for edge in edges)
+        return image, top_edge, left_edge, bottom_edge, right_edge
 
     def decode(
-        self, sample: int, top: int, left: int, height: int, width: int, out: np.ndarray | None = None
-    ) -> tuple[np.ndarray, int, int]:
-        """Decode a box of an image, and maybe more: uint8 [H, W, 3], and which pixel of the image is its first.
+        self, sample: int, top: int, left: int, height: int, width: int, factor: int, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, int, int, int]:
+        """Decode a box of an image, and maybe more: uint8 [H, W, 3], the place of its first pixel, and a factor.
 
         Args:
+            factor: 1, 2, 4 or 8: by which the result may be smaller than the image on each side; the factor that is
+                returned was used.
             out: where a whole image goes; None takes memory that is overwritten by the next image.
 
         Raises:
@@ -131,17 +146,20 @@ class Worker:
                 )
             if cut.size != _OTHER:
                 stream = self._stream[: cut.size] if cut.size else dataset.bytes(sample)
-                image = self._space(cut.height, cut.width) if out is None else out
+                size = -(-cut.height // factor), -(-cut.width // factor)
+                image = self._space(*size) if out is None else out
                 try:
-                    simplejpeg.decode_jpeg(stream, "RGB", buffer=image)
+                    simplejpeg.decode_jpeg(
+                        stream, "RGB", min_height=size[0], min_width=size[1], min_factor=factor, buffer=image
+                    )
                 except ValueError:
                     pass  # a warning or an error: the strict decoder tells, and names the sample
                 else:
-                    return image, cut.top, cut.left
+                    return image, cut.top, cut.left, factor
         whole = decode(dataset, sample)
         image = self._space(*whole.shape[:2]) if out is None else out
         image[:] = whole
-        return image, 0, 0
+        return image, 0, 0, 1
 
     def _space(self, height: int, width: int) -> np.ndarray:
         num = height * width * CHANNELS

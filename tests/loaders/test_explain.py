@@ -73,13 +73,13 @@ def verdict(loader, slow: str, clock: Clock = Clock(), **settings):  # noqa: B00
 
 
 def test_advice_names_the_one_thing_to_change(files):
-    small, large = Augment(resize=24), Augment(resize=48)
+    small, large = Augment(resize=20), Augment(resize=48)
     plain = make_loader(files / "plain.tar", 8, augment=large)
     rows = make_loader(files / "rows.tar", 8, augment=large)
     threads = {"num_threads": None}
     assert "no restart markers" in verdict(plain, "decode", **threads).advice
     assert "at its ceiling" in verdict(rows, "decode", **threads).advice
-    assert "--max-side 48" in verdict(rows, "decode", augment=small, **threads).advice
+    assert "--max-side 40" in verdict(rows, "decode", augment=small, **threads).advice
     assert "MB/s come from the disk" in verdict(rows, "read").advice
     assert "torch.bfloat16" in verdict(rows, "augment").advice
     assert "as fast as memory" in verdict(rows, "augment", dtype=torch.uint8).advice

@@ -14,7 +14,7 @@ from loaders import Augment, EpochPlan, make_loader, open_dataset
 from loaders.formats.jpeg.restart import with_restart_rows
 from tests.loaders.formats.jpeg.streams import SUBSAMPLINGS, by_pillow, decoded, encoded, smooth
 
-RANDOM = Augment(resize=24, random_resized_crop=(0.05, 0.6), flip=True)
+RANDOM = Augment(resize=40, random_resized_crop=(0.05, 0.6), flip=True)
 
 
 def four_colours(pixels: np.ndarray) -> bytes:
@@ -115,3 +115,17 @@ def test_png_and_webp_beside_jpeg(tmp_path):
     assert (got - theirs).abs().max() <= 1
     residence = make_loader(tmp_path / "x.tar", 2, augment=augment).residence
     assert "4 of 5 images are PNG or WebP, which Pillow decodes about 12 and 7 times slower" in residence
+
+
+def test_large_boxes_are_decoded_smaller(tmp_path):
+    """With restart markers or without the pixels are equal, and they stay near the reference's."""
+    plain = [encoded(smooth(np.random.default_rng(i), 190 + 9 * i, 230), SUBSAMPLINGS[i]) for i in range(6)]
+    streams = {"plain": plain, "rows": list(map(with_restart_rows, plain))}
+    paths = [written(tmp_path / f"{name}.tar", made) for name, made in streams.items()]
+    ids = np.arange(30) % 6
+    for size, smallest in ((6, 0.2), (12, 0.2), (24, 0.5)):  # down to an eighth, a quarter, a half
+        augment = Augment(resize=size, random_resized_crop=(smallest, 0.8))
+        first, second = (deliver(path, "native", augment, ids).int() for path in paths)
+        wanted = deliver(paths[0], "reference", augment, ids).int()
+        assert torch.equal(first, second)
+        assert (first - wanted).abs().float().mean() < 3  # strong colours with an edge every six pixels
