@@ -57,9 +57,9 @@ class Conversion:
         Raises:
             ValueError: a class has no image, or a split has fewer images than there are parts.
         """
-        check_classes(found, self.allow_empty)
+        found = self._with_class_notes(found)
         stamp = PartStamp(*part, listing_digest(found.splits))
-        return replace(found, splits=slice_part(found.splits, part)), replace(self, part=stamp, allow_empty=True)
+        return replace(found, splits=slice_part(found.splits, part)), replace(self, part=stamp)
 
     def check(self, found: FoundImages) -> None:
         """Encode every image, keep none, and tell what there is to tell.
@@ -137,6 +137,8 @@ class Conversion:
         for split, images in found.splits.items():
             if not images:
                 raise ValueError(f"no image of the split {split} can be used")
+        if self.part is not None:
+            return found
         notes = check_classes(found, self.allow_empty)
         new = [note for note in notes if note not in found.notes]
         self._tell(new)
