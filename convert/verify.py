@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from convert.checks.files import difference, formats_of, open_files, problems_of
+from convert.checks.files import difference, formats_of, name_of, open_files, problems_of
 from convert.checks.regions import regions
 from convert.command import run_command
 from loaders.formats.dataset import DatasetFile
@@ -93,7 +93,8 @@ def check_written(folder: Path, console: Console) -> None:
 
 def _compared(folder: Path, first: list[str], second: list[str], is_well: bool, manifest: Manifest) -> str:
     """One line on two formats of a split. Files that are both as the manifest says hold the same samples."""
-    same = f"{first[0]} and {second[0]} hold the same samples, id by id"
+    both = " and ".join(map(name_of, (first, second)))
+    same = f"{both} hold the same samples, id by id"
     if is_well:
         return f"ok  {same}"
     try:
@@ -101,7 +102,7 @@ def _compared(folder: Path, first: list[str], second: list[str], is_well: bool, 
         differing = difference(one, other, manifest)
         return f"    {differing or same}"
     except (ValueError, OSError):
-        return f"    {first[0]} and {second[0]} cannot be compared"
+        return f"    {both} cannot be compared"
 
 
 def _opened(folder: Path, split: Split) -> DatasetFile:

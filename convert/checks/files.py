@@ -87,6 +87,12 @@ def formats_of(split: Split) -> list[list[str]]:
     return [names for names in map(split.files_of, READ) if names]
 
 
+def name_of(files: list[str]) -> str:
+    """How a sentence calls a format: by its file, or as train/*.beton by its shards."""
+    first = Path(files[0])
+    return files[0] if len(files) == 1 else f"{first.parent}/*{first.suffix}"
+
+
 def difference(first: list[Path], second: list[Path], manifest: Manifest) -> str:
     """Compare two formats of a split id by id; return in which samples they differ, "" if in none."""
     one, other = open_files(first), open_files(second)
