@@ -152,9 +152,7 @@ def test_pixels_are_as_stored_in_every_format_or_turned(format, orientation):
         assert (found.orientation, "tagged" in found.facts) == (orientation, orientation != 1)
 
 
-MODES = (
-    "CMYK JPEG, CMYK TIFF, YCbCr JPEG, RGB JPEG, RGB MPO, L JPEG, L PNG, L PPM, 1 PNG, P PNG, P GIF, LA PNG"
-)
+MODES = "CMYK JPEG, CMYK TIFF, YCbCr JPEG, RGB JPEG, RGB MPO, L JPEG, L PNG, L PPM, 1 PNG, P PNG, P GIF, LA PNG"
 
 
 @pytest.mark.parametrize("kind", MODES.split(", "))
