@@ -1,9 +1,10 @@
 """Writes a whole data set into a folder: the files of every split and, last of all, the manifest."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -91,6 +92,7 @@ def write_jpeg_dataset(
     format: str,
     source: str,
     note: str,
+    inventory: Callable[[], dict[str, Any]] = dict,
     part: PartStamp | None = None,
     console: Console | None = None,
 ) -> Manifest:
@@ -101,6 +103,7 @@ def write_jpeg_dataset(
         splits: the images, which may be made while they are asked for, and their labels, by split name; must hold
             "train", whose statistics the manifest states.
         classes, format, source, note, console: as in `write_dataset`.
+        inventory: what the manifest keeps of how the images were found; asked for when all are written.
         part: which part of a data set this is; `part.json` says so beside the manifest.
 
     Raises:
@@ -133,7 +136,18 @@ def write_jpeg_dataset(
                     sizes |= set(zip(streams.heights.tolist(), streams.widths.tolist(), strict=True))
         mean, std = histogram_statistics(histograms["train"])
         height, width = (lengths.pop() if len(lengths) == 1 else 0 for lengths in map(set, zip(*sizes, strict=True)))
-        manifest = Manifest(folder.name, (height, width, 3), classes, mean, std, source, False, note, written)
+        manifest = Manifest(
+            folder.name,
+            (height, width, 3),
+            classes,
+            mean,
+            std,
+            source,
+            verified=False,
+            note=note,
+            splits=written,
+            inventory=inventory(),
+        )
         if part is not None:
             write_part_file(new, part, histograms["train"])
         write_manifest(new, manifest)

@@ -23,8 +23,7 @@ from convert.terminal import progress_bar
 from convert.writers.dataset import write_jpeg_dataset
 from convert.writers.part_file import PartStamp
 from loaders.formats.image_file import PixelRules
-from loaders.formats.lock import lock_folder
-from loaders.formats.manifest import Manifest, write_manifest
+from loaders.formats.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -96,16 +95,12 @@ class Conversion:
         while True:
             with self._passes(found) as once:
                 try:
-                    manifest = self._written(found, once, root, format, source)
+                    manifest = self._written(found, skipped, once, root, format, source)
                     break
                 except BrokenImagesError:
                     found = self._less_broken(found, once)
                     skipped += once.broken
-        notes = pixel_notes(once.facts, self.rules, self.background)
-        self._tell(notes)
-        manifest = replace(manifest, inventory=record(found, skipped, notes))
-        with lock_folder(root):
-            write_manifest(root, manifest)
+        self._tell(pixel_notes(once.facts, self.rules, self.background))
         return manifest
 
     def _begin(self, found: FoundImages) -> FoundImages:
@@ -159,7 +154,9 @@ class Conversion:
             warnings.filterwarnings("ignore", module="PIL")  # of damaged tags and the like
             yield Pass(pool, 4 * workers, found, self.quality, self.rules)
 
-    def _written(self, found: FoundImages, once: Pass, root: Path, format: str, source: str) -> Manifest:
+    def _written(
+        self, found: FoundImages, skipped: list[BrokenFile], once: Pass, root: Path, format: str, source: str
+    ) -> Manifest:
         limits = [f"longer side at most {self.rules.max_side} pixels"] if self.rules.max_side else []
         limits += [f"at most {self.rules.max_pixels:,} pixels"] if self.rules.max_pixels else []
         turned = "turned as orientation tags ask" if self.rules.orient else "pixels as stored"
@@ -171,6 +168,7 @@ class Conversion:
             source=source,
             note=f"JPEG, {', '.join(limits) or 'of any size'}, {turned}, quality {self.quality} where encoded anew; "
             + NOTE,
+            inventory=lambda: record(found, skipped, pixel_notes(once.facts, self.rules, self.background)),
             part=self.part,
             console=self.console,
         )
