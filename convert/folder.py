@@ -99,7 +99,7 @@ def convert_folder(
     from convert.sources.folder.inventory import print_inventory
     from convert.sources.labelled_images import Choices, find_images
     from convert.sources.restart_rows import left_out
-    from loaders.formats.image_file import PixelRules
+    from loaders.formats.pixels.image_file import PixelRules
 
     rules = PixelRules(_color(background), range, orient, max_side, max_pixels, trusted=True)
     choices = Choices(depth, val_as_test, split, seed, labels, image_column, label_column, class_list)

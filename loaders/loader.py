@@ -14,7 +14,7 @@ import torch
 
 from .augment.config import Augment
 from .backends.batching import Settings, count_batches
-from .backends.transfer import OnDevice
+from .backends.gpu.transfer import OnDevice
 from .batch_transform import BatchTransform, transformed
 from .epochs import Epochs
 from .formats.dataset import DatasetFile

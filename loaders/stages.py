@@ -15,8 +15,8 @@ import torch
 
 from .augment.crop import boxes
 from .backends.batching import Settings, Span, longest, patterns, spans
+from .backends.gpu.transfer import OnDevice, sent
 from .backends.host import Feed
-from .backends.transfer import OnDevice, sent
 from .compiled import compiled
 from .formats.dataset import DatasetFile
 from .kernels.resize_cpu import resize_box

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from loaders.formats.dataset import DatasetFile
-from loaders.formats.image_file import decode_image
 from loaders.formats.manifest import FileEntry, Manifest, Split, file_entry, labels_digest
 from loaders.formats.open import open_dataset
+from loaders.formats.pixels.image_file import decode_image
 
 READ = (".beton", ".tar")  # files that the reader opens; an .idx is read with its .tar
 _MOST = 5  # ids that a sentence names

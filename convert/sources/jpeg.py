@@ -14,7 +14,7 @@ from convert.sources.folder.values import BrokenFile, LabelledImage
 from convert.sources.restart_rows import with_restart_rows
 from convert.sources.turn_jpeg import turn_jpeg
 from convert.writers.streams import Stream
-from loaders.formats.image_file import RESIZED, TAGGED, PixelRules, VeryLargeImage, decode_image
+from loaders.formats.pixels.image_file import RESIZED, TAGGED, PixelRules, VeryLargeImage, decode_image
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "AVIF")
 """Formats that are decoded, whatever a file is called: Pillow hands PostScript to another program, Ghostscript."""

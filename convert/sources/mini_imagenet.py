@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from loaders.formats.claims import read_limited
-from loaders.formats.image_file import decode_image
+from loaders.formats.pixels.image_file import decode_image
 from loaders.formats.sentence import one_line
 
 LISTS = ("train.csv", "val.csv", "test.csv")

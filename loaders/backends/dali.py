@@ -22,7 +22,7 @@ from ..threads import available_cores
 from ..types import EpochPlan
 from .batching import DeviceFetch, HostImages, Settings, Span, delivered_shape
 from .dali_decoder import AHEAD, Decoder, Source, dali_process
-from .device import DeviceFeed
+from .gpu.device import DeviceFeed
 from .host import Feed
 
 _MISSING = "backend 'dali' needs NVIDIA DALI ({reason}): pip install nvidia-dali-cuda120"

@@ -10,10 +10,10 @@ import torch
 from ..formats.dataset import CHANNELS, DatasetFile
 from ..types import EpochPlan
 from .batching import DeviceImages, HostImages, Settings, Span, one_size
-from .device import DeviceFeed
+from .gpu.device import DeviceFeed
+from .gpu.residence import num_bytes, resident, too_large
+from .gpu.transfer import sent
 from .host import Feed
-from .residence import num_bytes, resident, too_large
-from .transfer import sent
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:

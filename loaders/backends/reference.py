@@ -30,7 +30,7 @@ from ..augment.mixers import ONE, MixGeometry, draw_mix
 from ..augment.normalisation import normalisation_table
 from ..augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, RandAugment, operations
 from ..formats.dataset import DatasetFile
-from ..formats.image_file import decode_image
+from ..formats.pixels.image_file import decode_image
 from ..order.rng import hash_array
 from ..types import Batch, EpochPlan, Mix
 from .batching import Settings, Span, columns, delivered_shape, nchw, spans, watched

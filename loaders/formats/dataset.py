@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .column import Column
-from .image_file import decode_image
 from .manifest import manifest_near
+from .pixels.image_file import decode_image
 
 CHANNELS = 3
 """Of an image, unless its file says that it has one."""

@@ -12,9 +12,9 @@ from PIL import Image
 from convert.folder import convert_folder
 from convert.sources.folder.inventory import told
 from convert.sources.restart_rows import with_restart_rows
-from loaders.formats import image_file
 from loaders.formats.manifest import read_manifest
 from loaders.formats.open import open_dataset
+from loaders.formats.pixels import image_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DAISY = np.kron(np.arange(12).reshape(3, 4) * 20, np.ones((16, 16))).astype(np.uint8)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from loaders import Augment, EpochPlan, IndexScheduler, make_loader
-from loaders.backends.transfer import OnDevice
+from loaders.backends.gpu.transfer import OnDevice
 
 N = 97
 

@@ -7,7 +7,7 @@ import numpy as np
 from convert.sources.folder.names import is_skipped
 from convert.writers.arrays import Arrays
 from loaders.formats.claims import read_limited
-from loaders.formats.image_file import decode_image
+from loaders.formats.pixels.image_file import decode_image
 
 SIZE = 32
 MAX_FILE_BYTES = 1 << 20

@@ -12,8 +12,8 @@ import numpy as np
 from convert.sources.cifar.published import Published
 from convert.sources.cifar.verified_pickle import load_verified_pickle
 from convert.writers.arrays import Arrays
-from loaders.formats.image_file import decode_image
 from loaders.formats.json_file import parse_json
+from loaders.formats.pixels.image_file import decode_image
 
 PIXELS = 3 * 32 * 32
 

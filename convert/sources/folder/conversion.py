@@ -22,8 +22,8 @@ from convert.sources.restart_rows import NOTE
 from convert.terminal import progress_bar
 from convert.writers.dataset import write_jpeg_dataset
 from convert.writers.part_file import PartStamp
-from loaders.formats.image_file import PixelRules
 from loaders.formats.manifest import Manifest
+from loaders.formats.pixels.image_file import PixelRules
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from convert.sources.folder.values import BrokenFile, FoundImages
 from convert.sources.jpeg import encode_each
 from convert.writers.streams import Stream
-from loaders.formats.image_file import PixelRules
+from loaders.formats.pixels.image_file import PixelRules
 
 
 class BrokenImagesError(ValueError):

@@ -5,7 +5,7 @@ import struct
 
 from PIL import features
 
-from loaders.formats.image_file import DAMAGED
+from loaders.formats.pixels.image_file import DAMAGED
 
 HEAD_BYTES = 512
 VERY_LARGE = "very large, which --max-side N or --max-pixels N allows"

@@ -4,7 +4,7 @@ from collections import Counter
 
 from convert.sources.jpeg import ANEW
 from convert.sources.turn_jpeg import can_turn
-from loaders.formats.image_file import ALPHA, DEEP, FRAMES, MAX_PIXELS, REDUCED, TAGGED, PixelRules
+from loaders.formats.pixels.image_file import ALPHA, DEEP, FRAMES, MAX_PIXELS, REDUCED, TAGGED, PixelRules
 
 
 def pixel_notes(facts: Counter[str], rules: PixelRules, background: str) -> list[str]:

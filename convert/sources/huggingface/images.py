@@ -12,7 +12,7 @@ from convert.sources.folder.values import LabelledImage
 from convert.sources.huggingface.columns import Columns
 from convert.sources.huggingface.rows import read_images
 from convert.sources.huggingface.tables import Tables
-from loaders.formats.image_file import decode_image
+from loaders.formats.pixels.image_file import decode_image
 
 RAW_SIDE = 128  # pixels up to which images are stored as they are
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")

@@ -24,8 +24,8 @@ from loaders import (
 )
 from loaders.backends.batching import Settings
 from loaders.backends.dali import graph, open_on_device
-from loaders.backends.device import DeviceFeed
-from loaders.backends.transfer import OnDevice
+from loaders.backends.gpu.device import DeviceFeed
+from loaders.backends.gpu.transfer import OnDevice
 from loaders.loader import open_engine
 from tests.loaders.backends.test_backends import STATISTICS, assert_equal
 from tests.loaders.backends.test_fused_gpu import on_host

@@ -15,8 +15,8 @@ from loaders.formats.claims import (
     check_stored,
     read_limited,
 )
-from loaders.formats.image_file import decode_image
 from loaders.formats.npz_file import read_arrays
+from loaders.formats.pixels.image_file import decode_image
 
 
 def test_what_is_stored_must_be_there():

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from loaders.formats import image_file
-from loaders.formats.image_file import PixelRules, VeryLargeImage, decode_image
+from loaders.formats.pixels import image_file
+from loaders.formats.pixels.image_file import PixelRules, VeryLargeImage, decode_image
 
 ALL = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "AVIF")
 WORDS = np.array([[0, 1, 127, 128, 129, 255, 256, 385, 386, 32767, 32768, 65000, 65406, 65407, 65535]] * 3, np.uint16)

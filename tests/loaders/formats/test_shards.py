@@ -15,7 +15,7 @@ import torch
 
 from convert.writers.tar import write_tar
 from loaders import Augment, EpochPlan, IndexScheduler, make_loader, open_dataset
-from loaders.backends.residence import resident
+from loaders.backends.gpu.residence import resident
 from loaders.formats.manifest import FileEntry, Manifest, Split, write_manifest
 from tests.conftest import photographs, write_mode
 

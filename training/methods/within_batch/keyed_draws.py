@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loaders.backends.transfer import sent
+from loaders.backends.gpu.transfer import sent
 from loaders.order.rng import CHOICE, fold_in, hash_array
 from loaders.types import EpochPlan
 

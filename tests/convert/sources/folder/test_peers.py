@@ -80,7 +80,7 @@ def test_pixels_of_16_bits_and_of_turned_tiff(tmp_path):
     import numpy as np
     from PIL import Image
 
-    from loaders.formats.image_file import decode_image
+    from loaders.formats.pixels.image_file import decode_image
 
     loader = peer("torchvision.datasets.folder").pil_loader
     Image.fromarray(np.array([[0, 1000, 32768, 65535]], np.uint16)).save(tmp_path / "deep.png")

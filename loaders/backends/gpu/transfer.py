@@ -9,7 +9,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from ..types import Backend, Batch, EpochPlan, Mix
+from ...types import Backend, Batch, EpochPlan, Mix
 
 IN_FLIGHT = 2  # host batches that a copy may still be reading
 

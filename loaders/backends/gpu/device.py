@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..augment.config import Augment
-from ..augment.draws import alternating_sides
-from ..augment.erasing import erased_boxes, prepare_erasing
-from ..augment.mixers import Mixup, draw_mix
-from ..augment.normalisation import normalisation_table
-from ..formats.dataset import DatasetFile
-from ..order.rng import hash_array
-from ..threads import for_blocks
-from ..types import Batch, EpochPlan, Mix
-from .augmenter import check_padding
-from .batching import Columns, DeviceFetch, Settings, Span, columns, nchw, spans, watched
-from .device_kernels import gpu_kernels, jittering
-from .grey import as_painted
+from ...augment.config import Augment
+from ...augment.draws import alternating_sides
+from ...augment.erasing import erased_boxes, prepare_erasing
+from ...augment.mixers import Mixup, draw_mix
+from ...augment.normalisation import normalisation_table
+from ...formats.dataset import DatasetFile
+from ...order.rng import hash_array
+from ...threads import for_blocks
+from ...types import Batch, EpochPlan, Mix
+from ..augmenter import check_padding
+from ..batching import Columns, DeviceFetch, Settings, Span, columns, nchw, spans, watched
+from ..grey import as_painted
+from .kernels import gpu_kernels, jittering
 from .transfer import sent, sent_if_any
 
 _NAMES = {

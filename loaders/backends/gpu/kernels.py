@@ -8,9 +8,9 @@ from types import ModuleType
 
 import torch
 
-from ..augment.color_jitter import ColorJitter, jitter_factors
-from ..types import EpochPlan
-from .batching import DeviceFetch, DeviceImages, Span, longest
+from ...augment.color_jitter import ColorJitter, jitter_factors
+from ...types import EpochPlan
+from ..batching import DeviceFetch, DeviceImages, Span, longest
 from .transfer import sent
 
 
@@ -21,7 +21,7 @@ def gpu_kernels(module: str) -> ModuleType:
         ImportError: it is not installed.
     """
     try:
-        return importlib.import_module(f"..kernels.{module}", __package__)
+        return importlib.import_module(f"...kernels.{module}", __package__)
     except ModuleNotFoundError as error:
         if error.name != "triton":
             raise

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from ..formats.dataset import DatasetFile
+from ...formats.dataset import DatasetFile
 
 _CHUNK = 1 << 26  # bytes on their way at once
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .claims import MAX_PIXELS, RGB_BYTES, are_grown, machine_memory
-from .pixels import deep, stored
-from .sentence import one_line
+from ..claims import MAX_PIXELS, RGB_BYTES, are_grown, machine_memory
+from ..sentence import one_line
+from . import deep, stored
 
 if TYPE_CHECKING:
     from PIL.Image import Image
