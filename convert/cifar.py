@@ -16,7 +16,6 @@ from rich.console import Console
 from convert.command import run_command
 from convert.sources.cifar.published import CIFAR10, CIFAR100, Published
 from convert.terminal import print_summary
-from convert.verify import check_written
 from convert.writers.split import finished
 
 
@@ -57,6 +56,7 @@ def convert(published: Published, root: Path, source: Path | None, format: str, 
     # Imported here, so that a call that finds its work done returns at once.
     from convert.sources.cifar.places import first_whole_copy
     from convert.sources.cifar.source import read_source
+    from convert.verify import check_written
     from convert.writers.dataset import write_dataset
 
     if source is None:

@@ -18,7 +18,6 @@ from rich.console import Console
 
 from convert.command import run_command
 from convert.terminal import print_summary, progress_bar
-from convert.verify import check_written
 from convert.writers.split import finished
 
 
@@ -57,6 +56,7 @@ def convert_mini_imagenet(
         return
     # Imported here, so that a call that finds its work done returns at once.
     from convert.sources.mini_imagenet import SIDE, divided, find_files, read_lists, read_small
+    from convert.verify import check_written
     from convert.writers.dataset import write_dataset
 
     listed = read_lists(lists)

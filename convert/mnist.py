@@ -16,7 +16,6 @@ from rich.console import Console
 
 from convert.command import run_command
 from convert.terminal import print_summary
-from convert.verify import check_written
 from convert.writers.split import finished
 
 CLASSES = tuple("0123456789")
@@ -54,6 +53,7 @@ def convert_mnist(
         return
     # Imported here, so that a call that finds its work done returns at once.
     from convert.sources.mnist_idx import first_whole_copy
+    from convert.verify import check_written
     from convert.writers.dataset import write_dataset
 
     content, place = first_whole_copy(source, root, console)

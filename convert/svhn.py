@@ -16,7 +16,6 @@ from rich.console import Console
 
 from convert.command import run_command
 from convert.terminal import print_summary
-from convert.verify import check_written
 from convert.writers.split import finished
 
 CLASSES = tuple("0123456789")
@@ -48,6 +47,7 @@ def convert_svhn(
         return
     # Imported here, so that a call that finds its work done returns at once.
     from convert.sources.svhn_mat import FILES, fetch, read_mat
+    from convert.verify import check_written
     from convert.writers.dataset import write_dataset
 
     if source is None:
