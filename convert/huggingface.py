@@ -16,7 +16,6 @@ from rich.console import Console
 
 from convert.command import run_command
 from convert.terminal import print_summary
-from convert.verify import check_written
 from convert.writers.split import finished
 from loaders.formats.manifest import Manifest
 
@@ -72,6 +71,7 @@ def convert_huggingface(
     # Imported here, so that a call that finds its work done returns at once.
     from convert.sources.huggingface.images import common_size
     from convert.sources.huggingface.tables import read_tables
+    from convert.verify import check_written
 
     with console.status(f"reading the labels of {tables}"):
         found = read_tables(tables, image_column, label_column)

@@ -16,7 +16,6 @@ from rich.console import Console
 
 from convert.command import run_command
 from convert.folder import convert_folder
-from convert.verify import check_written
 from convert.writers.split import finished
 
 
@@ -36,6 +35,7 @@ def convert_photographs(root: Path = Path("data"), format: Literal["beton", "dal
         OSError: a file cannot be written.
     """
     from convert.sources.published_photographs import lay_out_food, lay_out_textures
+    from convert.verify import check_written
 
     console = Console(markup=False)
     root.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from convert.writers.arrays import Arrays
 from convert.writers.exchange import ENDINGS, finish_exchange
-from convert.writers.grey_beton import write_grey_beton
 from convert.writers.streams import Streams
 from loaders.formats.manifest import FileEntry, Manifest, Split, file_entry, missing_files, read_manifest
 
@@ -62,6 +61,7 @@ def write_split(
     paths = [folder / f"{split}.{ending}" for ending in FORMATS[format]]
     if format != "dali":
         from convert.writers.beton import write_beton, write_jpeg_beton
+        from convert.writers.grey_beton import write_grey_beton
 
         if isinstance(images, Streams):
             write_jpeg_beton(paths[0], images, on_samples)
