@@ -34,10 +34,10 @@ def verify(folder: Path) -> None:
     """
     manifest, console = read_manifest(folder), Console(markup=False, highlight=False, soft_wrap=True)
     problems: dict[str, str] = {}
-    for split in manifest.splits.values():
+    for split_name, split in manifest.splits.items():
         found = {name: file_problem(folder / name, entry) for name, entry in split.files.items()}
         for ending in READ:  # one file, or shards that hold the split together
-            names = split.files_of(ending)
+            names = manifest.files_of(split_name, ending)
             if names and not any(found[name] for name in names):
                 found[names[0]] = content_problem([folder / name for name in names], split, len(manifest.classes))
         for name, problem in found.items():
