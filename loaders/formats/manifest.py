@@ -75,7 +75,7 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def files_of(self, split: str, ending: str) -> list[str]:
-        """The names of the files of a split of one kind, such as ".beton": train.beton, else its shards in order, if any."""
+        """The names of the files of a split that end so: "train.beton", else its shards in order, else none."""
         files = self.splits[split].files
         if f"{split}{ending}" in files:
             return [f"{split}{ending}"]
