@@ -19,7 +19,7 @@ from convert.checks.files import difference, formats_of, name_of, open_files, pr
 from convert.checks.regions import regions
 from convert.command import run_command
 from loaders.formats.dataset import DatasetFile
-from loaders.formats.manifest import Manifest, Split, read_manifest
+from loaders.formats.manifest import Manifest, read_manifest
 
 SHEET = "contact_sheet.png"
 _MOST_CLASSES = 30  # rows of the table
@@ -45,7 +45,7 @@ def verify(folder: Path, sheet: Path | None = None) -> None:
 
     split = "train" if "train" in manifest.splits else next(iter(manifest.splits))
     path = sheet or folder / SHEET
-    draw_sheet(path, _opened(folder, manifest.splits[split]), manifest.classes, f"{manifest.name}, {split}")
+    draw_sheet(path, _opened(folder, manifest, split), manifest.classes, f"{manifest.name}, {split}")
     console.print(f"contact sheet: {path}")
 
 
@@ -57,12 +57,12 @@ def check(folder: Path, manifest: Manifest, console: Console | None) -> None:
     """
     problems: dict[str, str] = {}
     lines: list[str] = []
-    for split in manifest.splits.values():
-        found = problems_of(folder, split, manifest)
+    for split in manifest.splits:
+        found = problems_of(folder, manifest, split)
         lines += [f"BAD {name}: {problem}" if problem else f"ok  {name}" for name, problem in found.items()]
-        if not formats_of(split):
-            raise ValueError(f"the manifest of {folder} names no .beton and no .tar of some split: convert again")
-        first, *others = formats_of(split)
+        if not formats_of(manifest, split):
+            raise ValueError(f"the manifest of {folder} names no .beton and no .tar of {split}: convert again")
+        first, *others = formats_of(manifest, split)
         for other in others:
             is_well = not any(found[name] for name in (*first, *other))
             lines.append(_compared(folder, first, other, is_well, manifest))
@@ -86,7 +86,7 @@ def check_written(folder: Path, console: Console) -> None:
     with console.status("reading it back"):
         check(folder, manifest, None)
     samples = sum(split.num_samples for split in manifest.splits.values())
-    formats = {Path(names[0]).suffix for split in manifest.splits.values() for names in formats_of(split)}
+    formats = {Path(names[0]).suffix for split in manifest.splits for names in formats_of(manifest, split)}
     same = ", the same in both formats" if len(formats) > 1 else ""
     console.print(f"read back: {samples:,} samples as the manifest says{same}")
 
@@ -105,14 +105,14 @@ def _compared(folder: Path, first: list[str], second: list[str], is_well: bool, 
         return f"    {both} cannot be compared"
 
 
-def _opened(folder: Path, split: Split) -> DatasetFile:
+def _opened(folder: Path, manifest: Manifest, split: str) -> DatasetFile:
     """The data set of a split's first format."""
-    return open_files([folder / name for name in formats_of(split)[0]])
+    return open_files([folder / name for name in formats_of(manifest, split)[0]])
 
 
 def _regions(folder: Path, manifest: Manifest) -> Table:
     table = Table("file", "region", "bytes", "sha256")
-    table.columns[2].justify = "right"
+    table.columns[0].overflow, table.columns[2].justify = "fold", "right"
     for split in manifest.splits.values():
         for name in split.files:
             for region in regions(folder / name):
@@ -123,8 +123,8 @@ def _regions(folder: Path, manifest: Manifest) -> Table:
 def _counts(folder: Path, manifest: Manifest) -> Table:
     """Images of each class in each split; of many classes, those with the fewest and the most in the first split."""
     classes, counts = manifest.classes, {}
-    for name, split in manifest.splits.items():
-        labels = _opened(folder, split).labels
+    for name in manifest.splits:
+        labels = _opened(folder, manifest, name).labels
         counts[name] = np.bincount(labels, minlength=len(classes))
     rows = np.arange(len(classes))
     if len(rows) > _MOST_CLASSES:

@@ -107,7 +107,7 @@ def open_manifest(folder: str, eval_split: str = "test") -> Manifest:
                 f"{folder} has no {split} split, only {', '.join(manifest.splits)}: convert images that lie in "
                 "train/<class>/* and test/<class>/*"
             )
-        if not manifest.splits[split].files_of(".beton"):
+        if not manifest.files_of(split, ".beton"):
             files = ", ".join(manifest.splits[split].files)
             raise ValueError(
                 f"{folder} holds its {split} split in {files} only, and training reads {split}.beton: convert it with "
@@ -118,7 +118,7 @@ def open_manifest(folder: str, eval_split: str = "test") -> Manifest:
 
 def split_files(folder: str | Path, split: str) -> Path | list[Path]:
     """The `.beton` of a split of a whole data set, or its shards in order: what `open_dataset` takes."""
-    files = [Path(folder) / name for name in read_manifest(folder).splits[split].files_of(".beton")]
+    files = [Path(folder) / name for name in read_manifest(folder).files_of(split, ".beton")]
     return files[0] if len(files) == 1 else files
 
 

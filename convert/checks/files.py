@@ -14,10 +14,11 @@ READ = (".beton", ".tar")  # files that the reader opens; an .idx is read with i
 _MOST = 5  # ids that a sentence names
 
 
-def problems_of(folder: Path, split: Split, manifest: Manifest) -> dict[str, str]:
+def problems_of(folder: Path, manifest: Manifest, split_name: str) -> dict[str, str]:
     """What is wrong with each file of a split, "" if nothing is."""
+    split = manifest.splits[split_name]
     found = {name: file_problem(folder / name, entry) for name, entry in split.files.items()}
-    for names in formats_of(split):
+    for names in formats_of(manifest, split_name):
         paths, first = [folder / name for name in names], names[0]
         if any(not path.is_file() or path.stat().st_size != split.files[name].num_bytes
                for name, path in zip(names, paths, strict=True)):  # fmt: skip
@@ -82,9 +83,9 @@ def content(dataset: DatasetFile, sample: int, manifest: Manifest) -> np.ndarray
     return pixels[..., :1] if manifest.image_shape[2] == 1 and decoded.mode == "L" else pixels
 
 
-def formats_of(split: Split) -> list[list[str]]:
+def formats_of(manifest: Manifest, split: str) -> list[list[str]]:
     """The files that hold all samples of a split, one list for each format: a file, or shards in their order."""
-    return [names for names in map(split.files_of, READ) if names]
+    return [names for names in (manifest.files_of(split, ending) for ending in READ) if names]
 
 
 def name_of(files: list[str]) -> str:

@@ -29,7 +29,7 @@ def finished(folder: Path, format: str) -> Manifest | None:
     manifest = whole_manifest(folder)
     if manifest is None:
         return None
-    wanted = [split.files_of(f".{ending}") for split in manifest.splits.values() for ending in FORMATS[format]]
+    wanted = [manifest.files_of(split, f".{ending}") for split in manifest.splits for ending in FORMATS[format]]
     return manifest if all(wanted) else None
 
 

@@ -45,12 +45,6 @@ class Split:
     labels_sha256: str
     files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
 
-    def files_of(self, ending: str) -> list[str]:
-        """The names of the files of one kind, such as ".beton": the one that holds the split, else its shards in order,
-        else none."""
-        names = [name for name in self.files if name.endswith(ending)]
-        return [name for name in names if "/" not in name] or sorted(names)
-
 
 @dataclass(frozen=True)
 class Manifest:
@@ -82,6 +76,13 @@ class Manifest:
     splits: dict[str, Split]
     inventory: dict[str, Any] = field(default_factory=dict[str, Any])
     schema_version: int = SCHEMA_VERSION
+
+    def files_of(self, split: str, ending: str) -> list[str]:
+        """The names of the files of a split that end so: "train.beton", else its shards in order, else none."""
+        files = self.splits[split].files
+        if f"{split}{ending}" in files:
+            return [f"{split}{ending}"]
+        return sorted(name for name in files if name.startswith(f"{split}/") and name.endswith(ending))
 
 
 def pixels_digest(images_NHWC: np.ndarray) -> str:
