@@ -11,7 +11,7 @@ from loaders.formats.dataset import DatasetFile
 CLASSES, COLUMNS = 20, 10
 """Rows at most, and images in a row."""
 _CELL, _CAPTION, _LEFT, _TOP, _GAP = 96, 16, 170, 34, 6  # pixels
-_INK, _FAINT, _PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
+_INK, _FAINT, _FRAME, _PAPER = (20, 20, 20), (110, 110, 110), (215, 215, 215), (255, 255, 255)
 
 
 def shown_ids(labels_N: np.ndarray, num_classes: int) -> dict[int, np.ndarray]:
@@ -45,7 +45,9 @@ def draw_sheet(path: Path, dataset: DatasetFile, classes: tuple[str, ...], title
         for column, sample in enumerate(ids.tolist()):
             left = _LEFT + column * (_CELL + _GAP)
             image = _thumbnail(dataset[sample][0])
-            sheet.paste(image, (left, top + _CELL - image.height))
+            upper = top + _CELL - image.height
+            draw.rectangle((left - 1, upper - 1, left + image.width, upper + image.height), outline=_FRAME)
+            sheet.paste(image, (left, upper))
             draw.text((left, top + _CELL + 1), f"{sample}", _FAINT, small)
     with atomic_path(path) as temporary:
         sheet.save(temporary, "PNG")
