@@ -44,7 +44,7 @@ def test_they_are_brought_to_one_size_and_learned(images, quick_args, tmp_path):
     assert main(quick_args(data=images, out=tmp_path / "run", **RECIPE, **changes)) == 0
     summary = record.read_summary(tmp_path / "run")
     assert summary["test_accuracy"] > 0.8
-    assert summary["backend"] == "ffcv"
+    assert summary["backend"] == "native"
 
 
 def test_which_size_must_be_said(images, quick_args, tmp_path, capsys):
