@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks import jpeg_peers as peers
 from benchmarks import jpeg_sets, measure
-from loaders.loader import is_installed
+from loaders.engine import is_installed
 
 NEEDS = {"FFCV": "ffcv", "DALI": "nvidia.dali", "DataLoader": "cv2", "SPDL": "spdl.pipeline", "Rebar, ffcv": "ffcv"}
 

@@ -9,7 +9,8 @@ import sys
 
 from .augment.config import Augment
 from .backends.batching import DTYPES
-from .loader import BACKENDS, make_loader
+from .engine import BACKENDS
+from .loader import make_loader
 
 _DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 

@@ -1,10 +1,8 @@
-"""Choose a backend and put a loader together."""
+"""`make_loader`, and the `Loader` that it puts together."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -14,27 +12,16 @@ import torch
 
 from .augment.config import Augment
 from .backends.batching import Settings, count_batches
-from .backends.gpu.transfer import OnDevice
 from .batch_transform import BatchTransform, transformed
+from .engine import BACKENDS, choose_backend, open_engine
 from .epochs import Epochs
 from .formats.dataset import DatasetFile
 from .formats.open import AnyPath, open_dataset
 from .importance import ImportanceTable, place_among_ranks
 from .order.scheduler import IndexScheduler
 from .stages import measure
-from .types import Backend, Batch, EpochPlan
+from .types import Batch, EpochPlan
 from .verdict import Clock, Explanation, judge
-
-# Name -> module, imported when asked for; its `open_backend(dataset, settings)` returns a `Backend`.
-BACKENDS = {
-    "fused": ".backends.fused",
-    "native": ".backends.native",
-    "ffcv": ".backends.ffcv",
-    "dali": ".backends.dali",
-    "reference": ".backends.reference",
-}
-# Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
-ON_DEVICE = ("fused", "dali")
 
 
 class Loader:
@@ -269,38 +256,6 @@ def make_loader(
     if backend == "auto":
         backend = choose_backend(dataset, augment, device.type)
     return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver, batch_transform)
-
-
-def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:
-    """Open the backend on a device; returns it, and where it makes batches (see `Loader.residence`)."""
-    module = importlib.import_module(BACKENDS[backend], __package__)
-    reason = f"backend {backend!r} works there"
-    if device.type == "cuda" and backend in ON_DEVICE:
-        reason = module.obstacle(dataset, settings, device)
-        if reason is None:
-            engine = module.open_on_device(dataset, settings, device)
-            return engine, engine.residence
-    engine = module.open_backend(dataset, settings)
-    remark = module.remark(dataset) if backend == "native" else ""
-    if device.type == "cpu":
-        return engine, f"batches made on the host{remark}"
-    return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}{remark}"
-
-
-def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
-    """Resolve backend "auto" to a name.
-
-    Raw pixels that keep their size: "fused". All else: "dali" for a GPU where DALI is installed, else "native".
-    """
-    if dataset.kind == "raw" and not augment.resize:
-        return "fused"
-    return "dali" if device_type == "cuda" and is_installed("nvidia.dali") else "native"
-
-
-def is_installed(name: str) -> bool:
-    """Whether a package can be found; it is not imported."""
-    package, _, _ = name.rpartition(".")
-    return (not package or is_installed(package)) and importlib.util.find_spec(name) is not None
 
 
 def _delivered(names: Sequence[str], dataset: DatasetFile, augment: Augment) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from convert.writers.beton import Samples, write_beton, write_samples
+from loaders.engine import is_installed
 from loaders.formats.beton_layout import JPEG, RAW
-from loaders.loader import is_installed
 
 NUM_SAMPLES = 97
 EXTRAS = {"ffcv": "ffcv", "dali": "nvidia.dali"}  # a mark, as an extra is called, and what it installs

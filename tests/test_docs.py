@@ -12,7 +12,7 @@ import torch
 from convert.shapes import convert_shapes
 from convert.writers.beton import write_beton
 from loaders import Augment, CutMix, IndexScheduler, make_loader, open_dataset
-from loaders.loader import BACKENDS
+from loaders.engine import BACKENDS
 from loaders.order.designs import DESIGNS
 
 ROOT = Path(__file__).parents[1]

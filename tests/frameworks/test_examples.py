@@ -18,7 +18,7 @@ import torch
 
 from convert.writers.beton import write_beton
 from loaders import ImportanceTable, IndexScheduler, Scores, Snapshot
-from loaders.loader import is_installed
+from loaders.engine import is_installed
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -36,13 +36,14 @@ from convert.writers.grey_beton import write_grey_beton
 from convert.writers.streams import Streams
 from convert.writers.tar import write_jpeg_tar, write_tar
 from loaders.augment.config import Augment
+from loaders.engine import is_installed
 from loaders.formats.beton_layout import ALLOCATION, HEADER
 from loaders.formats.jpeg.cut import WRONG, cut_box
 from loaders.formats.jpeg.restart import with_restart_rows
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import FILE_NAME as MANIFEST
-from loaders.loader import is_installed, make_loader
+from loaders.loader import make_loader
 from loaders.types import EpochPlan, Snapshot
 from tests.fuzz.mutate import Region, damaged, damaged_values
 from tests.loaders.formats.jpeg.guard import guarded

@@ -26,7 +26,7 @@ from loaders.backends.batching import Settings
 from loaders.backends.dali import graph, open_on_device
 from loaders.backends.gpu.device import DeviceFeed
 from loaders.backends.gpu.transfer import OnDevice
-from loaders.loader import open_engine
+from loaders.engine import open_engine
 from tests.loaders.backends.test_backends import STATISTICS, assert_equal
 from tests.loaders.backends.test_fused_gpu import on_host
 

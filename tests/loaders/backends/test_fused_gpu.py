@@ -31,7 +31,7 @@ from loaders.backends.batching import Settings
 from loaders.backends.fused import open_on_device
 from loaders.backends.gpu.residence import num_bytes, resident, too_large
 from loaders.backends.gpu.transfer import OnDevice
-from loaders.loader import open_engine
+from loaders.engine import open_engine
 from tests.conftest import photographs
 from tests.loaders.backends.test_backends import DTYPES, STATISTICS, assert_equal
 from tests.loaders.conftest import GPU_KERNELS

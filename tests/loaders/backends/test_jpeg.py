@@ -149,7 +149,7 @@ def test_images_of_several_sizes_need_a_resize(photos):
 
 
 def test_auto_takes_native_on_a_cpu_and_dali_on_a_gpu(photos, betons, monkeypatch):
-    from loaders import loader as factory
+    from loaders import engine as factory
 
     jpeg, mixed, raw = (open_dataset(path) for path in (photos / "train.tar", betons["mixed"].path, betons["odd"].path))
     for dataset, augment in ((jpeg, TRAIN), (mixed, Augment()), (raw, TRAIN)):

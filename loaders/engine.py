@@ -1,0 +1,57 @@
+"""Opens a backend by its name, and chooses one where none is named."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import torch
+
+from .augment.config import Augment
+from .backends.batching import Settings
+from .backends.gpu.transfer import OnDevice
+from .formats.dataset import DatasetFile
+from .types import Backend
+
+# Name -> module, imported when asked for; its `open_backend(dataset, settings)` returns a `Backend`.
+BACKENDS = {
+    "fused": ".backends.fused",
+    "native": ".backends.native",
+    "ffcv": ".backends.ffcv",
+    "dali": ".backends.dali",
+    "reference": ".backends.reference",
+}
+# Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
+ON_DEVICE = ("fused", "dali")
+
+
+def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:
+    """Open the backend on a device; returns it, and where it makes batches (see `Loader.residence`)."""
+    module = importlib.import_module(BACKENDS[backend], __package__)
+    reason = f"backend {backend!r} works there"
+    if device.type == "cuda" and backend in ON_DEVICE:
+        reason = module.obstacle(dataset, settings, device)
+        if reason is None:
+            engine = module.open_on_device(dataset, settings, device)
+            return engine, engine.residence
+    engine = module.open_backend(dataset, settings)
+    remark = module.remark(dataset) if backend == "native" else ""
+    if device.type == "cpu":
+        return engine, f"batches made on the host{remark}"
+    return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}{remark}"
+
+
+def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
+    """Resolve backend "auto" to a name.
+
+    Raw pixels that keep their size: "fused". All else: "dali" for a GPU where DALI is installed, else "native".
+    """
+    if dataset.kind == "raw" and not augment.resize:
+        return "fused"
+    return "dali" if device_type == "cuda" and is_installed("nvidia.dali") else "native"
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package can be found; it is not imported."""
+    package, _, _ = name.rpartition(".")
+    return (not package or is_installed(package)) and importlib.util.find_spec(name) is not None
