@@ -141,7 +141,7 @@ class Worker:
             cut = _cut(*stored, sample, top, left, top + height, left + width, self._stream)
             if cut.size == WRONG:
                 raise ValueError(
-                    f"{dataset.path}: the JPEG of sample {sample} cannot be decoded: it is not whole, or its restart "
+                    f"{dataset.file_of(sample)}: the JPEG of sample {sample} cannot be decoded: it is not whole, or its restart "
                     "markers are not those of its rows; convert the data again"
                 )
             if cut.size != _OTHER:
