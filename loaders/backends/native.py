@@ -141,8 +141,8 @@ class Worker:
             cut = _cut(*stored, sample, top, left, top + height, left + width, self._stream)
             if cut.size == WRONG:
                 raise ValueError(
-                    f"{dataset.file_of(sample)}: the JPEG of sample {sample} cannot be decoded: it is not whole, or its restart "
-                    "markers are not those of its rows; convert the data again"
+                    f"{dataset.file_of(sample)}: the JPEG of sample {sample} cannot be decoded: it is not whole, or "
+                    "its restart markers are not those of its rows; convert the data again"
                 )
             if cut.size != _OTHER:
                 stream = self._stream[: cut.size] if cut.size else dataset.bytes(sample)
