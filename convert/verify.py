@@ -35,7 +35,7 @@ def verify(folder: Path, sheet: Path | None = None) -> None:
     Raises:
         FileNotFoundError: there is no manifest.
         ValueError: the manifest is damaged, or a file is not what it says.
-        OSError: the sheet cannot be written.
+        OSError: the sheet cannot be written where it was asked for.
     """
     manifest, console = read_manifest(folder), Console(markup=False, highlight=False, soft_wrap=True)
     check(folder, manifest, console)
@@ -45,7 +45,15 @@ def verify(folder: Path, sheet: Path | None = None) -> None:
 
     split = "train" if "train" in manifest.splits else next(iter(manifest.splits))
     path = sheet or folder / SHEET
-    draw_sheet(path, _opened(folder, manifest, split), manifest.classes, f"{manifest.name}, {split}")
+    try:
+        draw_sheet(path, _opened(folder, manifest, split), manifest.classes, f"{manifest.name}, {split}")
+    except OSError as error:
+        if sheet is not None:
+            raise
+        console.print(
+            f"no contact sheet, since {path} cannot be written ({error.strerror}): --sheet PATH draws it elsewhere"
+        )
+        return
     console.print(f"contact sheet: {path}")
 
 

@@ -41,6 +41,6 @@ def test_killed_at_random_instants(tmp_path):
             killed += 1
         process.wait()
         if (folder / "manifest.json").exists():
-            verify(folder)
+            verify(folder, tmp_path / "sheet.png")
     assert start(tmp_path / "killed", SIZES[0]).wait() == 0
     assert files(folder) == files(tmp_path / "whole" / "shapes")

@@ -1,6 +1,8 @@
 """A converted folder is whole, or the file that is not is named."""
 
 import dataclasses
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -70,6 +72,18 @@ def test_a_whole_folder_is_well(request, kind, capsys):
     assert len(splits) == (2 if kind == "raw" else 1)
     with Image.open(folder / "contact_sheet.png") as sheet:
         assert sheet.height > 200
+
+
+def test_a_folder_that_takes_no_sheet_is_verified_all_the_same(raw, capsys, monkeypatch):
+    def full(path, *_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("convert.checks.sheet.draw_sheet", full)
+    verify(raw)
+    said = "contact_sheet.png cannot be written (Read-only file system): --sheet PATH draws it elsewhere"
+    assert said in capsys.readouterr().out
+    with pytest.raises(OSError, match="Read-only"):
+        verify(raw, raw / "mine.png")
 
 
 def broken(folder: Path, capsys) -> str:
