@@ -106,6 +106,7 @@ def _rank_with_a_loader(rank, path, store, results):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_ranks_with_a_table_share_what_a_loader_delivers(betons, tmp_path):
     with mp.Manager() as manager:
         results = manager.dict()

@@ -14,7 +14,7 @@ from loaders.backends.prefetch import prefetch
 FFCV, DALI = pytest.mark.ffcv, pytest.mark.dali
 LOADERS = [
     pytest.param("fused", "square", id="fused"),
-    pytest.param("ffcv", "jpeg", marks=FFCV, id="ffcv"),
+    pytest.param("ffcv", "jpeg", marks=[FFCV, pytest.mark.slow], id="ffcv"),
     pytest.param("dali", "jpeg", marks=[DALI, pytest.mark.slow], id="dali"),
 ]
 # Each epoch is suspended in a reference cycle: a loop that failed, whose error is kept by the frame it came from.

@@ -52,7 +52,7 @@ def leave_early(loader, how: int) -> None:
         pytest.param("ffcv", "jpeg", FLIP, marks=FFCV),
         pytest.param("dali", "square", FLIP, marks=[DALI, pytest.mark.slow]),
         pytest.param("dali", "square", RESIZE, marks=[DALI, pytest.mark.slow]),
-        pytest.param("dali", "jpeg", FLIP, marks=DALI),
+        pytest.param("dali", "jpeg", FLIP, marks=[DALI, pytest.mark.slow]),
     ],
 )
 @pytest.mark.parametrize("whole", [2 * SETTLED, pytest.param(WHOLE, marks=pytest.mark.slow)])

@@ -117,14 +117,8 @@ ELASTIC = {"batch_size": 60, "precision": "fp32", "lr": 0.01}
 LARGER = {**ELASTIC, "model": "rebarnet", "width": 0.125, "optimizer": "muon", "ema": 0.9}
 
 
-@pytest.mark.parametrize(
-    ("part", "changes"),
-    [
-        ("elastic_twice", ELASTIC),
-        pytest.param("elastic", ELASTIC, marks=pytest.mark.slow),
-        pytest.param("elastic", LARGER, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("part", "changes"), [("elastic_twice", ELASTIC), ("elastic", ELASTIC), ("elastic", LARGER)])
 def test_a_run_goes_on_with_other_ranks(forked, tmp_path, part, changes):
     """Stopped in the middle of an epoch of p-SGD: the same plans and scores, and weights near by the order of sums."""
     forked(part, tmp_path, **changes)
