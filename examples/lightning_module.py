@@ -41,14 +41,8 @@ class Model(LightningModule):
             self.table.clear_epoch()
 
 
-def main(
-    data: str,
-    out: Path = Path("runs/lightning"),
-    epochs: int = 3,
-    batch_size: int = 128,
-    save_every: int = 100,
-    devices: int = 1,
-):
+def main(data: str, out: Path = Path("runs/lightning"), epochs: int = 3, batch_size: int = 128,
+         save_every: int = 100, devices: int = 1):  # fmt: skip
     """Train; `batch_size` is of all devices together, and `save_every` counts batches."""
     dataset = open_dataset(data)
     table = ImportanceTable(len(dataset))
