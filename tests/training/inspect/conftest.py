@@ -24,6 +24,7 @@ TRAINING = {
     "size_schedule": "[]",
     "ema": 0.9,
     "backend": "auto",
+    "precision": "fp32",  # on every machine
     "eval_every": 0,
 }
 
