@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from convert.writers.dataset import write_dataset
+from training.coreset.command import main as choose
 from training.methods import METHODS
 from training.report.folder import read_rows, read_summary
 from training.run import main
@@ -30,6 +31,12 @@ QUICK = ("p-sgd", "loss", "orderdp")
 )
 def test_every_method_ends_well(quick_args, one_class, tmp_path, method):
     arguments = quick_args(data=one_class, method=method, batch_size=20, epochs=2, eval_every=0, label_smoothing=0)
+    if method == "proxy-filter":
+        arguments += ["--width=1", "--proxy_width=0.125"]
+    if method == "rho-loss":
+        losses, network = tmp_path / "rho.npz", ("--model=resnet8", "--width=0.125", "--batch_size=20", "--epochs=1")
+        assert choose(["--method=rho", f"--data={one_class}", f"--out={losses}", "--fraction=0.5", *network]) == 0
+        arguments.append(f"--coreset={losses}")
     assert main([*arguments, f"--out={tmp_path / 'run'}"]) == 0
     rows = read_rows(tmp_path / "run")
     assert rows
