@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak 
 NUM_PARSERS = 51
 
 
-@pytest.mark.parametrize("inputs", [25, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("inputs", [50, pytest.param(500, marks=pytest.mark.slow)])
 def test_every_parser_gives_data_or_one_sentence(inputs):
     tally = fuzz(NUM_PARSERS * inputs, seconds=120)
     assert tally.findings == []

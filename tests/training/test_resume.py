@@ -32,7 +32,7 @@ KILLS = int(os.environ.get("REBAR_TRAINING_KILLS", "25"))
 
 
 @pytest.mark.parametrize(
-    ("saving", "anywhere"), [(1, 1), pytest.param(KILLS // 5, KILLS - KILLS // 5, marks=pytest.mark.slow)]
+    ("saving", "anywhere"), [(1, 2), pytest.param(KILLS // 5, KILLS - KILLS // 5, marks=pytest.mark.slow)]
 )
 def test_stopped_and_killed(quick_args, tmp_path, saving, anywhere):
     """By SIGTERM, by Ctrl-C, by SIGKILL while a checkpoint is written, and by SIGKILL at random instants."""

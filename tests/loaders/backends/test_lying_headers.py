@@ -110,7 +110,7 @@ def test_damaged_streams_are_refused_or_delivered_as_they_are(betons, tmp_path, 
     """What is delivered follows from the stream alone, whatever the buffers held before."""
     dataset, rng = open_dataset(betons["jpeg"].path), np.random.default_rng(7)
     stream = dataset.bytes(VICTIM)
-    for _ in range(4):
+    for _ in range(8):
         damaged = stream[: rng.integers(200, len(stream))] if rng.random() < 0.5 else stream.copy()
         places = rng.integers(2, len(damaged), rng.integers(0, 3))
         damaged = damaged.copy()

@@ -73,7 +73,7 @@ def damaged(draw, content: bytes, suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "backend", "size"), CASES)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damage_is_told_or_harmless(contents, tmp_path_factory, kind, backend, size, data):
     path = tmp_path_factory.getbasetemp() / f"damaged{next(ORDER)}"  # never a file that is still mapped

@@ -54,7 +54,7 @@ def test_falling_accuracies_give_a_level_line_and_accuracies_near_one_a_bounded_
 def test_the_intervals_cover_what_they_say(truth, monkeypatch):
     """Of 95 % intervals at twice the visits of the largest run: of the mean, and of one more run."""
     monkeypatch.setattr(curves, "DRAWS", 400)
-    generator, num = np.random.default_rng(5), 100
+    generator, num = np.random.default_rng(5), 200
     of_mean = of_run = 0
     for index in range(num):
         accuracy = truth(VISITS) + 0.01 * generator.standard_normal(len(VISITS))

@@ -58,7 +58,7 @@ def test_a_method_that_chose_says_nothing(quick_args, tmp_path):
 
 
 def test_methods_without_a_choice_say_nothing(quick_args, tmp_path):
-    for method in ("uniform", "fixed"):
+    for method in ("uniform", "scan", "fixed"):
         assert main(quick_args(method=method, budget=0.5, epochs=1, eval_every=0, out=tmp_path / method)) == 0
         assert read_summary(tmp_path / method)["did_not_choose"] is None
 
