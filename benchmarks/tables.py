@@ -1,4 +1,4 @@
-"""README's tables, made from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them as Markdown."""
+"""The tables of docs/benchmarks.md, made from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them as Markdown."""
 
 import json
 from pathlib import Path
@@ -82,6 +82,21 @@ def writer() -> str:
     return table(["write a `.beton`, ms of CPU time", *result], rows)
 
 
+def jpeg() -> str:
+    """Milliseconds of processor time per image from JPEG; in brackets how many times Rebar's."""
+    result = _read("jpeg.json")["sets"]
+    columns = {f"{kind}, {crop}": found[crop] for kind, found in result.items() for crop in found if "crop" in crop}
+    names = list(dict.fromkeys(name for column in columns.values() for name in column["times"]))
+
+    def cell(column: dict, name: str) -> str:
+        ratio = column["Rebar is times as fast as"].get(name, {}).get("by processor time", 1)
+        is_peer = name != "Rebar" and not name.startswith("ceiling")
+        return f"{column['times'][name]['cpu_ms_per_image']:.2f}" + (f" ({ratio:.1f})" if is_peer else "")
+
+    rows = [[name, *(cell(column, name) for column in columns.values())] for name in names]
+    return table(["ms of processor per image", *columns], rows)
+
+
 def gpu() -> str:
     """Images per second of the loader on the GPU that the result names."""
     result = _read("gpu.json")
@@ -90,5 +105,5 @@ def gpu() -> str:
 
 
 if __name__ == "__main__":
-    for each in (scheduler, writer, loaders, gpu, training, training_speed):
+    for each in (scheduler, writer, loaders, jpeg, gpu, training, training_speed):
         print(each(), end="\n\n")
