@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md, made from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them as Markdown."""
+"""The tables of docs/benchmarks.md, from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them."""
 
 import json
 from pathlib import Path

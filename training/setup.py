@@ -18,23 +18,18 @@ from loaders.order.rng import INIT, fold_in
 from training.budget import draw_fraction, make_budget, with_batch_size
 from training.config import Config
 from training.coreset.file import Coreset, read_coreset
-from training.data import (
-    Data,
+from training.data.augmentation import (
     augment_simply,
-    check_labels,
     choose_image_sizes,
     clean_fraction,
-    data_digest,
     delivered_shape,
     make_mixer,
     make_randaugment,
     normalise,
-    open_loader,
-    open_manifest,
-    split_files,
-    warm_up,
-    whole_split,
 )
+from training.data.loading import Data, open_loader, warm_up, whole_split
+from training.data.manifest import check_labels, data_digest, open_manifest, split_files
+from training.data.validation import held_out as hold_out
 from training.ledger import Ledger, count_flops
 from training.machine.distributed import Ranks
 from training.machine.precision import choose_device, choose_precision
@@ -49,7 +44,6 @@ from training.report.tensorboard import require_tensorboard
 from training.report.tracker import require_tracker
 from training.schedules import Schedule
 from training.state import Run
-from training.validation import held_out as hold_out
 
 _WHITENING_IMAGES = 1000
 
@@ -75,7 +69,7 @@ def set_up(
         require_tensorboard()
     if config.tracker != "none":
         require_tracker(config.tracker)
-    manifest = open_manifest(config.data, config.eval_split)
+    manifest = open_manifest(config.data, None if config.validation else config.eval_split)
     config = with_batch_size(config, manifest.splits["train"].num_samples, ranks.world_size)
     if config.batch_size % ranks.world_size:
         raise ValueError(

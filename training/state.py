@@ -12,7 +12,7 @@ from loaders.importance import ImportanceTable
 from loaders.types import EpochPlan, Snapshot
 from training.budget import Budget
 from training.config import Config
-from training.data import Data
+from training.data.loading import Data
 from training.ledger import Flops, Ledger
 from training.machine.distributed import Ranks
 from training.machine.precision import Precision

@@ -52,7 +52,7 @@ from training import checkpoint
 from training.arguments import make_config, parse_args
 from training.compare.study import read_study
 from training.coreset.file import Cost, read_coreset, write_coreset
-from training.data import data_digest, open_manifest
+from training.data.manifest import data_digest, open_manifest
 from training.methods.own_policy import load_function
 from training.report import folder as files
 from training.report.plot import draw_curve
@@ -383,7 +383,7 @@ def _runs(work: Path) -> list[Parser]:
     with contextlib.redirect_stdout(io.StringIO()):
         convert_shapes(work, 60, 20)
     data = work / "shapes"
-    manifest = open_manifest(str(data))
+    manifest = open_manifest(str(data), "test")
     betons = {name: (data / name).read_bytes() for name in ("train.beton", "test.beton")}
     config = make_config(
         {
@@ -446,7 +446,7 @@ def _runs(work: Path) -> list[Parser]:
     return [
         Parser(
             "manifest", {MANIFEST: (data / MANIFEST).read_bytes(), **betons},
-            lambda folder: (open_manifest(str(folder)), verify(folder)), rest=tuple(betons),
+            lambda folder: (open_manifest(str(folder), "test"), verify(folder)), rest=tuple(betons),
         ),
         Parser(
             "core-set", {f"c.{ending}": (work / f"c.{ending}").read_bytes() for ending in ("npz", "json")},

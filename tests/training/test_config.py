@@ -10,7 +10,7 @@ import yaml
 from loaders import Augment, ColorJitter, RandomErasing
 from training.arguments import make_config, parse_args
 from training.config import FIELDS, GROUPS, Config
-from training.data import augment_simply
+from training.data.augmentation import augment_simply
 from training.machine.commands import command
 from training.methods.base import NoOptions
 

@@ -13,7 +13,7 @@ from loaders.scoring import scores as sample_scores
 from loaders.types import Batch, EpochPlan, Mix
 from training.budget import Budget
 from training.config import Config
-from training.data import choose_image_sizes
+from training.data.augmentation import choose_image_sizes
 from training.evaluate.accuracy import evaluate, tta_logits
 from training.ledger import Flops, Ledger
 from training.loop import end_epoch, train_epoch, train_step

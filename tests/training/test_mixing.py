@@ -16,7 +16,7 @@ from loaders.types import Batch, EpochPlan, Mix
 from training import checkpoint
 from training.arguments import make_config
 from training.budget import Budget
-from training.data import clean_fraction
+from training.data.augmentation import clean_fraction
 from training.ledger import Flops, Ledger
 from training.loop import train_epoch
 from training.machine.distributed import Ranks

@@ -9,7 +9,7 @@ from convert.writers.beton import write_beton
 from loaders.formats.manifest import file_entry, read_manifest, write_manifest
 from loaders.formats.open import open_dataset
 from training import checkpoint
-from training.data import open_manifest, split_files
+from training.data.manifest import open_manifest, split_files
 from training.run import main
 
 

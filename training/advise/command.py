@@ -24,7 +24,7 @@ from training.compare.launch import default_workers, run_workers
 from training.compare.store import DONE, STUDY, Store, read_values
 from training.compare.study import make_study
 from training.config import Config
-from training.data import data_digest, open_manifest
+from training.data.manifest import data_digest, open_manifest
 from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
 from training.machine.signals import StopRequest, stop_requests

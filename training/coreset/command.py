@@ -15,11 +15,11 @@ from training.coreset.file import Cost, read_coreset, read_manifest, write_cores
 from training.coreset.options import Options, parse_options
 from training.coreset.proxy import ask, train_proxy
 from training.coreset.scores import el2n, entropy, gradients, grand, loss, margin
-from training.data import data_digest, open_manifest, split_files
+from training.data.manifest import data_digest, open_manifest, split_files
+from training.data.validation import held_out
 from training.machine.commands import command
 from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
-from training.validation import held_out
 
 SCORES = {"el2n": el2n, "grand": grand, "entropy": entropy, "margin": margin, "craig": gradients, "rho": loss}
 

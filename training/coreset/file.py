@@ -144,7 +144,7 @@ def read_coreset(path: str, data_digest: str, num_samples: int, files: tuple[byt
     """Read and check a core-set.
 
     Args:
-        data_digest: of the training set that it must be of (`training.data.data_digest`).
+        data_digest: of the training set that it must be of (`training.data.manifest.data_digest`).
         num_samples: N of that training set.
         files: content of the .npz and of the .json where they have been read already.
 

@@ -13,7 +13,8 @@ from loaders.types import EpochPlan
 from training.config import Config
 from training.coreset.file import Cost
 from training.coreset.scores import Answer, ForgettingCounts
-from training.data import normalise, open_loader, warm_up, whole_split
+from training.data.augmentation import normalise
+from training.data.loading import open_loader, warm_up, whole_split
 from training.loop import end_epoch, plan_epoch, train_epoch
 from training.setup import set_up
 from training.state import Run

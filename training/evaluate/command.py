@@ -7,7 +7,9 @@ from typing import Literal
 from rich.console import Console
 
 from training.arguments import parse_run_options
-from training.data import check_labels, normalise, open_loader, whole_split
+from training.data.augmentation import normalise
+from training.data.loading import open_loader, whole_split
+from training.data.manifest import check_labels
 from training.evaluate.accuracy import evaluate
 from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory

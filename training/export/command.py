@@ -13,7 +13,7 @@ from torch import Tensor
 
 from loaders.formats.atomic import atomic_path
 from training.arguments import parse_run_options
-from training.data import normalise
+from training.data.augmentation import normalise
 from training.machine.exit_status import exit_status
 from training.report.past_run import PastRun, read_run
 

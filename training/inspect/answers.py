@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data import check_labels, normalise, open_loader, whole_split
+from training.data.augmentation import normalise
+from training.data.loading import open_loader, whole_split
+from training.data.manifest import check_labels
 from training.machine.precision import choose_precision
 from training.models.build import last_linear
 from training.report.past_run import PastRun

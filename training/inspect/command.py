@@ -10,7 +10,7 @@ from rich.progress import Progress
 from loaders.backends.reference import decode
 from loaders.formats.open import open_dataset
 from training.arguments import parse_run_options
-from training.data import split_files
+from training.data.manifest import split_files
 from training.inspect.answers import ask
 from training.inspect.duplicates import directions, groups, near_duplicates, num_blocks
 from training.inspect.lists import all_lists

@@ -12,11 +12,11 @@ from training.coreset.file import read_coreset
 from training.coreset.options import DEFAULTS, Options
 from training.coreset.proxy import ask, train_proxy
 from training.coreset.scores import loss
-from training.data import data_digest, open_manifest
+from training.data.manifest import data_digest, open_manifest
+from training.data.validation import held_out
 from training.machine.commands import command
 from training.report.folder import read_summary
 from training.run import main as run_main
-from training.validation import held_out
 
 TINY = {"model": "resnet8", "width": 0.125, "batch_size": 100, "epochs": 1, "seeds": 1, "backend": "reference"}
 

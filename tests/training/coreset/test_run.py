@@ -12,7 +12,7 @@ from loaders.formats.open import open_dataset
 from training import checkpoint
 from training.arguments import parse_args
 from training.coreset.file import Cost, json_path, write_coreset
-from training.data import data_digest, open_manifest
+from training.data.manifest import data_digest, open_manifest
 from training.machine.distributed import Ranks
 from training.machine.signals import Stopped, StopRequest
 from training.report.folder import read_rows, read_summary

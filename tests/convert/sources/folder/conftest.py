@@ -1,4 +1,4 @@
-"""Small trees of images: the bytes of one picture of each format, written wherever a test wants them."""
+"""Small trees of images: the bytes of one image of each format, written wherever a test wants them."""
 
 import io
 import tarfile
@@ -11,19 +11,19 @@ from PIL import Image
 from convert.sources.labelled_images import Choices, FoundImages, find_images
 
 
-def picture(format: str = "JPEG") -> bytes:
+def image_file(format: str = "JPEG") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)).save(buffer, format)
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
-def pictures() -> dict[str, bytes]:
-    return {format: picture(format) for format in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")}
+def image_files() -> dict[str, bytes]:
+    return {format: image_file(format) for format in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")}
 
 
 @pytest.fixture
-def tree(tmp_path, pictures):
+def tree(tmp_path, image_files):
     """tree({path: bytes, a format, or None for an empty folder}) -> a folder; a list of paths is of JPEG files."""
 
     def make(files: dict[str, bytes | str | None] | list[str]) -> Path:
@@ -32,21 +32,21 @@ def tree(tmp_path, pictures):
             path = root / name
             (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
             if content is not None:
-                path.write_bytes(pictures[content] if isinstance(content, str) else content)
+                path.write_bytes(image_files[content] if isinstance(content, str) else content)
         return root
 
     return make
 
 
 @pytest.fixture
-def tar(tmp_path, pictures):
+def tar(tmp_path, image_files):
     """tar(name, [(member, bytes or a format)]) -> a tar."""
 
     def make(name: str, members: list[tuple[str, bytes | str]]) -> Path:
         (tmp_path / "tars").mkdir(exist_ok=True)
         with tarfile.open(tmp_path / "tars" / name, "w") as archive:
             for member, content in members:
-                found = pictures[content] if isinstance(content, str) else content
+                found = image_files[content] if isinstance(content, str) else content
                 info = tarfile.TarInfo(member)
                 info.size = len(found)
                 archive.addfile(info, io.BytesIO(found))

@@ -5,7 +5,7 @@ import pytest
 from convert.sources.folder.kinds import broken_kind, image_format
 
 
-def test_every_format_counts_whatever_its_suffix(tree, find, pictures):
+def test_every_format_counts_whatever_its_suffix(tree, find, image_files):
     names = {
         "a.jfif": "JPEG",
         "b.jpe": "JPEG",
@@ -25,7 +25,7 @@ def test_every_format_counts_whatever_its_suffix(tree, find, pictures):
     assert [name for name, _ in splits["train"]] == [f"x/{name}" for name in sorted(names)]
     assert not found.left_out
     assert "images by their content, whatever their suffix: 1 .dat, 1 without one" in found.notes
-    assert all(image_format(content[:512]) == format for format, content in pictures.items())
+    assert all(image_format(content[:512]) == format for format, content in image_files.items())
 
 
 def test_what_is_no_image_is_counted_with_its_reason(tree, find):
@@ -67,8 +67,8 @@ def test_broken_files_are_told_by_name_and_kind(tree, find):
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
-def test_what_is_cut_short(pictures, format):
-    content = pictures[format]
+def test_what_is_cut_short(image_files, format):
+    content = image_files[format]
     said = "it is not a whole image: cannot decode"
     assert broken_kind(content[: len(content) // 2], said) == "cut short"
     assert broken_kind(content, said) == "damaged: cannot decode"

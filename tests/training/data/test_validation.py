@@ -1,16 +1,18 @@
 """A hold-out for tuning: the test set stays untouched."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from loaders.formats.manifest import FILE_NAME
 from training import checkpoint
 from training.arguments import make_config
+from training.data.validation import held_out
 from training.report.folder import read_summary
 from training.run import main
 from training.setup import set_up
-from training.validation import held_out
 
 
 def test_a_hold_out_is_stratified_and_always_the_same():
@@ -55,6 +57,15 @@ def test_what_is_tested_has_its_own_name(quick_args, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "validation accuracy" in told
     assert "test accuracy" not in told
+
+
+def test_a_data_set_without_a_test_split_will_do(quick_args, shapes, tmp_path):
+    data = shutil.copytree(shapes, tmp_path / "shapes")
+    (data / "test.beton").unlink()
+    manifest = json.loads((data / FILE_NAME).read_text())
+    del manifest["splits"]["test"]
+    (data / FILE_NAME).write_text(json.dumps(manifest))
+    assert main(quick_args(data=data, validation=0.2, epochs=1, out=tmp_path / "run")) == 0
 
 
 def test_not_with_a_core_set(quick_args, tmp_path, capsys):
