@@ -18,10 +18,10 @@ from rich.table import Table
 from convert.checks.files import difference, formats_of, name_of, open_files, problems_of
 from convert.checks.regions import regions
 from convert.command import run_command
+from convert.writers.exchange import SHEET
 from loaders.formats.dataset import DatasetFile
 from loaders.formats.manifest import Manifest, read_manifest
 
-SHEET = "contact_sheet.png"
 _MOST_CLASSES = 30  # rows of the table
 
 

@@ -20,6 +20,7 @@ from loaders.formats.manifest import FILE_NAME, read_manifest
 
 ENDINGS = ("beton", "tar", "idx")  # of the files of a split
 BUILDING, READY = ".converting", ".converted"
+SHEET = "contact_sheet.png"  # which `convert.verify` draws of a data set
 _EARLIER = "earlier"  # folder of the old manifest, while its files are exchanged
 
 
@@ -28,7 +29,7 @@ def exchanging(folder: Path, console: Console | None = None) -> Iterator[Path]:
     """Yield an empty folder; when the block ends, what is in it takes the place of the data set in `folder`.
 
     The block writes files of splits and, last of all, a manifest, which may also name files of the old set: these stay.
-    The other files of the same splits go. A block that fails leaves the old set as it was. What an earlier conversion
+    The other files of the same splits go, and the contact sheet of the old set. A block that fails leaves the old set as it was. What an earlier conversion
     that was killed has left is finished, where its data set was whole, or removed.
 
     Args:
@@ -77,6 +78,7 @@ def _move_in(folder: Path, console: Console | None) -> None:
             if console is not None and (folder / name).exists():
                 console.print(f"removing {folder / name}: it holds other images", soft_wrap=True)
             (folder / name).unlink(missing_ok=True)
+        (folder / SHEET).unlink(missing_ok=True)
         for path in ready.iterdir():
             if path.name not in (FILE_NAME, _EARLIER):
                 os.replace(path, folder / path.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convert.writers.dataset import write_dataset
-from convert.writers.exchange import BUILDING, READY, exchanging
+from convert.writers.exchange import BUILDING, READY, SHEET, exchanging
 from convert.writers.split import finished, whole_manifest
 
 CLASSES = tuple("abcdefghij")
@@ -99,6 +99,14 @@ def test_a_reader_keeps_the_file_that_it_has_open(arrays, tmp_path):
         write_dataset(tmp_path, "x", others, CLASSES, format="dali", source="s", verified=False)
         assert len(file.read()) == before
     assert whole_manifest(tmp_path) is not None
+
+
+def test_the_contact_sheet_of_the_old_set_goes(arrays, tmp_path):
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    (tmp_path / SHEET).write_bytes(b"its images")
+    others = {split: (255 - images, labels) for split, (images, labels) in arrays.items()}
+    write_dataset(tmp_path, "x", others, CLASSES, format="dali", source="s", verified=False)
+    assert not (tmp_path / SHEET).exists()
 
 
 def test_an_exchange_that_fails_removes_a_folder_that_it_made(tmp_path):
