@@ -29,8 +29,8 @@ def exchanging(folder: Path, console: Console | None = None) -> Iterator[Path]:
     """Yield an empty folder; when the block ends, what is in it takes the place of the data set in `folder`.
 
     The block writes files of splits and, last of all, a manifest, which may also name files of the old set: these stay.
-    The other files of the same splits go, and the contact sheet of the old set. A block that fails leaves the old set as it was. What an earlier conversion
-    that was killed has left is finished, where its data set was whole, or removed.
+    The other files of the same splits go, and the contact sheet of the old set. A block that fails leaves the old set
+    as it was. What an earlier conversion that was killed has left is finished where its data set was whole, or removed.
 
     Args:
         console: where it is said that a file is removed; None says nothing.
