@@ -16,7 +16,7 @@ from ..types import EpochPlan
 from .batching import HostFetch, HostImages, Settings, Span, back_to_back, longest
 
 
-def as_painted(settings: Settings, dataset: DatasetFile) -> Settings:
+def with_rgb_statistics(settings: Settings, dataset: DatasetFile) -> Settings:
     """The settings with a mean and a std for each of the three channels that are made.
 
     Raises:

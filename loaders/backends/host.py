@@ -19,7 +19,7 @@ from ..types import Batch, EpochPlan
 from .augmenter import Augmenter
 from .batching import Columns, HostFetch, Settings, Span, columns, longest, nchw, patterns, spans, watched
 from .buffered import through_buffer
-from .grey import as_painted, widening
+from .grey import widening, with_rgb_statistics
 from .prefetch import prefetch, stop_threads_at_exit
 from .randaugment import prepare
 
@@ -52,18 +52,18 @@ class Feed:
         if batch_per_thread:
             self.fillers = settings.num_threads or available_cores()
             settings = dataclasses.replace(settings, num_threads=1)
-        settings, self.painted = as_painted(settings, dataset), (*shape[:2], CHANNELS)
+        settings, self.rgb_shape = with_rgb_statistics(settings, dataset), (*shape[:2], CHANNELS)
         self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
         augment = settings.augment
-        if shape != self.painted:
+        if shape != self.rgb_shape:
             self.new_fetch = widening(self.new_fetch, shape, settings)
         if augment.randaugment is not None:
             prepared = prepare(augment.randaugment, *shape[:2])
-            self.new_fetch = through_buffer(self.new_fetch, randaugment_block, prepared, self.painted, settings)
+            self.new_fetch = through_buffer(self.new_fetch, randaugment_block, prepared, self.rgb_shape, settings)
         if augment.color_jitter is not None:
             prepared = prepare_jitter(augment.color_jitter)
-            self.new_fetch = through_buffer(self.new_fetch, jitter_block, prepared, self.painted, settings)
-        self.augmenter = Augmenter(self.painted, settings.dtype, augment, settings.num_threads)
+            self.new_fetch = through_buffer(self.new_fetch, jitter_block, prepared, self.rgb_shape, settings)
+        self.augmenter = Augmenter(self.rgb_shape, settings.dtype, augment, settings.num_threads)
         self._idle: list[HostFetch] = []  # of epochs that ended, for the next one
         self._group = object()  # names this feed's threads
         stop_threads_at_exit()  # before the library of the backend, which is imported by now
@@ -85,12 +85,12 @@ class Feed:
     def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Generator[Batch]:
         fetch = self._idle.pop() if self._idle else self.new_fetch()
         settings, fetched = self.settings, fetch(plan, todo)
-        is_grey = self.shape != self.painted
-        painted = torch.empty((longest(todo) if is_grey else 0, *self.painted), dtype=settings.dtype)
+        is_grey = self.shape != self.rgb_shape
+        rgb = torch.empty((longest(todo) if is_grey else 0, *self.rgb_shape), dtype=settings.dtype)
         try:
             for span, (data, offsets, rows) in zip(watched(self.dataset, todo, plan), fetched, strict=True):
                 images = torch.empty((len(rows), *self.shape), dtype=settings.dtype, pin_memory=settings.pinned)
-                target = painted[: len(rows)] if is_grey else images
+                target = rgb[: len(rows)] if is_grey else images
                 mix = self.augmenter.fill(plan, span, data, offsets, rows, patterns(target))
                 if is_grey:
                     images.copy_(target[..., :1])

@@ -34,7 +34,7 @@ from ..formats.pixels.image_file import decode_image
 from ..order.rng import hash_array
 from ..types import Batch, EpochPlan, Mix
 from .batching import Settings, Span, columns, delivered_shape, nchw, spans, watched
-from .grey import as_painted
+from .grey import with_rgb_statistics
 
 _AFFINE = Image.Transform.AFFINE
 
@@ -44,7 +44,7 @@ class Reference:
 
     def __init__(self, dataset: DatasetFile, settings: Settings):
         delivered_shape(dataset, settings.augment, "reference")
-        self.dataset, self.settings = dataset, as_painted(settings, dataset)
+        self.dataset, self.settings = dataset, with_rgb_statistics(settings, dataset)
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
         """The batches of a plan, from `start_batch` on."""

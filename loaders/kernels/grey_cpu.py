@@ -1,4 +1,4 @@
-"""Compiled CPU kernel that makes three equal channels of grey images, for the kernels that paint RGB."""
+"""Compiled CPU kernel that makes three equal channels of grey images, for the kernels of RGB."""
 
 import numpy as np
 

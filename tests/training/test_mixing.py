@@ -34,7 +34,7 @@ NUM, CLASSES, BATCH_SIZE = 400, 10, 50
 CPU = torch.device("cpu")
 
 
-class Painted:
+class MixedBatches:
     """A loader of images whose channels show, by area, the classes that they are made of."""
 
     def __init__(self, mixer, labels: np.ndarray, seen: np.ndarray):
@@ -95,7 +95,7 @@ def scores_of_a_perfect_network(mixer, compat: str) -> tuple[np.ndarray, np.ndar
     rng = np.random.default_rng(0)
     seen = rng.integers(0, CLASSES, NUM)
     labels = np.where(np.arange(NUM) % 2, (seen + 1) % CLASSES, seen)
-    run = make_run(Painted(mixer, labels, seen), scale=20, compat=compat)
+    run = make_run(MixedBatches(mixer, labels, seen), scale=20, compat=compat)
     for epoch in range(20):
         train_on(run, EpochPlan(rng.permutation(NUM), epoch=epoch, key=epoch))
     snapshot = run.table.snapshot()
@@ -122,7 +122,7 @@ def test_the_references_mixup_credits_the_first_image_wholly():
     labels = seen = np.arange(NUM) % CLASSES
     drawn = draw_mix(Mixup(), 7, 0, 50, 32, 32)
     for compat in ("arazo", "none"):
-        run = make_run(Painted(Mixup(), labels, seen), compat=compat)
+        run = make_run(MixedBatches(Mixup(), labels, seen), compat=compat)
         train_on(run, EpochPlan(np.arange(50), key=7))
         shown = np.eye(CLASSES)[seen[:50]]
         mixed = (shown[drawn.partners] * drawn.shares[:, None]).sum(1)
@@ -141,7 +141,7 @@ def test_the_references_mixup_credits_the_first_image_wholly():
 def test_the_last_fraction_of_the_budget_is_clean():
     kinds, labels = [], np.arange(NUM) % CLASSES
 
-    class Named(Painted):
+    class Named(MixedBatches):
         def epoch(self, plan, start_batch=0):
             for batch in super().epoch(plan, start_batch):
                 kinds.append(batch.mix is not None)

@@ -25,7 +25,7 @@ from ...threads import for_blocks
 from ...types import Batch, EpochPlan, Mix
 from ..augmenter import check_padding
 from ..batching import Columns, DeviceFetch, Settings, Span, columns, nchw, spans, watched
-from ..grey import as_painted
+from ..grey import with_rgb_statistics
 from .kernels import gpu_kernels, jittering
 from .transfer import sent, sent_if_any
 
@@ -83,7 +83,7 @@ class DeviceFeed:
         new_fetch: Callable[[], DeviceFetch],
         residence: str,
     ):
-        settings = as_painted(settings, dataset)
+        settings = with_rgb_statistics(settings, dataset)
         augment = settings.augment
         check_padding(augment, shape)
         self._kernels = gpu_kernels("augment_gpu")
