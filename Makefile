@@ -28,7 +28,7 @@ run: .venv/.run
 
 test: .venv/.test
 	$(SAY_LEFT_OUT)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
 
 test-all: .venv/.test
 	$(SAY_LEFT_OUT)
