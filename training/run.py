@@ -33,6 +33,7 @@ from training.report.report import finish, reporting
 from training.report.terminal import coreset_text, print_summary
 from training.setup import set_up
 from training.state import Run
+from training.step.graph import obstacle, prepare
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,6 +102,9 @@ def _run(
     run.network = ranks.distribute(run.model, run.device)
     if config.compile:
         run.network = torch.compile(run.network)  # type: ignore[assignment]
+    if config.graph and obstacle(run) is None:
+        with console.status("recording the steps as graphs"):
+            prepare(run)
     folder, summary = _open_folder(run, resume, content is not None, held)
     if summary is not None:
         print_finished(console, summary, folder)
@@ -149,6 +153,10 @@ def _about(run: Run) -> list[str]:
     lines = [run.precision.reason, f"{config.model} at width {config.width:g}{length}{batches}"]
     if run.device.type == "cuda":
         lines.append(run.data.train_loader.residence)
+    if config.graph and run.graphs is None:
+        lines.append(f"graph: none, each step is launched kernel by kernel, since {obstacle(run)}")
+    elif config.graph:
+        lines.append(f"graph: a step is one launch ({len(run.graphs)} recorded), but for batches of another size")
     reason = cannot_choose(run)
     if reason:
         lines.append(f"warning: {reason}")

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from loaders.augment.config import Augment
 from loaders.formats.manifest import Manifest
@@ -49,6 +48,7 @@ from training.report.tensorboard import require_tensorboard
 from training.report.tracker import require_tracker
 from training.schedules import Schedule
 from training.state import Run
+from training.step.average import Average
 from training.validation import held_out as hold_out
 
 _WHITENING_IMAGES = 1000
@@ -84,6 +84,8 @@ def set_up(
     device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
     if device.index is not None:
         torch.cuda.set_device(device)
+    if config.graph and device.type != "cuda":
+        raise ValueError("graph needs a GPU, whose steps it launches at once, the device is cpu: leave --graph out")
     precision = choose_precision(config.precision, device)
     config = dataclasses.replace(
         config, device=str(device) if ranks.is_alone else device.type, precision=precision.name
@@ -159,18 +161,9 @@ def set_up(
     )
 
 
-def average_of(model: nn.Module, schedule: Schedule) -> AveragedModel:
+def average_of(model: nn.Module, schedule: Schedule) -> Average:
     """A running average of the model's weights and statistics, by the schedule's decay."""
-
-    def update(averages: list[Tensor], values: list[Tensor], num_averaged: Tensor | int) -> None:
-        if averages[0].is_floating_point():
-            get_ema_multi_avg_fn(schedule.decay(int(average.n_averaged)))(averages, values, num_averaged)
-        else:  # counters
-            for mine, theirs in zip(averages, values, strict=True):
-                mine.copy_(theirs)
-
-    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
-    return average.requires_grad_(False)
+    return Average(model, schedule).requires_grad_(False)
 
 
 def _open_loaders(
