@@ -49,6 +49,7 @@ from training.report.tracker import require_tracker
 from training.schedules import Schedule
 from training.state import Run
 from training.step.average import Average
+from training.step.graph import obstacle, prepare
 from training.validation import held_out as hold_out
 
 _WHITENING_IMAGES = 1000
@@ -62,7 +63,7 @@ def set_up(
 ) -> Run:
     """Make everything that this rank of a run needs; what depends on the machine is resolved in the run's config.
 
-    `network` is the model itself; the caller puts in what distributes or compiles it.
+    `network` is the model itself until `make_ready`.
 
     Args:
         stop: tells that a signal has come; None is never.
@@ -159,6 +160,21 @@ def set_up(
         ledger=ledger,
         loss_sum=torch.zeros((), dtype=torch.float64, device=device),
     )
+
+
+def make_ready(run: Run) -> None:
+    """Put in what distributes or compiles the network, and record the run's steps as graphs, where that is asked for.
+
+    Behind a checkpoint that is restored: both know the tensors that a run has.
+
+    Raises:
+        ValueError: a step does what a graph cannot.
+    """
+    run.network = run.ranks.distribute(run.model, run.device)
+    if run.config.compile:
+        run.network = torch.compile(run.network)  # type: ignore[assignment]
+    if run.config.graph and obstacle(run) is None:
+        prepare(run)
 
 
 def average_of(model: nn.Module, schedule: Schedule) -> Average:
