@@ -73,9 +73,10 @@ def check_near(one, other) -> None:
         torch.testing.assert_close(mine, theirs, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
 @pytest.mark.parametrize("device", ["cpu", GPU])
-def test_graphs_train_as_plain_steps_do(shapes, device, monkeypatch):
-    plain, graphs = (make_run(shapes, device) for _ in range(2))
+def test_graphs_train_as_plain_steps_do(shapes, device, optimizer, monkeypatch):
+    plain, graphs = (make_run(shapes, device, optimizer=optimizer) for _ in range(2))
     begun = values(graphs)
     prepare(graphs)
     kinds = len(graphs.graphs)
