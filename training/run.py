@@ -148,10 +148,10 @@ def _about(run: Run) -> list[str]:
     lines = [run.precision.reason, f"{config.model} at width {config.width:g}{length}{batches}"]
     if run.device.type == "cuda":
         lines.append(run.data.train_loader.residence)
-    if config.graph and run.graphs is None:
-        lines.append(f"graph: none, each step is launched kernel by kernel, since {obstacle(run)}")
-    elif config.graph:
+    if run.graphs is not None:
         lines.append(f"graph: a step is one launch ({len(run.graphs)} recorded), but for batches of another size")
+    elif config.graph:
+        lines.append(f"graph: none, each step is launched kernel by kernel, since {obstacle(run)}")
     reason = cannot_choose(run)
     if reason:
         lines.append(f"warning: {reason}")

@@ -6,6 +6,9 @@ matrices only and always orthogonalises in bfloat16, which a CPU without bf16 un
 float32.
 """
 
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# (torch's operators on many tensors at once have no public name)
+
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -1,5 +1,8 @@
 """The running average of a model's weights and statistics, which is what a run evaluates."""
 
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# (torch's operators on many tensors at once have no public name)
+
 from __future__ import annotations
 
 import torch

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -97,9 +97,9 @@ def capture(run: Run, batch: Batch, size: int | None) -> StepGraph:
         ValueError: the step does what a graph cannot, such as reading a value back.
     """
     numbers = [torch.zeros((), device=run.device) for _ in (*_groups(run), "part")]
-    mix = None if batch.mix is None else Mix(*(part.clone() for part in batch.mix if part is not None))
-    weights = torch.ones(len(batch.images), device=run.device)
-    static = Batch(*(part.clone() for part in batch[:3]), weights, mix)
+    images, labels, ids, *mixed = (part.clone() for part in _parts(batch))
+    weights = torch.ones(len(images), device=run.device)
+    static = Batch(images, labels, ids, weights, Mix(*mixed) if mixed else None)
 
     def body() -> None:
         with _rates_from(numbers[:-1], _groups(run)):
@@ -149,7 +149,7 @@ def _changed_by_steps(run: Run) -> list[Tensor]:
 
 
 @contextmanager
-def _rates_from(rates: Sequence[Tensor], groups: Sequence[dict]) -> Iterator[None]:
+def _rates_from(rates: Sequence[Tensor], groups: Sequence[dict[str, Any]]) -> Iterator[None]:
     """In the block, optimisers read their rates on the device; torch's SGD can in its fused form alone."""
     before = [{**group} for group in groups]
     for group, rate in zip(groups, rates, strict=True):
@@ -161,21 +161,28 @@ def _rates_from(rates: Sequence[Tensor], groups: Sequence[dict]) -> Iterator[Non
             group.update(values)
 
 
-def _groups(run: Run) -> list[dict]:
+def _groups(run: Run) -> list[dict[str, Any]]:
     return [group for optimizer in run.optimizers for group in optimizer.param_groups]
 
 
 def _kind(batch: Batch, size: int | None) -> Hashable:
     """Batches of one kind can be copied into each other."""
-    return size, *((part.shape, part.dtype) for part in (batch.images, *(batch.mix or ())))
+    return size, *((part.shape, part.dtype) for part in _parts(batch))
+
+
+def _parts(batch: Batch) -> list[Tensor]:
+    """All tensors of a batch but its weights, which it may lack."""
+    images, labels, ids, _, mix = batch
+    mixed = [] if mix is None or mix.partners is None else [mix.partners, mix.shares]
+    return [images, labels, ids, *mixed]
 
 
 def _fill(graph: StepGraph, batch: Batch, numbers: Sequence[float]) -> None:
     """Put a batch and the host's numbers where the graph reads them, without a wait."""
-    static, ones = graph.batch, graph.batch.weights
-    assert ones is not None
-    for mine, given in zip((*static[:3], *(static.mix or ())), (*batch[:3], *(batch.mix or ())), strict=True):
+    weights = graph.batch.weights
+    assert weights is not None
+    for mine, given in zip(_parts(graph.batch), _parts(batch), strict=True):
         mine.copy_(given)
-    ones.fill_(1) if batch.weights is None else ones.copy_(batch.weights)
+    weights.fill_(1) if batch.weights is None else weights.copy_(batch.weights)
     for mine, number in zip(graph.numbers, numbers, strict=True):
         mine.fill_(number)
