@@ -127,17 +127,17 @@ class ImportanceTable:
         before, mean, spread = self._total.unbind(1)
         shift = deviation / count  # of this epoch's mean against that of the epochs before
         latest = torch.stack([mean + shift, loss / count, el2n / count], dim=1)
-        self._latest = torch.where(seen[:, None], latest, self._latest)
+        self._latest.copy_(torch.where(seen[:, None], latest, self._latest))  # in place: CUDA graphs know addresses
         error = self._latest[:, 0]
         moved = torch.where(before > 0, torch.lerp(error, self._average, self.decay), error)
-        self._average = torch.where(seen, moved, self._average)
+        self._average.copy_(torch.where(seen, moved, self._average))
         # Means and squared deviations of two groups become those of both (Chan, Golub and LeVeque 1979).
         together = before + visits
         spread = (
             spread + (squares - deviation * shift).clamp_min(0) + shift.square() * before * visits / (before + count)
         )
         merged = torch.stack([together, mean + shift * visits / (before + count), spread], dim=1)
-        self._total = torch.where(seen[:, None], merged, self._total)
+        self._total.copy_(torch.where(seen[:, None], merged, self._total))
         self._epoch.zero_()
         visits, mean, spread = self._total.unbind(1)
         variance = spread / visits.clamp_min(1e-30)

@@ -26,7 +26,7 @@ FORMAT, VERSION = "rebar checkpoint", 8
 END_BYTES, END_SIGNATURE = 22, b"PK\x05\x06"
 PER_RANK = ("ordered-sgd",)  # methods that run on several ranks and choose within the part of a batch that each has
 # Settings that the first checkpoints of this version do not have: as at their default.
-_ADDED = ("eval_split", "vertical_flip", "erasing", "color_jitter")
+_ADDED = ("eval_split", "vertical_flip", "erasing", "color_jitter", "graph")
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 

@@ -177,12 +177,15 @@ class MachineOptions:
         backend: what feeds the batches (auto, fused, native, reference, ffcv, dali)
         device: auto takes a GPU where there is one
         compile: compile the network with torch.compile, for GPUs
+        graph: launch each step at once, as a CUDA graph, where the host's launches set the pace; needs a GPU, and has
+            not run on one yet
     """
 
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     backend: str = "auto"
     device: str = "auto"
     compile: bool = False
+    graph: bool = False
 
 
 @dataclass(frozen=True)

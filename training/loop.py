@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
 from training import checkpoint
 from training.evaluate.accuracy import evaluate_run
 from training.machine.signals import Stopped
 from training.state import Run
-from training.step.batch_ops import take
-from training.step.losses import LossFailure, batch_loss, batch_scores, sample_losses
-from training.step.passes import Passes, forward, keyed_layers
+from training.step.graph import graph_step
+from training.step.losses import LossFailure
+from training.step.passes import Passes
+from training.step.step import step
 
 if TYPE_CHECKING:
     from training.report.report import Report
@@ -97,44 +97,21 @@ def select(run: Run, batch: Batch, plan: EpochPlan) -> Batch | None:
 
 
 def train_step(run: Run, batch: Batch) -> None:
-    """One forward pass, one backward pass, one step of each optimiser, and their traces in table, average and ledger.
+    """One step by the rates of the schedule, and its traces in the ledger.
 
     No host synchronisation, but that of the loss scaler in fp16.
     """
     progress, num_passed = run.progress, len(batch.images)
     size = run.schedule.image_size(progress)
-    with keyed_layers(run) if run.draws else nullcontext():
-        logits_BC = forward(run.network, batch.images, run.precision, size)
-    losses_B = sample_losses(logits_BC, batch.labels, batch.mix, run.config.label_smoothing)
-    kept = run.method.keep(batch, logits_BC.detach(), losses_B.detach())
-    if kept is not None:
-        batch, logits_BC, losses_B = take(batch, kept), logits_BC[kept], losses_B[kept]
     for optimizer in run.optimizers:
-        optimizer.zero_grad(set_to_none=True)
         for group in optimizer.param_groups:
             group["lr"] = run.schedule.rate(progress, group["base_lr"])
-    run.scaler.scale(batch_loss(losses_B, batch.weights)).backward()
-    for optimizer in run.optimizers:
-        run.scaler.step(optimizer)
-    run.scaler.update()
-    if run.average is not None:
-        run.average.update_parameters(run.model)
-    record(run, batch, logits_BC.detach())
-    num_samples, num_ranks = len(batch.images), run.ranks.world_size
+    part = 0.0 if run.average is None else run.average.advance()
+    is_graph = run.graphs is not None and num_passed == run.batch_size
+    num_samples = (graph_step if is_graph else step)(run, batch, size, part)
+    num_ranks = run.ranks.world_size
     run.ledger.add_step(num_samples * num_ranks, num_passed * num_ranks, run.flops[size].step)
     run.trained += num_samples * num_ranks
-
-
-def record(run: Run, batch: Batch, logits_BC: Tensor) -> None:
-    """Add the scores of a step's own forward pass to the table, and its loss to the epoch's."""
-    scores = batch_scores(logits_BC, batch, own_labels=run.config.compat == "arazo")
-    if scores.loss.ndim == 1:
-        run.table.record(batch.ids, scores)
-        run.loss_sum += scores.loss.sum()
-    else:
-        assert batch.mix is not None
-        run.table.record_mixed(batch.ids, batch.mix, scores)
-        run.loss_sum += (scores.loss * batch.mix.shares).sum()
 
 
 def end_epoch(run: Run) -> None:

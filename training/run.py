@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch.distributed.elastic.multiprocessing.errors import record
 
@@ -31,8 +30,9 @@ from training.report import folder as files
 from training.report.choice import cannot_choose
 from training.report.report import finish, reporting
 from training.report.terminal import coreset_text, print_summary
-from training.setup import set_up
+from training.setup import make_ready, set_up
 from training.state import Run
+from training.step.graph import obstacle
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,9 +98,8 @@ def _run(
             run = set_up(config, ranks, stop, coreset_files)
         if content:
             checkpoint.restore(content, run)
-    run.network = ranks.distribute(run.model, run.device)
-    if config.compile:
-        run.network = torch.compile(run.network)  # type: ignore[assignment]
+    with console.status("getting ready to step"):
+        make_ready(run)
     folder, summary = _open_folder(run, resume, content is not None, held)
     if summary is not None:
         print_finished(console, summary, folder)
@@ -149,6 +148,10 @@ def _about(run: Run) -> list[str]:
     lines = [run.precision.reason, f"{config.model} at width {config.width:g}{length}{batches}"]
     if run.device.type == "cuda":
         lines.append(run.data.train_loader.residence)
+    if run.graphs is not None:
+        lines.append(f"graph: a step is one launch ({len(run.graphs)} recorded), but for batches of another size")
+    elif config.graph:
+        lines.append(f"graph: none, each step is launched kernel by kernel, since {obstacle(run)}")
     reason = cannot_choose(run)
     if reason:
         lines.append(f"warning: {reason}")

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from loaders.augment.config import Augment
 from loaders.formats.manifest import Manifest
@@ -44,6 +43,8 @@ from training.report.tensorboard import require_tensorboard
 from training.report.tracker import require_tracker
 from training.schedules import Schedule
 from training.state import Run
+from training.step.average import Average
+from training.step.graph import obstacle, prepare
 
 _WHITENING_IMAGES = 1000
 
@@ -56,7 +57,7 @@ def set_up(
 ) -> Run:
     """Make everything that this rank of a run needs; what depends on the machine is resolved in the run's config.
 
-    `network` is the model itself; the caller puts in what distributes or compiles it.
+    `network` is the model itself until `make_ready`.
 
     Args:
         stop: tells that a signal has come; None is never.
@@ -78,6 +79,8 @@ def set_up(
     device = choose_device(config.device, None if ranks.is_alone else ranks.local_rank)
     if device.index is not None:
         torch.cuda.set_device(device)
+    if config.graph and device.type != "cuda":
+        raise ValueError("graph needs a GPU, whose steps it launches at once, the device is cpu: leave --graph out")
     precision = choose_precision(config.precision, device)
     config = dataclasses.replace(
         config, device=str(device) if ranks.is_alone else device.type, precision=precision.name
@@ -153,18 +156,24 @@ def set_up(
     )
 
 
-def average_of(model: nn.Module, schedule: Schedule) -> AveragedModel:
+def make_ready(run: Run) -> None:
+    """Put in what distributes or compiles the network, and record the run's steps as graphs, where that is asked for.
+
+    Behind a checkpoint that is restored: both know the tensors that a run has.
+
+    Raises:
+        ValueError: a step does what a graph cannot.
+    """
+    run.network = run.ranks.distribute(run.model, run.device)
+    if run.config.compile:
+        run.network = torch.compile(run.network)  # type: ignore[assignment]
+    if run.config.graph and obstacle(run) is None:
+        prepare(run)
+
+
+def average_of(model: nn.Module, schedule: Schedule) -> Average:
     """A running average of the model's weights and statistics, by the schedule's decay."""
-
-    def update(averages: list[Tensor], values: list[Tensor], num_averaged: Tensor | int) -> None:
-        if averages[0].is_floating_point():
-            get_ema_multi_avg_fn(schedule.decay(int(average.n_averaged)))(averages, values, num_averaged)
-        else:  # counters
-            for mine, theirs in zip(averages, values, strict=True):
-                mine.copy_(theirs)
-
-    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
-    return average.requires_grad_(False)
+    return Average(model, schedule).requires_grad_(False)
 
 
 def _open_loaders(

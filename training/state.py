@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from loaders.importance import ImportanceTable
 from loaders.types import EpochPlan, Snapshot
@@ -19,6 +19,8 @@ from training.machine.precision import Precision
 from training.machine.signals import Stopped, StopRequest
 from training.methods.base import Method
 from training.schedules import Schedule
+from training.step.average import Average
+from training.step.graph import StepGraph
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Run:
         plan: the order of the running epoch; None between epochs.
         scores: the table's snapshot at the end of the epoch before; None when it was not taken in this process.
         draws: whether the network draws at random in a step, as dropout does.
+        graphs: the recorded steps, by their kind (`training.step.graph`); None where each step is launched anew.
         loss_sum: float64 scalar on the device, summed loss of the running epoch's samples of this rank.
         trained: number of the running epoch's samples of all ranks.
         train_loss: mean loss of the epoch that has ended last; None when it had no step.
@@ -63,7 +66,7 @@ class Run:
     network: nn.Module
     optimizers: list[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler
-    average: AveragedModel | None
+    average: Average | None
     table: ImportanceTable
     ledger: Ledger
     epoch: int = 0
@@ -71,6 +74,7 @@ class Run:
     plan: EpochPlan | None = None
     scores: Snapshot | None = None
     draws: bool = False
+    graphs: dict[Hashable, StepGraph] | None = None
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     trained: int = 0
     train_loss: float | None = None

@@ -65,6 +65,7 @@ def broken(stopped, tmp_path):
         ({"backend": "tape"}, "unknown backend 'tape'"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"precision": "fp16", "device": "cpu"}, "precision fp16 needs a GPU"),
+        ({"graph": "true", "device": "cpu"}, "graph needs a GPU, whose steps it launches at once, the device is cpu"),
         ({"lr": 1e30}, "training has diverged in epoch 1 (summed loss nan): lower the learning rate"),
         ({"method": "infobatch", "design": "race"}, "method infobatch does not have it: leave it out"),
         (

@@ -6,7 +6,10 @@ matrices only and always orthogonalises in bfloat16, which a CPU without bf16 un
 float32.
 """
 
-from collections.abc import Callable, Iterable
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# (torch's operators on many tensors at once have no public name)
+
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,10 +22,6 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     """Pull the singular values of a matrix towards 1 and keep its singular vectors.
 
-    With X the input over its Frobenius norm and A = X X^T on the shorter side, each step multiplies X by
-    Q = a I + b A + c A^2 from the left. All Q are polynomials of the first A, so they commute and are gathered in one
-    small matrix that is applied once: two large products in all, in place of three per step.
-
     Args:
         matrix: [R, ...], float32 or bfloat16; everything after the first axis is read as columns.
         steps: Newton-Schulz steps, at least 1; 5 reach singular values down to 1/1000 of the norm, 3 suffice to train.
@@ -30,22 +29,50 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     Returns:
         A tensor of the same shape and dtype. A zero input gives zeros.
     """
+    (update,) = orthogonalise_all([matrix], steps)
+    return update
+
+
+def orthogonalise_all(matrices: Sequence[Tensor], steps: int = 3) -> list[Tensor]:
+    """Orthogonalise each matrix as `orthogonalise` does, those of one shape together: a chain of products a shape."""
+    flat = [matrix.permute(_as_they_lie(matrix)).flatten(1) for matrix in matrices]
+    places: dict[torch.Size, list[int]] = {}
+    for place, columns in enumerate(flat):
+        places.setdefault(columns.shape, []).append(place)
+    updates = [*matrices]
+    for alike in places.values():
+        found_NRC = _newton_schulz(torch.stack([flat[place] for place in alike]), steps)
+        for place, found_RC in zip(alike, found_NRC, strict=True):
+            order = _as_they_lie(matrices[place])
+            ordered = found_RC.reshape([matrices[place].shape[axis] for axis in order])
+            updates[place] = ordered.permute(sorted(range(len(order)), key=order.__getitem__))
+    return updates
+
+
+def _as_they_lie(matrix: Tensor) -> list[int]:
+    """The axes, those of the columns in the order in which they lie in memory: flat without a copy."""
+    return [0, *sorted(range(1, matrix.ndim), key=matrix.stride, reverse=True)]
+
+
+def _newton_schulz(x_NRC: Tensor, steps: int) -> Tensor:
+    """The iteration on N matrices at once.
+
+    With X the input over its Frobenius norm and A = X X^T on the shorter side, each step multiplies X by
+    Q = a I + b A + c A^2 from the left. All Q are polynomials of the first A, so they commute and are gathered in one
+    small matrix that is applied once: two large products in all, in place of three per step.
+    """
     a, b, c = QUINTIC
-    order = sorted(range(1, matrix.ndim), key=matrix.stride, reverse=True)  # columns as they lie: flat without a copy
-    ordered = matrix.movedim(order, list(range(1, matrix.ndim)))
-    flat = ordered.flatten(1)
-    tall = flat.shape[0] > flat.shape[1]
-    flat = flat / flat.norm().clamp_min(1e-7)
-    gram = flat.T @ flat if tall else flat @ flat.T
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    gathered = identity
+    tall = x_NRC.shape[1] > x_NRC.shape[2]
+    x_NRC = x_NRC / torch.linalg.vector_norm(x_NRC, dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    gram = x_NRC.mT @ x_NRC if tall else x_NRC @ x_NRC.mT
+    gathered = gram
     for step in range(steps):
-        factor = a * identity + b * gram + c * (gram @ gram)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
         gathered = factor @ gathered if step else factor
         if step < steps - 1:
             gram = factor @ gram @ factor
-    flat = flat @ gathered if tall else gathered @ flat
-    return flat.reshape(ordered.shape).movedim(list(range(1, matrix.ndim)), order)
+    return x_NRC @ gathered if tall else gathered @ x_NRC
 
 
 class Muon(torch.optim.Optimizer):
@@ -57,7 +84,8 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: parameters of rank >= 2, or groups of them.
-        lr: spectral norm of one step, at the scale where a filter has norm 1.
+        lr: spectral norm of one step, at the scale where a filter has norm 1. A group's may be a scalar tensor on the
+            device of its parameters, which the host never reads.
         momentum: in [0, 1).
         steps: Newton-Schulz steps.
         renormalise: whether filters are brought back to mean row norm 1 before the step. Right where a
@@ -97,17 +125,21 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            lr, momentum = group["lr"], group["momentum"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(p)
-                buffer = state["momentum_buffer"].mul_(momentum).add_(p.grad)
-                direction = p.grad.add(buffer, alpha=momentum).to(self.dtype)
-                update = orthogonalise(direction, group["steps"]).to(p.dtype)
-                if group["renormalise"]:
-                    p.mul_(len(p) ** 0.5 / p.norm().clamp_min(1e-7))
-                p.sub_(update, alpha=lr)
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            gradients = [p.grad for p in params]
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            buffers = [self.state[p]["momentum_buffer"] for p in params]
+            torch._foreach_mul_(buffers, group["momentum"])
+            torch._foreach_add_(buffers, gradients)
+            directions = torch._foreach_add(gradients, buffers, alpha=group["momentum"])
+            updates = orthogonalise_all([direction.to(self.dtype) for direction in directions], group["steps"])
+            if group["renormalise"]:
+                for p, norm in zip(params, torch._foreach_norm(params), strict=True):
+                    p.mul_(len(p) ** 0.5 / norm.clamp_min(1e-7))
+            for p, update in zip(params, updates, strict=True):
+                p.sub_(update * group["lr"])
         return loss

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.optim.muon import QUINTIC, Muon, orthogonalise
+from training.optim.muon import QUINTIC, Muon, orthogonalise, orthogonalise_all
 
 
 def gaussian(*shape, seed=0):
@@ -36,6 +36,26 @@ def test_equals_the_plain_iteration_on_the_whole_matrix(steps):
     torch.testing.assert_close(orthogonalise(matrix, steps).flatten(1).double(), x, rtol=1e-4, atol=1e-5)
 
 
+def test_matrices_of_one_shape_together_are_what_they_are_alone():
+    shapes = [(16, 4, 3, 3), (8, 3, 3, 3), (16, 4, 3, 3), (36, 16), (16, 36), (16, 4, 3, 3)]
+    matrices = [gaussian(*shape, seed=k) for k, shape in enumerate(shapes)]
+    matrices[2] = matrices[2].to(memory_format=torch.channels_last)  # its columns lie in another order
+    matrices[5] = torch.zeros(16, 4, 3, 3)
+    for matrix, update in zip(matrices, orthogonalise_all(matrices), strict=True):
+        assert update.shape == matrix.shape
+        torch.testing.assert_close(update, orthogonalise(matrix), rtol=1e-5, atol=1e-6)
+    assert not orthogonalise_all(matrices)[5].any()
+
+
+def test_filters_of_one_shape_share_their_products(monkeypatch):
+    """What the host launches depends on the number of shapes, not of filters."""
+    calls = []
+    product = torch.baddbmm
+    monkeypatch.setattr(torch, "baddbmm", lambda *args, **options: calls.append(1) or product(*args, **options))
+    orthogonalise_all([gaussian(8, 3, 3, 3), gaussian(8, 3, 3, 3), gaussian(4, 5)], steps=3)
+    assert len(calls) == 2 * 3
+
+
 def test_zero_gradient_gives_zero_update():
     assert not orthogonalise(torch.zeros(4, 3, 3, 3)).any()
 
@@ -51,6 +71,18 @@ def test_step_follows_the_formula():
         buffer = 0.6 * buffer + gradient
         expected = expected * 8**0.5 / expected.norm() - 0.1 * orthogonalise(gradient + 0.6 * buffer)
     torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_a_rate_on_the_device_is_a_rate():
+    steps = []
+    for lr in (0.1, torch.tensor(0.1)):
+        weight = torch.nn.Parameter(gaussian(8, 3, 3, 3))
+        weight.grad = gaussian(8, 3, 3, 3, seed=1)
+        optimizer = Muon([weight], lr=9.0)
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+        steps.append(weight.detach())
+    torch.testing.assert_close(*steps, rtol=1e-6, atol=1e-7)
 
 
 def test_state_survives_saving():
