@@ -64,7 +64,8 @@ def open_on_device(
         what = f"holds the images ({num_bytes(dataset) / 1e6:,.1f} MB)"
     else:
         new_fetch, kept = _partly(dataset, settings, capacity, device)
-        what = f"holds {kept / dataset.num_samples:.0%} of the images, those that are drawn most; the others are copied"
+        share = 100 * kept / dataset.num_samples
+        what = f"holds {share:.0f} % of the images, those that are drawn most; the others are copied"
     if settings.augment.resize:
         new_fetch = through(new_fetch, resizing(dataset, settings.augment, device), shape, device)
     return DeviceFeed(dataset, shape, settings, device, new_fetch, f"batches made on {device}, whose memory {what}")

@@ -3,6 +3,8 @@
 It is imported as `loaders.kernels.augment_gpu` is, before whose kernel it is launched once for each round.
 """
 
+from typing import Any
+
 import triton
 import triton.language as tl
 
@@ -49,7 +51,7 @@ def _mean_luma(image, PIXELS: tl.constexpr, BLOCK: tl.constexpr):
         grey = luma(_byte(image, pixel, 0, inside), _byte(image, pixel, 1, inside), _byte(image, pixel, 2, inside))
         sums += grey  # behind the last pixel that of black, which is zero
     total = tl.reduce(sums.to(tl.int64), 0, _add)
-    return ((2 * total + PIXELS) // (2 * PIXELS)).to(tl.int32)
+    return ((2 * total + PIXELS) // (2 * PIXELS)).to(tl.int32)  # pyright: ignore[reportOperatorIssue]
 
 
 @triton.jit
@@ -67,9 +69,9 @@ def _spread(image, c: tl.constexpr, equal, PIXELS: tl.constexpr, BLOCK: tl.const
         darker = tl.associative_scan(counts, 0, _add) - counts
         table = tl.minimum((step // 2 + darker) // tl.maximum(step, 1), 255)
     else:
-        step = high - low
+        step = high - low  # pyright: ignore[reportOperatorIssue]
         scale = 255.0 / tl.maximum(step, 1).to(tl.float64)
-        value = level.to(tl.float64) * scale + (0 - low).to(tl.float64) * scale
+        value = level.to(tl.float64) * scale + (0 - low).to(tl.float64) * scale  # pyright: ignore[reportOperatorIssue]
         table = tl.minimum(tl.maximum(value, 0.0), 255.0).to(tl.int32)
     return tl.where(step == 0, level, table)
 
@@ -171,6 +173,6 @@ def randaugment_round(
 
 
 def launch(out, *arrays, height: int, width: int) -> None:
-    """Queue `randaugment_round` for a whole batch, as many images as there are `starts`, on the current stream."""
-    _, starts, *_ = arrays
-    randaugment_round[(len(starts),)](out, *arrays, HEIGHT=height, WIDTH=width, BLOCK=BLOCK, **EXACT)
+    """Queue `randaugment_round` for a whole batch on the current stream."""
+    constants: dict[str, Any] = {"HEIGHT": height, "WIDTH": width, "BLOCK": BLOCK, **EXACT}
+    randaugment_round[(len(out),)](out, *arrays, **constants)

@@ -5,12 +5,15 @@ same order in float32; each value of the result reads all pixels under the filte
 imported as `loaders.kernels.augment_gpu` is, before whose kernel they are launched.
 """
 
+from typing import Any
+
 import triton
 import triton.language as tl
 
 from .augment_gpu import EXACT
 
 BLOCK = 1024  # values a program
+LINE = 128  # rows or columns at a time
 
 
 @triton.jit
@@ -96,13 +99,15 @@ def most_pixels(length: int, size: int) -> int:
 
 
 def launch(out, data, starts, widths, boxes, first, weights, most: int) -> None:
-    """Queue both kernels for a whole batch, as many images as there are `starts`, on the current stream.
+    """Queue both kernels for a whole batch on the current stream.
 
     Args:
         most: `most_pixels` of the longest side of a box.
         Others as in `sum_up`; `first` and `weights` for as many images or more are overwritten.
     """
-    size, num = out.shape[1], len(starts)
-    weigh[(num, 2)](first, weights, boxes, most, SIZE=size, BLOCK=128, **EXACT)
+    num, size, _, _ = out.shape
+    line: dict[str, Any] = {"SIZE": size, "BLOCK": LINE, **EXACT}
+    block: dict[str, Any] = {**line, "BLOCK": BLOCK}
+    weigh[(num, 2)](first, weights, boxes, most, **line)
     grid = (num, triton.cdiv(size * size * 3, BLOCK))
-    sum_up[grid](out, data, starts, widths, boxes, first, weights, most, SIZE=size, BLOCK=BLOCK, **EXACT)
+    sum_up[grid](out, data, starts, widths, boxes, first, weights, most, **block)

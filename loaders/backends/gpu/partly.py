@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ class PartlyResident:
 
     def __init__(self, dataset: DatasetFile, settings: Settings, capacity: int, device: torch.device):
         self.dataset, self.threads, self.device = dataset, settings.num_threads, device
-        self._module = torch.cuda if device.type == "cuda" else torch.cpu
+        self._module: Any = torch.cuda if device.type == "cuda" else torch.cpu
         self._image = int(dataset.sizes.max())  # bytes of a place
         self._part = min(settings.batch_size, dataset.num_samples)
         self.num_staying = min(max(capacity // self._image - PARTS * self._part, 0), dataset.num_samples)
@@ -134,7 +134,7 @@ class PartlyResident:
                 event.wait(self._stream)
             starts = sent(torch.from_numpy(arranged.starts * self._image), self.device)
             goals = sent(torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *arranged.places])), self.device)
-        done = 0
+        kept, done = self._places[: self.num_staying], 0
         for number, span in enumerate(watched(self.dataset, todo, plan)):
             part, missing, places = number % PARTS, arranged.missing[number], arranged.places[number]
             self._copied[part].synchronize()  # the page-locked memory is free again
@@ -146,7 +146,7 @@ class PartlyResident:
                 arrived = self._places[begin : begin + len(missing)]
                 arrived.copy_(host, non_blocking=True)
                 if len(places):
-                    self._places[: self.num_staying].index_copy_(0, goals[done : done + len(places)], arrived[: len(places)])
+                    kept.index_copy_(0, goals[done : done + len(places)], arrived[: len(places)])
                 self._copied[part].record(self._stream)
             self._held[missing[: len(places)]] = places
             done += len(places)

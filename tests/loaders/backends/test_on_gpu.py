@@ -205,7 +205,7 @@ def test_where_batches_are_made_is_told(paths, device, betons):
     )
     feed = open_on_device(dataset, settings, device, (5 + PARTS * 2) * IMAGE)
     assert feed.residence == (
-        f"batches made on {device}, whose memory holds 25% of the images, those that are drawn most; the others are "
+        f"batches made on {device}, whose memory holds 25 % of the images, those that are drawn most; the others are "
         "copied"
     )
     with pytest.raises(ValueError, match=r"backend 'gpu' reads raw pixels, .* holds JPEG: use backend='dali'"):
