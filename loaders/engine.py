@@ -19,10 +19,11 @@ BACKENDS = {
     "native": ".backends.native",
     "ffcv": ".backends.ffcv",
     "dali": ".backends.dali",
+    "gpu": ".backends.on_gpu",
     "reference": ".backends.reference",
 }
 # Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
-ON_DEVICE = ("fused", "dali")
+ON_DEVICE = ("fused", "dali", "gpu")
 
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
-from ..augment.randaugment import GREY, Operation, RandAugment, operations
+from ..augment.draws import RANDAUGMENT
+from ..augment.randaugment import GREY, LEFT, OPERATION, SIGN, TOP, Operation, RandAugment, operations
 from ..kernels import randaugment_cpu as pixel_ops
 from ..kernels.randaugment_cpu import Prepared
+from ..order.rng import below_array, hash_array
 
 _KINDS = {
     "Identity": pixel_ops.NOTHING,
@@ -38,6 +40,41 @@ def prepared(rounds: int, choices: tuple[Operation, ...], height: int, width: in
                 matrices[k, sign] = _fixed_point(*_matrix(name, value, height, width))
     values = np.array([values for _, *values in choices], np.float64)
     return Prepared(rounds, kinds, values, tables, matrices, np.array(GREY, np.uint8))
+
+
+def draw_round(ops: Prepared, number: int, key: int, positions: np.ndarray) -> np.ndarray:
+    """Draw the operation of one round, as `kernels.randaugment_cpu` does: int64 [B], twice its number, plus its sign.
+
+    Args:
+        ops: the operations.
+        number: of the round, from 0 on.
+        key: of the epoch.
+        positions: int64 [B], global.
+    """
+    bits, index = hash_array(key, positions), RANDAUGMENT + 4 * number
+    operation = below_array(hash_array(bits, index + OPERATION), len(ops.kinds))
+    return 2 * operation + below_array(hash_array(bits, index + SIGN), 2)
+
+
+def draw_rectangles(
+    sizes: np.ndarray, number: int, key: int, positions: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """Draw where CutoutAbs paints in one round, as `kernels.randaugment_cpu` does: int32 [B, 4].
+
+    Args:
+        sizes: float64 [B], of the rectangles, in pixels.
+        number, key, positions: as in `draw_round`.
+        height, width: of the images.
+
+    Returns:
+        The first and the last row, the first and the last column.
+    """
+    bits, edges = hash_array(key, positions), []
+    for place, length in ((TOP, height), (LEFT, width)):
+        drawn = (hash_array(bits, RANDAUGMENT + 4 * number + place) >> np.uint64(11)) * 2.0**-53
+        first = np.maximum(length + (1 - length) * drawn - sizes / 2, 0.0).astype(np.int64)
+        edges += [first, np.minimum((first + sizes).astype(np.int64), length - 1)]
+    return np.stack(edges, axis=1).astype(np.int32)
 
 
 def _table(name: str, value: float) -> np.ndarray:

@@ -156,72 +156,28 @@ def augment_batch(
     inside = place < HEIGHT * WIDTH * 3
     c, pixel = place % 3, place // 3
     y, x = pixel // WIDTH, pixel % WIDTH
-    if boxes is not None:
-        byte = tl.full([BLOCK], 0, tl.uint8)
-        for k in tl.static_range(PARTNERS):  # pyright: ignore[reportGeneralTypeIssues] (Triton unrolls it)
+    byte = tl.full([BLOCK], 0, tl.uint8)
+    first = byte
+    for k in tl.static_range(PARTNERS if PARTNERS else 1):  # pyright: ignore[reportGeneralTypeIssues] (Triton unrolls)
+        j, down, right, here = i, y, x, inside
+        if PARTNERS:
+            j = tl.load(partners + i * PARTNERS + k)
+        if boxes is not None:
             box = boxes + 6 * k
             down, right = y - tl.load(box), x - tl.load(box + 1)
             here = inside & (down >= 0) & (down < tl.load(box + 2)) & (right >= 0) & (right < tl.load(box + 3))
             down, right = down + tl.load(box + 4), right + tl.load(box + 5)
-            j = tl.load(partners + i * PARTNERS + k)
-            patch = _shown(
-                data,
-                starts,
-                bits,
-                sides,
-                erased,
-                j,
-                down,
-                right,
-                c,
-                here,
-                HEIGHT,
-                WIDTH,
-                PADDING,
-                REFLECT,
-                FLIP,
-                VERTICAL_FLIP,
-                CUTOUT,
-                ERASE,
-            )
-            byte = tl.where(here, patch, byte)
-    else:
-        byte = _shown(
-            data,
-            starts,
-            bits,
-            sides,
-            erased,
-            i,
-            y,
-            x,
-            c,
-            inside,
-            HEIGHT,
-            WIDTH,
-            PADDING,
-            REFLECT,
-            FLIP,
-            VERTICAL_FLIP,
-            CUTOUT,
-            ERASE,
-        )
-    value = byte
-    if table is not None:
-        value = tl.load(table + (c * 256 + byte))
-    if fractions is not None:
-        j = tl.load(partners + i * 2 + 1)
-        byte = _shown(
+        patch = _shown(
             data,
             starts,
             bits,
             sides,
             erased,
             j,
-            y,
-            x,
+            down,
+            right,
             c,
-            inside,
+            here,
             HEIGHT,
             WIDTH,
             PADDING,
@@ -231,6 +187,13 @@ def augment_batch(
             CUTOUT,
             ERASE,
         )
+        byte = tl.where(here, patch, byte)
+        if fractions is None or k == 0:
+            first = byte  # of the two that a blend has
+    value = first
+    if table is not None:
+        value = tl.load(table + (c * 256 + first))
+    if fractions is not None:
         fraction, rest = tl.load(fractions), tl.load(fractions + 1)
         if DTYPE == "uint8":
             apart = value.to(tl.int32) - byte.to(tl.int32)

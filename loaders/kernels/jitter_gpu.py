@@ -13,7 +13,7 @@ EXACT = {"enable_fp_fusion": False}  # products and sums are rounded one by one,
 
 
 @triton.jit
-def _blend(other, value, factor):
+def blend(other, value, factor):
     """`blend` of `loaders.kernels.randaugment_cpu`: int32 and a float32 factor to int32 in 0..255."""
     mixed = factor * (value - other).to(tl.float32) + other
     return tl.minimum(tl.maximum(mixed, 0.0), 255.0).to(tl.int32)
@@ -25,7 +25,7 @@ def _add(a, b):
 
 
 @triton.jit
-def _luma(red, green, blue):
+def luma(red, green, blue):
     return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
 
 
@@ -36,7 +36,7 @@ def _lit(image, pixel, brightness, PIXELS: tl.constexpr):
     red = tl.load(image + 3 * pixel, mask=inside, other=0).to(tl.int32)
     green = tl.load(image + 3 * pixel + 1, mask=inside, other=0).to(tl.int32)
     blue = tl.load(image + 3 * pixel + 2, mask=inside, other=0).to(tl.int32)
-    return _blend(0, red, brightness), _blend(0, green, brightness), _blend(0, blue, brightness)
+    return blend(0, red, brightness), blend(0, green, brightness), blend(0, blue, brightness)
 
 
 @triton.jit(do_not_specialize_on_alignment=["starts", "factors"])
@@ -69,20 +69,20 @@ def jitter_batch(
         for first in range(0, PIXELS, BLOCK):
             pixel = first + tl.arange(0, BLOCK)
             red, green, blue = _lit(image, pixel, brightness, PIXELS)  # pyright: ignore[reportGeneralTypeIssues]
-            sums += _luma(red, green, blue)  # behind the last pixel that of black, which is zero
+            sums += luma(red, green, blue)  # behind the last pixel that of black, which is zero
         total = tl.reduce(sums.to(tl.int64), 0, _add)
         mean += ((2 * total + PIXELS) // (2 * PIXELS)).to(tl.int32)  # pyright: ignore[reportOperatorIssue]
     for first in range(0, PIXELS, BLOCK):
         pixel = first + tl.arange(0, BLOCK)
         red, green, blue = _lit(image, pixel, brightness, PIXELS)  # pyright: ignore[reportGeneralTypeIssues]
         if CONTRAST:
-            red, green, blue = _blend(mean, red, contrast), _blend(mean, green, contrast), _blend(mean, blue, contrast)
+            red, green, blue = blend(mean, red, contrast), blend(mean, green, contrast), blend(mean, blue, contrast)
         if SATURATION:
-            grey = _luma(red, green, blue)
+            grey = luma(red, green, blue)
             red, green, blue = (
-                _blend(grey, red, saturation),
-                _blend(grey, green, saturation),
-                _blend(grey, blue, saturation),
+                blend(grey, red, saturation),
+                blend(grey, green, saturation),
+                blend(grey, blue, saturation),
             )
         inside = pixel < PIXELS
         tl.store(target + 3 * pixel, red.to(tl.uint8), mask=inside)

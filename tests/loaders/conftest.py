@@ -13,7 +13,9 @@ from PIL import Image
 from convert.folder import convert_folder
 
 GPU_KERNELS = [
-    f"{package}.kernels.{name}_gpu" for package in ("loaders", "rebar_loaders") for name in ("augment", "jitter")
+    f"{package}.kernels.{name}_gpu"
+    for package in ("loaders", "rebar_loaders")
+    for name in ("augment", "jitter", "randaugment", "resize")
 ]
 
 

@@ -19,14 +19,14 @@ from ...augment.draws import alternating_sides
 from ...augment.erasing import erased_boxes, prepare_erasing
 from ...augment.mixers import Mixup, draw_mix
 from ...augment.normalisation import normalisation_table
-from ...formats.dataset import DatasetFile
+from ...formats.dataset import CHANNELS, DatasetFile
 from ...order.rng import hash_array
 from ...threads import for_blocks
 from ...types import Batch, EpochPlan, Mix
 from ..augmenter import check_padding
 from ..batching import Columns, DeviceFetch, Settings, Span, columns, nchw, spans, watched
 from ..grey import with_rgb_statistics
-from .kernels import gpu_kernels, jittering
+from .kernels import gpu_kernels, jittering, randaugmenting, through, widening
 from .transfer import sent, sent_if_any
 
 _NAMES = {
@@ -62,7 +62,7 @@ class DeviceFeed:
 
     Args:
         dataset: the open file.
-        shape: (H, W, 3) of its images.
+        shape: (H, W, C) of its images.
         settings: how to deliver.
         device: a GPU; or the CPU, where Triton's interpreter runs the kernel.
         new_fetch: makes the generator function that fetches the images of an epoch, on the current stream; otherwise
@@ -87,10 +87,16 @@ class DeviceFeed:
         augment = settings.augment
         check_padding(augment, shape)
         self._kernels = gpu_kernels("augment_gpu")
-        self.dataset, self.shape, self.settings, self.device = dataset, shape, settings, device
-        self.new_fetch, self.residence = new_fetch, residence
+        self.dataset, self.settings, self.device, self.residence = dataset, settings, device, residence
+        self.shape, self.rgb_shape = shape, (*shape[:2], CHANNELS)
+        stages = [] if shape == self.rgb_shape else [widening(self.rgb_shape, device)]
+        if augment.randaugment is not None:
+            stages += randaugmenting(augment.randaugment, self.rgb_shape, device)
         if augment.color_jitter is not None:
-            self.new_fetch = jittering(new_fetch, augment.color_jitter, shape, device)
+            stages.append(jittering(augment.color_jitter, self.rgb_shape, device))
+        for stage in stages:
+            new_fetch = through(new_fetch, stage, self.rgb_shape, device)
+        self.new_fetch = new_fetch
         self._idle: list[DeviceFetch] = []  # of epochs that ended, for the next one
         self._table = _table(augment, settings.dtype, device)
         (height, width, _), erasing = shape, prepare_erasing(augment.erasing)
@@ -134,7 +140,7 @@ class DeviceFeed:
             self._idle.append(fetch)
 
     def _augmented(self, data: Tensor, starts: Tensor, draws: _Draws, mixing: _Mixing | None) -> Tensor:
-        images = torch.empty((len(starts), *self.shape), dtype=self.settings.dtype, device=self.device)
+        images = torch.empty((len(starts), *self.rgb_shape), dtype=self.settings.dtype, device=self.device)
         out = images.view(torch.int16) if images.dtype in (torch.bfloat16, torch.float16) else images
         partners, num_partners, boxes, fractions = None, 0, None, None
         if mixing is not None:
@@ -143,7 +149,7 @@ class DeviceFeed:
         arrays = (out, data, starts, *draws, self._table, partners, boxes, fractions)
         with torch.cuda.device(self.device) if images.is_cuda else contextlib.nullcontext():
             self._kernels.launch(*arrays, PARTNERS=num_partners, **self._options)
-        return nchw(images)
+        return nchw(images if self.shape == self.rgb_shape else images[..., :1].contiguous())
 
     def _draws(self, plan: EpochPlan) -> _Draws:
         augment, sides, erased = self.settings.augment, None, None

@@ -262,7 +262,13 @@ def compiled(monkeypatch, tmp_path):
     for module in GPU_KERNELS:
         monkeypatch.delitem(sys.modules, module, raising=False)
     kernels = []
-    for module, name in (("augment_gpu", "augment_batch"), ("jitter_gpu", "jitter_batch")):
+    for module, name in (
+        ("augment_gpu", "augment_batch"),
+        ("jitter_gpu", "jitter_batch"),
+        ("randaugment_gpu", "randaugment_round"),
+        ("resize_gpu", "weigh"),
+        ("resize_gpu", "sum_up"),
+    ):
         kernel = getattr(importlib.import_module(f"loaders.kernels.{module}"), name)
         kernel.run = functools.partial(compile_only, kernel.run, kernels)
     monkeypatch.setattr(triton.runtime.driver, "_active", AbsentGPU())  # `reset_active` would need a GPU
@@ -278,7 +284,7 @@ def test_an_epoch_compiles_one_kernel_that_fuses_no_rounding(paths, compiled, dt
     assert len(compile_epoch(paths["small"], compiled, dtype, augment)) == 1
 
 
-def compile_epoch(path, compiled, dtype, augment) -> set:
+def compile_epoch(path, compiled, dtype, augment, open_on_device=open_on_device) -> set:
     """The different kernels of an epoch of five batches, none of which fuses a product and a sum."""
     backend = open_on_device(open_dataset(path), Settings(3, dtype, augment), CPU)
     assert len(list(backend.epoch(order(14)))) == 5
