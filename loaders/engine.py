@@ -19,10 +19,13 @@ BACKENDS = {
     "native": ".backends.native",
     "ffcv": ".backends.ffcv",
     "dali": ".backends.dali",
+    "nvimgcodec": ".backends.nvimgcodec",
     "reference": ".backends.reference",
 }
 # Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
-ON_DEVICE = ("fused", "dali")
+ON_DEVICE = ("fused", "dali", "nvimgcodec")
+# Those whose `remark` has something to add to where batches are made, when that is the host.
+REMARKING = ("native", "nvimgcodec")
 
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:
@@ -35,7 +38,7 @@ def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: 
             engine = module.open_on_device(dataset, settings, device)
             return engine, engine.residence
     engine = module.open_backend(dataset, settings)
-    remark = module.remark(dataset) if backend == "native" else ""
+    remark = module.remark(dataset) if backend in REMARKING else ""
     if device.type == "cpu":
         return engine, f"batches made on the host{remark}"
     return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}{remark}"
