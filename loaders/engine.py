@@ -44,14 +44,13 @@ def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: 
     return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}{remark}"
 
 
-def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
+def choose_backend(dataset: DatasetFile, augment: Augment) -> str:
     """Resolve backend "auto" to a name.
 
-    Raw pixels that keep their size: "fused". All else: "dali" for a GPU where DALI is installed, else "native".
+    Raw pixels that keep their size: "fused". All else: "native", whose batches are copied to a GPU; the decoders for a
+    GPU ("dali", "nvimgcodec") have not run on one yet, so they have to be asked for.
     """
-    if dataset.kind == "raw" and not augment.resize:
-        return "fused"
-    return "dali" if device_type == "cuda" and is_installed("nvidia.dali") else "native"
+    return "fused" if dataset.kind == "raw" and not augment.resize else "native"
 
 
 def is_installed(name: str) -> bool:
