@@ -66,15 +66,22 @@ def remark(dataset: DatasetFile) -> str:
     return f"; decoded there by backend 'native'{native.remark(dataset)}"
 
 
-def decoder(device: torch.device, num_threads: int) -> Decode:
-    """Make nvImageCodec's decoder for a GPU, or the one for a CPU that it also has."""
+def decoder(device: torch.device, num_threads: int, kinds: tuple[str, ...] = ()) -> Decode:
+    """Make nvImageCodec's decoder for a GPU, or the one for a CPU that it also has.
+
+    Args:
+        device: where the images go.
+        num_threads: threads of the CPU's share of the work.
+        kinds: names of its `BackendKind` that may decode; all of them when none is named.
+    """
     from nvidia import nvimgcodec
 
     is_gpu = device.type == "cuda"
+    allowed = kinds or (() if is_gpu else ("CPU_ONLY",))
     library = nvimgcodec.Decoder(
         device_id=device.index if is_gpu else nvimgcodec.NVIMGCODEC_DEVICE_CPU_ONLY,
         max_num_cpu_threads=num_threads,
-        backends=None if is_gpu else [nvimgcodec.Backend(nvimgcodec.BackendKind.CPU_ONLY)],
+        backends=[nvimgcodec.Backend(getattr(nvimgcodec.BackendKind, kind)) for kind in allowed] or None,
         options=_OPTIONS,
     )
     params = nvimgcodec.DecodeParams(  # no other backend looks at EXIF

@@ -71,18 +71,17 @@ class _Signal:
     """Work on one stream that another waits for, by an event; nothing on a CPU, whose calls return when all is done."""
 
     def __init__(self, device: torch.device):
-        self._device = device
         self._event = torch.cuda.Event() if device.type == "cuda" else None
 
-    def give(self) -> None:
-        """Mark what the current stream was given up to now."""
+    def give(self, stream: torch.cuda.Stream | None) -> None:
+        """Mark what the stream was given up to now."""
         if self._event is not None:
-            self._event.record(torch.cuda.current_stream(self._device))
+            self._event.record(stream)
 
-    def wait(self) -> None:
-        """Let the current stream wait for what was marked last; the host goes on."""
+    def wait(self, stream: torch.cuda.Stream | None) -> None:
+        """Let the stream wait for what was marked last; the host goes on."""
         if self._event is not None:
-            torch.cuda.current_stream(self._device).wait_event(self._event)
+            self._event.wait(stream)
 
 
 class _Slot(NamedTuple):
@@ -113,38 +112,44 @@ class _Fetch:
 
     def __call__(self, plan: EpochPlan, todo: list[Span]) -> Generator[DeviceImages]:
         """The images of each span, one behind the other; see `loaders.backends.batching.DeviceFetch`."""
-        self._make_slots(longest(todo))
+        slots = self._slots_for(longest(todo))
         starts = torch.arange(longest(todo), device=self._device) * math.prod(self._shape)
-        with contextlib.closing(prefetch(functools.partial(self._filled, plan, todo), 1, self)) as filled:
+        with contextlib.closing(prefetch(functools.partial(self._filled, plan, todo, slots), 1, self)) as filled:
             for span, slot in zip(todo, filled, strict=True):
-                slot.filled.wait()
+                stream = self._current()  # of whoever reads this batch
+                slot.filled.wait(stream)
                 try:
                     yield slot.images.view(-1), starts[: span.last - span.first]
                 finally:
-                    slot.read.give()
+                    slot.read.give(stream)
 
-    def _make_slots(self, batch_size: int) -> None:
+    def _current(self) -> torch.cuda.Stream | None:
+        return None if self._stream is None else torch.cuda.current_stream(self._device)
+
+    def _slots_for(self, batch_size: int) -> list[_Slot]:
+        """Two slots for batches up to a size: those of the last epoch if they are large enough."""
         if self._slots and len(self._slots[0].images) >= batch_size:
-            return
+            return self._slots
         self._slots = []
         for _ in range(2):
             images = torch.empty((batch_size, *self._shape), dtype=torch.uint8, device=self._device)
             if self._stream is not None:
                 images.record_stream(self._stream)  # when it is dropped, a decoder may still write to it
             self._slots.append(_Slot(images, _Signal(self._device), _Signal(self._device)))
-            self._slots[-1].read.give()  # by whoever had the memory before
+            self._slots[-1].read.give(self._current())  # by whoever had the memory before
+        return self._slots
 
-    def _filled(self, plan: EpochPlan, todo: list[Span]) -> Generator[_Slot]:
+    def _filled(self, plan: EpochPlan, todo: list[Span], slots: list[_Slot]) -> Generator[_Slot]:
         """Fill one slot after the other, on the thread of `prefetch`."""
         with contextlib.ExitStack() as stack:
             if self._stream is not None:
                 stack.enter_context(torch.cuda.device(self._device))
                 stack.enter_context(torch.cuda.stream(self._stream))
             for number, span in enumerate(todo):
-                slot = self._slots[number % 2]
-                slot.read.wait()
+                slot = slots[number % 2]
+                slot.read.wait(self._stream)
                 self._fill(slot.images, plan, span)
-                slot.filled.give()
+                slot.filled.give(self._stream)
                 yield slot
 
     def _fill(self, out: Tensor, plan: EpochPlan, span: Span) -> None:
