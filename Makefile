@@ -78,9 +78,10 @@ lint: .venv/.test
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/basedpyright
 
-# Needs a GPU, and data/cifar10 as `make run` leaves it.
+# Needs a GPU, and data/cifar10 as `make run` leaves it; under eight minutes. `make bench-gpu AIRBENCH=PATH` trains
+# airbench94_muon.py beside ours.
 bench-gpu: .venv/.test
-	$(BIN)/python -m benchmarks.gpu --json benchmarks/results/gpu.json
+	$(BIN)/python -m benchmarks.gpu --json benchmarks/results/gpu.json $(if $(AIRBENCH),--airbench $(AIRBENCH))
 
 .venv/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Rebar needs Python 3.11 or newer, this is " + sys.version.split()[0] + \

@@ -56,20 +56,22 @@ def ffcv(file: Path, crop: str, batch_size: int) -> Epoch:
     return lambda: sum(len(images) for images, _ in loader)
 
 
-def dali(folder: Path, crop: str, batch_size: int) -> Epoch:
-    """A pipeline of DALI, from the JPEG files."""
+def dali(folder: Path, crop: str, batch_size: int, device_id: int | None = None) -> Epoch:
+    """A pipeline of DALI, from the JPEG files; on a GPU where one is named."""
     from nvidia.dali import fn, pipeline_def, types
 
     files = sorted(map(str, folder.glob("*.jpg")))
 
-    @pipeline_def(batch_size=batch_size, num_threads=available_cores(), device_id=None, prefetch_queue_depth=AHEAD)
+    decoder = "cpu" if device_id is None else "mixed"
+
+    @pipeline_def(batch_size=batch_size, num_threads=available_cores(), device_id=device_id, prefetch_queue_depth=AHEAD)
     def pipeline():
         streams, labels = fn.readers.file(files=files, random_shuffle=True, name="reader")
         filter = {"interp_type": types.INTERP_LINEAR, "antialias": True}
         if crop == "random-resized-crop":
-            images = fn.decoders.image_random_crop(streams, device="cpu", random_area=[0.08, 1.0])
+            images = fn.decoders.image_random_crop(streams, device=decoder, random_area=[0.08, 1.0])
             return fn.resize(images, size=[SIZE, SIZE], **filter), labels
-        images = fn.resize(fn.decoders.image(streams, device="cpu"), resize_shorter=SIZE / 0.875, **filter)
+        images = fn.resize(fn.decoders.image(streams, device=decoder), resize_shorter=SIZE / 0.875, **filter)
         return fn.crop(images, crop=(SIZE, SIZE)), labels
 
     pipe = pipeline()

@@ -13,7 +13,20 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-VERSIONS = ("torch", "numpy", "numba", "triton", "simplejpeg", "opencv-python", "ffcv", "nvidia-dali-cuda120", "spdl")
+from loaders.formats.atomic import atomic_path
+
+VERSIONS = (
+    "torch",
+    "numpy",
+    "numba",
+    "triton",
+    "simplejpeg",
+    "opencv-python",
+    "ffcv",
+    "nvidia-dali-cuda120",
+    "nvidia-nvimgcodec-cu12",
+    "spdl",
+)
 
 
 def interleave(calls: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, dict[str, float]]:
@@ -93,7 +106,7 @@ def peak_rss() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-def write(path: str, result: dict) -> None:
-    """Write a result as JSON."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(result, indent=1) + "\n")
+def write(path: str | Path, result: dict) -> None:
+    """Write a result as JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")

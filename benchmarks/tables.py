@@ -1,6 +1,7 @@
 """The tables of docs/benchmarks.md, from `benchmarks/results/*.json`: `python -m benchmarks.tables` prints them."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -98,10 +99,47 @@ def jpeg() -> str:
 
 
 def gpu() -> str:
-    """Images per second of the loader on the GPU that the result names."""
+    """What was measured on the GPU that the result names."""
     result = _read("gpu.json")
+    if "parts" in result:
+        return gpu_parts(result)
     name = f"CIFAR-10, batch {result['batch']}, {result['environment']['gpu']}"
     return table([name, "images/s"], [[n, f"{row['images_per_s']:,.0f}"] for n, row in result["images_per_s"].items()])
+
+
+def gpu_parts(result: dict) -> str:
+    """A table of each part of `benchmarks.gpu`."""
+    where, tables = result["environment"]["gpu"] or "a trial on a CPU", []
+    for name, part in result["parts"].items():
+        rows = [[path, value] for path, value in _leaves(part["rows"])]
+        if "failed" in part:
+            rows.append(["**failed**", part["failed"]])
+        tables.append(table([f"{name}, {where}", f"in {part['seconds']:.0f} s"], rows))
+    return "\n\n".join(tables)
+
+
+def _leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every row of a nested result: its path, and its numbers in one cell."""
+    if not isinstance(value, dict):
+        yield path, _cell(value)
+        return
+    cells = {key: each for key, each in value.items() if not isinstance(each, dict)}
+    if path and cells:
+        yield path, ", ".join(f"{key.replace('_', ' ')} {_cell(each)}" for key, each in cells.items())
+    for key, each in value.items():
+        if isinstance(each, dict) or not path:
+            yield from _leaves(each, f"{path}: {key}" if path else key)
+
+
+def _cell(value: object) -> str:
+    """A number with as many digits as it needs; of a list of results only how many there are."""
+    if isinstance(value, list):
+        return (
+            f"{len(value)}" if any(isinstance(each, dict) for each in value) else " ".join(map(_cell, value)) or "none"
+        )
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value}".replace("|", "/")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,13 @@ BACKENDS = {
     "ffcv": ".backends.ffcv",
     "dali": ".backends.dali",
     "gpu": ".backends.on_gpu",
+    "nvimgcodec": ".backends.nvimgcodec",
     "reference": ".backends.reference",
 }
 # Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.
-ON_DEVICE = ("fused", "dali", "gpu")
+ON_DEVICE = ("fused", "dali", "gpu", "nvimgcodec")
+# Those whose `remark` has something to add to where batches are made, when that is the host.
+REMARKING = ("native", "nvimgcodec")
 
 
 def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: torch.device) -> tuple[Backend, str]:
@@ -36,20 +39,19 @@ def open_engine(backend: str, dataset: DatasetFile, settings: Settings, device: 
             engine = module.open_on_device(dataset, settings, device)
             return engine, engine.residence
     engine = module.open_backend(dataset, settings)
-    remark = module.remark(dataset) if backend == "native" else ""
+    remark = module.remark(dataset) if backend in REMARKING else ""
     if device.type == "cpu":
         return engine, f"batches made on the host{remark}"
     return OnDevice(engine, device), f"batches made on the host and copied to {device}: {reason}{remark}"
 
 
-def choose_backend(dataset: DatasetFile, augment: Augment, device_type: str) -> str:
+def choose_backend(dataset: DatasetFile, augment: Augment) -> str:
     """Resolve backend "auto" to a name.
 
-    Raw pixels that keep their size: "fused". All else: "dali" for a GPU where DALI is installed, else "native".
+    Raw pixels that keep their size: "fused". All else: "native", whose batches are copied to a GPU; the decoders for a
+    GPU ("dali", "nvimgcodec") have not run on one yet, so they have to be asked for.
     """
-    if dataset.kind == "raw" and not augment.resize:
-        return "fused"
-    return "dali" if device_type == "cuda" and is_installed("nvidia.dali") else "native"
+    return "fused" if dataset.kind == "raw" and not augment.resize else "native"
 
 
 def is_installed(name: str) -> bool:

@@ -209,10 +209,10 @@ def make_loader(
         batch_size: samples a batch.
         backend: "auto", or one of `BACKENDS`; see `choose_backend`.
         device: where the batches go, "cpu" or "cuda". On a GPU, "fused" keeps the images in the GPU's memory, where
-            they take at most half of what is free, and makes the batches there; "dali" decodes there and makes the
-            batches there. "gpu" makes batches of raw images there whatever is asked for: resizing, RandAugment, grey
-            images, and more images than fit, of which those that are drawn most stay there; it has not run on a GPU
-            yet. The loader's `residence` says which of these happened.
+            they take at most half of what is free, and makes the batches there; "dali" and "nvimgcodec" decode JPEG
+            there and make the batches there; "gpu" makes batches of raw images there whatever is asked for: resizing,
+            RandAugment, grey images, and more images than fit, of which those that are drawn most stay there. The last
+            three have not run on a GPU yet. The loader's `residence` says which of these happened.
         dtype: torch.uint8 (pixels as they are), or float32, bfloat16, float16 (normalised).
         augment: what happens to an image.
         batch_transform: a function of your own, (batch, key) -> Batch, on each batch after all else; `key` is 64 random
@@ -256,7 +256,7 @@ def make_loader(
             f"the scheduler is for {scheduler.num_samples} samples, {dataset.path} has {dataset.num_samples}"
         )
     if backend == "auto":
-        backend = choose_backend(dataset, augment, device.type)
+        backend = choose_backend(dataset, augment)
     return Loader(dataset, settings, backend, device, scheduler, table, ranks, deliver, batch_transform)
 
 

@@ -130,7 +130,7 @@ def _about_decoding(dataset: DatasetFile, settings: Settings, backend: str) -> s
         )
     if threads < cores:
         return f"num_threads={cores} uses all cores, {threads} are in use"
-    if backend not in ("native", "dali"):
+    if backend not in ("native", "dali", "nvimgcodec"):
         return "backend='native' decodes less of each image"
     side = float(np.median(np.minimum(dataset.heights, dataset.widths)))
     if size and side > _MUCH * size:

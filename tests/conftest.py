@@ -13,7 +13,8 @@ from loaders.engine import is_installed
 from loaders.formats.beton_layout import JPEG, RAW
 
 NUM_SAMPLES = 97
-EXTRAS = {"ffcv": "ffcv", "dali": "nvidia.dali"}  # a mark, as an extra is called, and what it installs
+# A mark, as an extra is called, and what it installs.
+EXTRAS = {"ffcv": "ffcv", "dali": "nvidia.dali", "nvimgcodec": "nvidia.nvimgcodec"}
 
 
 def pytest_collection_modifyitems(items):

@@ -174,7 +174,7 @@ class MachineOptions:
 
     Args:
         precision: auto takes bf16 where the device computes it natively, else fp32; fp16 needs a GPU
-        backend: what feeds the batches (auto, fused, native, reference, ffcv, dali, gpu)
+        backend: what feeds the batches (auto, fused, native, reference, ffcv, dali, gpu, nvimgcodec)
         device: auto takes a GPU where there is one
         compile: compile the network with torch.compile, for GPUs
         graph: launch each step at once, as a CUDA graph, where the host's launches set the pace; needs a GPU, and has

@@ -1,7 +1,8 @@
 """Run one DALI pipeline in the order of a plan, epoch after epoch, also after an epoch that was left early or failed.
 
 The pipeline's external source asks for batch i of the epoch; what it gets follows from i and the plan: views of the
-file's map (DALI reads them in place) and the boxes of `loaders.augment.crop`. DALI's own random numbers are not used.
+file's map (DALI reads them in place), or the parts that the boxes of `loaders.augment.crop` need, cut out where restart
+markers divide the rows, and these boxes. DALI's own random numbers are not used.
 
 A fork copies neither DALI's threads nor the state of its locks: a child process that ran, built or destroyed a pipeline
 would hang. Only the process that first used DALI may do so; `dali_process` names it.
@@ -24,6 +25,7 @@ from ..formats.image_header import find_other_sizes
 from ..formats.sentence import one_line
 from ..types import EpochPlan
 from .batching import DeviceFetch, DeviceImages, HostImages, Settings, Span, back_to_back, longest
+from .jpeg_parts import cut_parts
 from .reference import decode
 
 # A callback of a pipeline: gives the inputs of batch number `info.iteration`. DALI's own objects are Any.
@@ -133,6 +135,11 @@ class Decoder:
         if not augment.resize:
             return (images,)
         box = boxes(augment, self._plan.key, self._plan.positions[span.first : span.last], heights, widths)
+        if dataset.kind != "raw":
+            parts = cut_parts(dataset, ids, box)
+            box = parts.boxes
+            for i in np.flatnonzero(dataset.is_jpeg[ids]):
+                images[i] = parts.streams[i]
         box = box.astype(np.int32)
         return images, box[:, :2].copy(), box[:, 2:].copy()
 

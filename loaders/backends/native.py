@@ -16,18 +16,15 @@ import numpy as np
 import simplejpeg
 
 from ..augment.crop import boxes
-from ..compiled import compiled
 from ..formats.dataset import CHANNELS, DatasetFile
-from ..formats.image_header import frame_header, jpeg_size
-from ..formats.jpeg.cut import WHOLE, WRONG, Cut, cut_box
+from ..formats.jpeg.cut import WRONG
 from ..kernels.resize_cpu import resize_box
 from ..threads import available_cores, for_blocks
 from ..types import EpochPlan
 from .batching import HostFetch, HostImages, Settings, Span, back_to_back, delivered_shape, longest
 from .host import Feed
+from .jpeg_parts import OTHER, cut_part
 from .reference import decode
-
-_OTHER = -2  # of `Cut.size`: no stream of one or three colours and the recorded size
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
@@ -70,11 +67,25 @@ def _new_fetch(dataset: DatasetFile, shape: tuple[int, int, int], settings: Sett
             if augment.resize:
                 positions = plan.positions[span.first : span.last]
                 box = boxes(augment, plan.key, positions, dataset.heights[ids], dataset.widths[ids])
-            num, undone = min(len(workers), len(ids)), iter(range(len(ids)))
-            for_blocks(_work, num, workers, undone, ids, box, images, threads=num)
+            decode_batch(workers, ids, box, images)
             yield readable, offsets, rows[: len(ids)]
 
     return fetch
+
+
+def decode_batch(workers: list[Worker], ids: np.ndarray, box: np.ndarray | None, out: np.ndarray) -> None:
+    """Fill the first of out, uint8 [B, H, W, 3], with box i of image ids[i], resized, or with all of it.
+
+    Args:
+        workers: one for each thread.
+        ids: int64 [K], K <= B.
+        box: int64 [K, 4], top, left, height and width; None takes whole images of one size.
+
+    Raises:
+        ValueError: as `Worker.decode`.
+    """
+    num, undone = min(len(workers), len(ids)), iter(range(len(ids)))
+    for_blocks(_work, num, workers, undone, ids, box, out, threads=num)
 
 
 def _work(
@@ -138,13 +149,13 @@ class Worker:
         if dataset.is_jpeg[sample]:
             self._stream = _at_least(dataset.sizes[sample], self._stream)
             stored = dataset.data, dataset.offsets, dataset.sizes, dataset.heights, dataset.widths
-            cut = _cut(*stored, sample, top, left, top + height, left + width, self._stream)
+            cut = cut_part(*stored, sample, top, left, top + height, left + width, self._stream)
             if cut.size == WRONG:
                 raise ValueError(
                     f"{dataset.file_of(sample)}: the JPEG of sample {sample} cannot be decoded: it is not whole, or "
                     "its restart markers are not those of its rows; convert the data again"
                 )
-            if cut.size != _OTHER:
+            if cut.size != OTHER:
                 stream = self._stream[: cut.size] if cut.size else dataset.bytes(sample)
                 size = -(-cut.height // factor), -(-cut.width // factor)
                 image = self._space(*size) if out is None else out
@@ -169,15 +180,3 @@ class Worker:
 
 def _at_least(size: int, space: np.ndarray) -> np.ndarray:
     return space if len(space) >= size else np.empty(size, np.uint8)
-
-
-@compiled(nogil=True)
-def _cut(data, offsets, sizes, heights, widths, sample, top, left, bottom, right, out):
-    """`cut_box` of a stored JPEG; `Cut.size` is `_OTHER` where that is not of the recorded size or of another form."""
-    stream = data[offsets[sample] : offsets[sample] + sizes[sample]]
-    height, width = heights[sample], widths[sample]
-    at = frame_header(stream)
-    if at == 0 or jpeg_size(stream) != (height, width) or (stream[at + 5] != 1 and stream[at + 5] != 3):
-        return Cut(_OTHER, 0, 0, 0, 0)
-    cut = cut_box(stream, top, left, bottom, right, out)
-    return Cut(WHOLE, 0, 0, height, width) if cut.size == WHOLE else cut

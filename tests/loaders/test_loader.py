@@ -60,7 +60,10 @@ def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "turbo"}, "unknown backend 'turbo': choose one of auto, fused, native, ffcv, dali, reference"),
+        (
+            {"backend": "turbo"},
+            "unknown backend 'turbo': choose one of auto, fused, native, ffcv, dali, nvimgcodec, reference",
+        ),
         ({"device": "tpu9"}, "unknown device 'tpu9'"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         ({"dtype": torch.int64}, "dtype is one of torch.uint8, torch.float32, .* got torch.int64"),

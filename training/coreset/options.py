@@ -47,7 +47,7 @@ class Options:
         batch_size: samples per step
         seed: decides everything random
         precision: auto, bf16, fp16 or fp32
-        backend: how images are loaded (auto, fused, native, ffcv, dali, reference)
+        backend: how images are loaded (auto, fused, native, ffcv, dali, nvimgcodec, reference)
         device: auto takes a GPU where there is one
         out: file to write, NAME.npz, with NAME.json beside it; coresets/<data>-<method>-<fraction>.npz when not given
     """

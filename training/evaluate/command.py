@@ -29,7 +29,7 @@ class Options:
         model: the run's network of your own, FILE.py:FUNCTION, named again since no file may name what runs
         eval_split: test, val or train; what the run is tested on when not given
         tta: report the accuracy under test-time augmentation (flip and one-pixel shifts) too
-        backend: how images are loaded (auto, fused, native, ffcv, dali, reference)
+        backend: how images are loaded (auto, fused, native, ffcv, dali, nvimgcodec, reference)
         device: auto takes a GPU where there is one
         precision: auto takes bf16 where the device computes it natively, else fp32; fp16 needs a GPU
     """

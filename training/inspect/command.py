@@ -32,7 +32,7 @@ class Options:
         model: the run's network of your own, FILE.py:FUNCTION, named again since no file may name what runs
         out: folder for samples.html and scores.parquet; the run's own when not given
         images: how many images each list shows, at most
-        backend: how images are loaded (auto, fused, native, ffcv, dali, reference)
+        backend: how images are loaded (auto, fused, native, ffcv, dali, nvimgcodec, reference)
         device: auto takes a GPU where there is one
     """
 

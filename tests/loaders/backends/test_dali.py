@@ -12,11 +12,15 @@ from PIL import Image
 from convert.writers.tar import write_tar
 from loaders import Augment, EpochPlan, make_loader, open_dataset
 from loaders.backends.dali_decoder import Decoder
+from loaders.formats.jpeg.restart import with_restart_rows
 from tests.loaders.backends.test_early_exit import held
+from tests.loaders.backends.test_native import written
+from tests.loaders.formats.jpeg.streams import SUBSAMPLINGS, encoded, smooth
 
 pytestmark = pytest.mark.dali
 AUGMENT = Augment(resize=32, random_resized_crop=(0.08, 1.0), flip=True)
 PLAN = EpochPlan(np.arange(60) * 7 % 30, key=3)
+WHOLE = EpochPlan(np.arange(12), key=3)
 
 
 @pytest.fixture
@@ -52,6 +56,27 @@ def test_a_damaged_image_is_named_and_the_loader_goes_on(photos, tmp_path):
     with pytest.raises(ValueError, match=r"the JPEG of sample 13 cannot be decoded"):
         pixels(loader, EpochPlan(np.arange(30)))
     assert torch.equal(pixels(loader, EpochPlan(np.arange(12))), wanted)
+
+
+def test_streams_are_cut_where_their_rows_end_in_restart_markers(tmp_path, monkeypatch):
+    """DALI is given fewer bytes, and makes the pixels that whole streams give, to the bit."""
+    rng, given, made = np.random.default_rng(0), {}, {}
+    plain = [encoded(smooth(rng, 90 + i, 120), SUBSAMPLINGS[i % 6]) for i in range(12)]
+    source = Decoder._source
+    for name, streams in (("plain", plain), ("rows", list(map(with_restart_rows, plain)))):
+        sizes = given[name] = []
+
+        def counted(self, info, sizes=sizes):
+            inputs = source(self, info)
+            sizes += map(len, inputs[0])
+            return inputs
+
+        monkeypatch.setattr(Decoder, "_source", counted)
+        path, augment = written(tmp_path / f"{name}.tar", streams), Augment(resize=40, random_resized_crop=(0.05, 0.5))
+        made[name] = pixels(make_loader(path, 4, backend="dali", augment=augment, dtype=torch.uint8), WHOLE)
+    assert given["plain"] == [len(stream) for stream in plain]
+    assert sum(given["rows"]) < 0.8 * sum(given["plain"])
+    assert made["rows"].equal(made["plain"])
 
 
 @pytest.mark.parametrize("resize", [0, 16])

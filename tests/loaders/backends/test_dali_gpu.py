@@ -153,7 +153,7 @@ def test_where_the_batches_are_made_is_told(betons, paths):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_loader_on_a_gpu_decodes_there(paths):
-    loader = make_loader(paths["photos"], 4, device="cuda", dtype=torch.uint8, augment=RESIZED)
+    loader = make_loader(paths["photos"], 4, backend="dali", device="cuda", dtype=torch.uint8, augment=RESIZED)
     assert (loader.backend, loader.residence[:16]) == ("dali", "images decoded")
     kept = list(loader.epoch(REPEATS))  # DALI's buffers are used again, batches are not
     again = list(loader.epoch(REPEATS))

@@ -1,0 +1,110 @@
+"""`benchmarks.gpu` on a CPU: parts that fail or take too long, what is kept, and the table. Nothing is measured."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu, tables
+from benchmarks.gpu import earlier, measure_all, measured
+from benchmarks.gpu_paper import paper_rows
+
+WRITES = "import json, sys; open(sys.argv[1], 'w').write(json.dumps({'a': {'images_per_s': 1234567.0}})); "
+WHERE = {"gpu": "a card", "driver": "1", "cuda": "2", "versions": {"torch": "3"}}
+
+
+def program(code: str) -> list[str]:
+    return [sys.executable, "-c", WRITES + code]
+
+
+def test_a_part_that_ends_well(tmp_path):
+    result = measured([*program(""), str(tmp_path / "x.json")], tmp_path / "x.json", 60)
+    assert result["rows"] == {"a": {"images_per_s": 1234567.0}}
+    assert "failed" not in result
+
+
+def test_a_part_that_fails_says_why_and_keeps_what_it_had(tmp_path):
+    result = measured(
+        [*program("raise ValueError('no such kernel')"), str(tmp_path / "x.json")], tmp_path / "x.json", 60
+    )
+    assert result["rows"] == {"a": {"images_per_s": 1234567.0}}
+    assert result["failed"] == "ValueError: no such kernel"
+
+
+def test_a_part_that_takes_too_long_is_ended_with_what_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "GRACE", 0.2)
+    code = (
+        "import os, signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "other = subprocess.Popen(['sleep', '600']); "
+        "open(sys.argv[1] + '.pid', 'w').write(str(other.pid)); time.sleep(600)"
+    )
+    start = time.monotonic()
+    result = measured([*program(code), str(tmp_path / "x.json")], tmp_path / "x.json", 8)
+    assert time.monotonic() - start < 60
+    assert result["failed"] == "stopped after 8 s"
+    assert result["rows"] == {"a": {"images_per_s": 1234567.0}}
+    other = int((tmp_path / "x.json.pid").read_text())
+    for _ in range(100):
+        status = Path(f"/proc/{other}/status")
+        if not status.exists() or "\nState:\tZ" in status.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail("a process is left behind")
+
+
+def test_each_part_is_in_the_file_as_soon_as_it_is_there(tmp_path):
+    """The next one goes on after one that fails, with a share of the time that is left."""
+    path, result = tmp_path / "gpu.json", {"environment": WHERE, "parts": {"paper": {"rows": {}, "seconds": 1.0}}}
+    look = f"seen = json.load(open({str(path)!r}))['parts']; open({str(path)!r} + '.seen', 'w').write(' '.join(seen))"
+    commands = {"tests": program("sys.exit('a fault')"), "batches": program(look)}
+    assert not measure_all(commands, 100, result, path)
+    assert (tmp_path / "gpu.json.seen").read_text() == "paper tests"
+    parts = json.loads(path.read_text())["parts"]
+    assert list(parts) == ["paper", "tests", "batches"]
+    assert parts["tests"]["failed"] == "a fault"
+    assert measure_all({"batches": program("")}, 100, result, path)
+
+
+def test_parts_of_an_earlier_call_are_kept_on_the_same_card_only(tmp_path):
+    path = tmp_path / "gpu.json"
+    assert earlier(path, WHERE) == {}
+    path.write_text(json.dumps({"environment": WHERE, "parts": {"jpeg": {}}}))
+    assert earlier(path, WHERE) == {"jpeg": {}}
+    assert earlier(path, WHERE | {"driver": "2"}) == {}
+    assert earlier(tables.RESULTS / "gpu.json", WHERE) == {}
+
+
+def test_the_table_has_every_row():
+    rows = {
+        "a": {"images_per_s": 1234567.0, "of_gather": 0.4321},
+        "b": {"failed": "no | such thing"},
+        "passed": 12,
+        "seeds": {"epochs": 8, "runs": [{"accuracy": 0.94}], "accuracy": {"mean": 0.94}},
+    }
+    part = {"rows": rows, "seconds": 61.2, "failed": "stopped after 60 s"}
+    lines = tables.gpu_parts({"environment": WHERE, "parts": {"jpeg": part}}).splitlines()
+    assert lines == [
+        "| jpeg, a card | in 61 s |",
+        "| --- | --- |",
+        "| a | images per s 1,234,567, of gather 0.4321 |",
+        "| b | failed no / such thing |",
+        "| passed | 12 |",
+        "| seeds | epochs 8, runs 1 |",
+        "| seeds: accuracy | mean 0.94 |",
+        "| **failed** | stopped after 60 s |",
+    ]
+
+
+@pytest.mark.slow
+def test_the_papers_part_trains_alone_and_as_a_study(tmp_path):
+    from convert.shapes import main as shapes
+
+    shapes(["--root", str(tmp_path / "shapes")])
+    said = []
+    options = {"model": "resnet8", "batch_size": 50, "precision": "fp32", "device": "cpu"}
+    paper_rows(tmp_path / "shapes", lambda rows: said.append(dict(rows)), 1.0, 2, **options)
+    assert [list(rows) for rows in said] == [["one run"], ["one run", "2 cells of a study at once"]]
+    assert said[1]["2 cells of a study at once"]["n"] == 2
+    assert all(row["images_per_s"] > 0 for row in said[1].values())
