@@ -54,8 +54,10 @@ def jpeg_rows(
         repeats: turns that count.
         in_set: images in the set, when it is made.
     """
-    found = jpeg_sets.synthetic(folder, in_set)
-    contenders, rows, counts = _contenders(found, torch.device(device), num_images, batch), {}, {}
+    found, where = jpeg_sets.synthetic(folder, in_set), torch.device(device)
+    if where.type == "cuda":
+        where = torch.device("cuda", torch.cuda.current_device())
+    contenders, rows, counts = _contenders(found, where, num_images, batch), {}, {}
     for name, make in contenders.items():
         try:
             call = make()
@@ -89,8 +91,7 @@ def _contenders(found: Path, device: torch.device, num_images: int, batch: int) 
     for name, ceiling in OURS.items():
         backend = name.partition(",")[0]
         made[name] = functools.partial(_ours, files[ceiling or PARTS], backend, augment, device, plan, batch)
-    device_id = device.index or 0 if device.type == "cuda" else None
-    made["stock DALI"] = functools.partial(_stock_dali, found / "source", batch, device_id)
+    made["stock DALI"] = functools.partial(_stock_dali, found / "source", batch, device)
     for kinds, more in (((), ""), (("HW_GPU_ONLY",), HARDWARE)):
         for ceiling, file in files.items():
             made[ceiling + more] = functools.partial(_decoder_alone, file, augment, device, plan, batch, kinds)
@@ -108,12 +109,12 @@ def _ours(file: Path, backend: str, augment: Augment, device: torch.device, plan
     return epoch
 
 
-def _stock_dali(source: Path, batch: int, device_id: int | None) -> Epoch:
-    epoch = jpeg_peers.dali(source, "random-resized-crop", batch, device_id)
+def _stock_dali(source: Path, batch: int, device: torch.device) -> Epoch:
+    epoch = jpeg_peers.dali(source, "random-resized-crop", batch, device.index)
 
     def finished() -> int:
         count = epoch()
-        _finish(torch.device("cpu" if device_id is None else "cuda"))
+        _finish(device)
         return count
 
     return finished

@@ -12,7 +12,7 @@ from ..compiled import compiled
 from ..formats.dataset import DatasetFile
 from ..formats.image_header import frame_header, jpeg_size
 from ..formats.jpeg.cut import WHOLE, Cut, cut_box
-from ..formats.jpeg.header import read_scan
+from ..formats.jpeg.header import EOI, read_scan
 
 OTHER = -2  # of `Cut.size`: no stream of one or three colours and the recorded size
 
@@ -24,7 +24,7 @@ class Parts(NamedTuple):
         streams: uint8 [n], for each image: a part, or the stored bytes where nothing could be left out.
         boxes: int64 [B, 4], top, left, height and width of each box in the image of its stream.
         plain: bool [B], the JPEG streams that any decoder knows: sequential, of one or three colours, in one scan, of
-            the recorded size, and with the markers of its rows in their order.
+            the recorded size, with the markers of its rows in their order, and with its end.
     """
 
     streams: list[np.ndarray]
@@ -59,8 +59,8 @@ def _cut_all(data, offsets, sizes, heights, widths, is_jpeg, ids, boxes, plain, 
             continue
         top, left, bottom, right = boxes[i, 0], boxes[i, 1], boxes[i, 0] + boxes[i, 2], boxes[i, 1] + boxes[i, 3]
         cut = cut_part(data, offsets, sizes, heights, widths, ids[i], top, left, bottom, right, space[ends[i] :])
-        start = offsets[ids[i]]
-        plain[i] = cut.size >= WHOLE and read_scan(data[start : start + sizes[ids[i]]]).height > 0
+        stream = data[offsets[ids[i]] : offsets[ids[i]] + sizes[ids[i]]]
+        plain[i] = cut.size >= WHOLE and read_scan(stream).height > 0 and stream[-2] == 0xFF and stream[-1] == EOI
         if cut.size > 0:
             ends[i + 1] += cut.size
             boxes[i, 0] -= cut.top

@@ -8,6 +8,7 @@ ours (`loaders.backends.gpu.decoding`). Where batches are made on the host, it i
 
 import functools
 import importlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,10 +45,7 @@ def open_on_device(dataset: DatasetFile, settings: Settings, device: torch.devic
         ImportError: nvImageCodec or Triton is not installed.
         ValueError: images of several sizes.
     """
-    try:
-        importlib.import_module("nvidia.nvimgcodec")
-    except ImportError as error:
-        raise ImportError(_MISSING.format(reason=error)) from error
+    _library()
     shape = delivered_shape(dataset, settings.augment, "nvimgcodec")
     new_decode = functools.partial(decoder, device, settings.num_threads or available_cores())
     new_fetch = decoding(dataset, settings, shape, device, new_decode)
@@ -66,6 +64,13 @@ def remark(dataset: DatasetFile) -> str:
     return f"; decoded there by backend 'native'{native.remark(dataset)}"
 
 
+def _library() -> Any:
+    try:
+        return importlib.import_module("nvidia.nvimgcodec")
+    except ImportError as error:
+        raise ImportError(_MISSING.format(reason=error)) from error
+
+
 def decoder(device: torch.device, num_threads: int, kinds: tuple[str, ...] = ()) -> Decode:
     """Make nvImageCodec's decoder for a GPU, or the one for a CPU that it also has.
 
@@ -74,9 +79,7 @@ def decoder(device: torch.device, num_threads: int, kinds: tuple[str, ...] = ())
         num_threads: threads of the CPU's share of the work.
         kinds: names of its `BackendKind` that may decode; all of them when none is named.
     """
-    from nvidia import nvimgcodec
-
-    is_gpu = device.type == "cuda"
+    nvimgcodec, is_gpu = _library(), device.type == "cuda"
     allowed = kinds or (() if is_gpu else ("CPU_ONLY",))
     library = nvimgcodec.Decoder(
         device_id=device.index if is_gpu else nvimgcodec.NVIMGCODEC_DEVICE_CPU_ONLY,
@@ -90,7 +93,7 @@ def decoder(device: torch.device, num_threads: int, kinds: tuple[str, ...] = ())
         sample_format=nvimgcodec.SampleFormat.I_RGB,
     )
     as_tensor = torch.from_dlpack if is_gpu else lambda image: torch.from_numpy(np.asarray(image))
-    kept: list[nvimgcodec.Image] = []  # their memory is used again
+    kept: list[Any] = []  # their memory is used again
 
     def decode(streams: list[np.ndarray]) -> list[Tensor | None]:
         nonlocal kept

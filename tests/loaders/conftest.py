@@ -55,6 +55,6 @@ def device(request):
             patch.delitem(sys.modules, module, raising=False)
         if request.param == "cpu":
             patch.setenv("TRITON_INTERPRET", "1")
-        yield torch.device(request.param)
+        yield torch.device("cuda", torch.cuda.current_device()) if request.param == "cuda" else torch.device("cpu")
         for module in GPU_KERNELS:
             sys.modules.pop(module, None)

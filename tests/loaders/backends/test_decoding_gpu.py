@@ -203,6 +203,15 @@ def test_a_damaged_image_is_named_and_the_next_epoch_goes_on(paths, device, deco
     one.check()
 
 
+def test_a_stream_without_its_end_is_refused_whatever_the_decoder_makes_of_it(plain, tmp_path):
+    path = written(tmp_path / "x.tar", [plain[0], plain[2][:-40]])
+    one = Fetching(
+        path, Augment(resize=16), lambda streams: [torch.zeros(122, 150, 3, dtype=torch.uint8)] * len(streams)
+    )
+    with pytest.raises(ValueError, match="the JPEG of sample 1 cannot be decoded"):
+        list(one.epoch(EpochPlan(np.arange(2))))
+
+
 def test_markers_out_of_order_are_refused(plain, tmp_path):
     stream = with_restart_rows(plain[2])
     marker = stream.index(b"\xff\xd4")
