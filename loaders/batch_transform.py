@@ -23,8 +23,9 @@ def transformed(batches: Generator[Batch], transform: BatchTransform, plan: Epoc
         for batch in batches:
             num = len(batch.ids)
             made = transform(batch, fold_in(plan.key, TRANSFORM, plan.rank + plan.world_size * first))
-            if not isinstance(made, Batch) or len(made.ids) != num:
-                what = f"one of {len(made.ids)} samples" if isinstance(made, Batch) else type(made).__name__
+            sizes = {len(part) for part in made[:4] if part is not None} if isinstance(made, Batch) else set[int]()
+            if sizes != {num}:
+                what = f"one of {' and '.join(map(str, sorted(sizes)))} samples" if sizes else type(made).__name__
                 raise ValueError(
                     f"batch_transform returns a Batch of as many samples as it was given, {num}, such as "
                     f"batch._replace(images=...), got {what}"

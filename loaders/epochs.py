@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .importance import ImportanceTable, place_among_ranks
+from .order.identity import changed, order_of
 from .order.scheduler import IndexScheduler
 from .types import EpochPlan, Snapshot
 
@@ -120,18 +121,32 @@ class Epochs:
         self._again, self._asked = True, epoch
 
     def state_dict(self, done: int) -> dict[str, Any]:
-        """The current epoch, its scores, and how many of its samples are done."""
+        """The current epoch, its scores, how many of its samples are done, and what their order depends on."""
         scores = None if self._scores is None else {k: torch.from_numpy(v) for k, v in self._scores._asdict().items()}
-        return {"epoch": self.epoch, "samples_done": done, "scores": scores}
+        return {"epoch": self.epoch, "samples_done": done, "scores": scores, "order": self._order()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Go on from a `state_dict`.
+
+        Raises:
+            ValueError: it stands within an epoch of another order.
+        """
         scores = state["scores"]
+        differences = changed(state["order"], self._order()) if state["samples_done"] and "order" in state else ""
+        if differences:
+            raise ValueError(
+                f"{state['samples_done']:,} samples of epoch {state['epoch']} are done, in another order "
+                f"({differences}): go on with the scheduler and the ranks of then, or begin the next epoch with "
+                f"set_epoch({state['epoch'] + 1})"
+            )
         self.epoch, self.done, self._start = state["epoch"], state["samples_done"], state["samples_done"]
         self._scores = None if scores is None else Snapshot(**{k: v.numpy() for k, v in scores.items()})
         # The scores of an epoch that has begun are those of the state: the table's of now belong to the next one.
         self._drawn, self._plan = self.done > 0 or scores is not None, None
         self._resumed, self._again, self._previous = True, self._asked == self.epoch, None
+
+    def _order(self) -> dict[str, str | float | None]:
+        return order_of(self.scheduler) | {"ranks": self._place()[1]}
 
     def _go_to(self, epoch: int, scores: Snapshot | None = None) -> None:
         if self._scores is not None and self.is_over:

@@ -164,10 +164,11 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict` with the next batch; from that of an epoch that was done, with the next epoch.
 
-        The loader must have been made with the same scheduler and the same batch size.
+        The loader must have been made with the same scheduler, and for the same number of ranks. With mixed images it
+        needs the same batch size too.
 
         Raises:
-            ValueError: the position is not the end of a batch.
+            ValueError: the position is within an epoch of another order, or not the end of a batch.
         """
         done, size = state["samples_done"], self.settings.batch_size
         if done % size and done < len(self.scheduler) // self._place()[1]:

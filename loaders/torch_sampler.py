@@ -92,5 +92,8 @@ class SchedulerSampler(Sampler[int]):
 
         From the state of an epoch that was done, the next iteration is the next epoch, unless `set_epoch` asks for the
         rest of that one, which is empty.
+
+        Raises:
+            ValueError: the position is within an epoch of another order.
         """
         self._epochs.load_state_dict(state)

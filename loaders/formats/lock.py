@@ -13,6 +13,7 @@ from typing import Any
 
 FILE = ".lock"
 
+_TRIES = 100  # of making a folder that others remove, before it counts as one that cannot be made
 _MAX_BYTES = 4096  # of what a lock file says
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # by the file system
 
@@ -64,13 +65,15 @@ def _lock(path: Path, target: Path) -> Iterator[None]:
 
 def _take(path: Path, target: Path) -> int:
     """A descriptor of the lock file, held."""
+    missed = 0
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        except FileNotFoundError:
-            continue  # the owner before has just removed the empty folder
         except OSError as error:
+            missed += 1
+            if isinstance(error, FileNotFoundError | FileExistsError) and missed < _TRIES:
+                continue  # the owner before has removed the empty folder just now, as it was looked at
             sentence = f"cannot make the folder {path.parent} or write to it ({error.strerror}): choose another one"
             raise OSError(error.errno, sentence) from None
         try:

@@ -108,6 +108,7 @@ def test_it_runs_on_the_callers_thread_and_its_errors_come_as_they_are(make):
         (lambda batch, key: batch.images, "got Tensor"),
         (lambda batch, key: None, "got NoneType"),
         (lambda batch, key: type(batch)(*(x if x is None else x[1:] for x in batch)), "got one of 9 samples"),
+        (lambda batch, key: batch._replace(images=batch.images[:5]), "got one of 5 and 10 samples"),
     ],
 )
 def test_what_is_no_batch_of_as_many_samples_is_one_sentence(make, function, got):

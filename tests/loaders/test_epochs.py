@@ -7,6 +7,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from loaders import Augment, CutMix, ImportanceTable, IndexScheduler, Scores, make_loader, scores
+from loaders.epochs import Epochs
 from loaders.torch_sampler import SchedulerSampler
 
 N = 97
@@ -93,6 +94,32 @@ def test_the_state_of_an_epoch_that_is_done_goes_on_with_the_next(make):
     assert drawn(again) == drawn(loader)
     with pytest.raises(ValueError, match="3 samples were done, where no batch of 7 ends"):
         again.load_state_dict({"epoch": 0, "samples_done": 3, "scores": None})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": 9}, "seed was 3 and is now 9"),
+        ({"budget": 1.0, "design": "scan"}, "budget was 0.5 and is now 1.0, design was race and is now scan"),
+        ({"subset": np.arange(40)}, "subset was None and is now 40 numbers with checksum"),
+    ],
+)
+def test_a_position_in_another_order_is_refused(change, told):
+    sampler = SchedulerSampler(IndexScheduler(N, budget=0.5, seed=3))
+    next(iter(sampler))
+    state = sampler.state_dict()
+    again = SchedulerSampler(IndexScheduler(N, **{"budget": 0.5, "seed": 3, **change}))
+    with pytest.raises(ValueError, match=f"1 samples of epoch 0 are done, in another order \\({told}"):
+        again.load_state_dict(state)
+    again.load_state_dict(sampler.state_dict(samples_done=0))  # where an epoch begins, another order may follow
+
+
+def test_a_position_of_another_number_of_ranks_is_refused():
+    def epochs(ranks: int) -> Epochs:
+        return Epochs(IndexScheduler(N), None, lambda: (0, ranks))
+
+    with pytest.raises(ValueError, match="ranks was 2 and is now 3"):
+        epochs(3).load_state_dict(epochs(2).state_dict(7))
 
 
 def test_a_sampler_never_forgets_scores():

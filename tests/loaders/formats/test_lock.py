@@ -141,3 +141,9 @@ def test_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "precious").read_text() == "mine"
     with pytest.raises(OSError, match="cannot make the folder"), lock_folder(tmp_path / "precious" / "run"):
         pass
+
+
+def test_a_folder_that_can_never_be_made_is_no_endless_loop():
+    """Where it vanishes each time, as in a deleted folder, an owner who removes it cannot be the reason."""
+    with pytest.raises(OSError, match="cannot make the folder /proc/x or write to it"), lock_folder("/proc/x"):
+        pass
