@@ -19,8 +19,8 @@ BACKENDS = {
     "native": ".backends.native",
     "ffcv": ".backends.ffcv",
     "dali": ".backends.dali",
-    "gpu": ".backends.on_gpu",
-    "nvimgcodec": ".backends.nvimgcodec",
+    "gpu": ".backends.gpu.raw",
+    "nvimgcodec": ".backends.gpu.nvimgcodec",
     "reference": ".backends.reference",
 }
 # Those that can make batches on a GPU: their `obstacle` tells why not to, their `open_on_device` does it.

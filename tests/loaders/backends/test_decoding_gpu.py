@@ -21,8 +21,8 @@ from loaders import RICAP, Augment, EpochPlan, RandAugment, make_loader, open_da
 from loaders.backends.batching import Settings, delivered_shape, spans
 from loaders.backends.gpu import decoding as module
 from loaders.backends.gpu.decoding import decoding, resize_into
+from loaders.backends.gpu.nvimgcodec import decoder, open_on_device
 from loaders.backends.gpu.transfer import OnDevice
-from loaders.backends.nvimgcodec import decoder, open_on_device
 from loaders.engine import open_engine
 from loaders.formats.jpeg.restart import with_restart_rows
 from tests.loaders.backends.test_backends import STATISTICS

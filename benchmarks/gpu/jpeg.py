@@ -123,7 +123,7 @@ def _stock_dali(source: Path, batch: int, device: torch.device) -> Epoch:
 def _decoder_alone(
     file: Path, augment: Augment, device: torch.device, plan: EpochPlan, batch: int, kinds: tuple[str, ...]
 ) -> Epoch:
-    from loaders.backends.nvimgcodec import decoder
+    from loaders.backends.gpu.nvimgcodec import decoder
 
     dataset, decode = open_dataset(file), decoder(device, available_cores(), kinds)
     box = boxes(augment, plan.key, plan.positions, dataset.heights[plan.ids], dataset.widths[plan.ids])

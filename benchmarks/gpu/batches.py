@@ -17,8 +17,9 @@ import torch
 from benchmarks.loader_peers import AUGMENT
 from benchmarks.measure import summarise
 from loaders import RICAP, EpochPlan, IndexScheduler, RandAugment, open_dataset
-from loaders.backends import fused, native, on_gpu
+from loaders.backends import fused, native
 from loaders.backends.batching import Settings
+from loaders.backends.gpu import raw
 from loaders.backends.gpu.transfer import OnDevice
 
 BATCHES = (512, 4096)
@@ -58,7 +59,7 @@ def contenders(path: Path, batch: int, device: torch.device, plan: EpochPlan) ->
         augment = dataclasses.replace(AUGMENT, **more)
         settings = Settings(batch, dtype, augment, pinned=device.type == "cuda")
         capacity = None if kept is None else int(kept * dataset.sizes.sum())
-        made[f"on the GPU, {name}"] = _epochs(on_gpu.open_on_device(dataset, settings, device, capacity), plan)
+        made[f"on the GPU, {name}"] = _epochs(raw.open_on_device(dataset, settings, device, capacity), plan)
         if host:
             feed = (native if augment.resize else fused).open_backend(dataset, settings)
             copied = OnDevice(feed, device) if device.type == "cuda" else feed
@@ -69,7 +70,7 @@ def contenders(path: Path, batch: int, device: torch.device, plan: EpochPlan) ->
     return made
 
 
-def _epochs(backend: fused.Feed | OnDevice | on_gpu.DeviceFeed, plan: EpochPlan) -> Deliver:
+def _epochs(backend: fused.Feed | OnDevice | raw.DeviceFeed, plan: EpochPlan) -> Deliver:
     return lambda: backend.epoch(plan)
 
 
@@ -92,6 +93,7 @@ def batch_rows(
     repeats: int = 7,
     batches: tuple[int, ...] = BATCHES,
     num_samples: int | None = None,
+    save: Callable[[dict], None] = lambda rows: None,
 ) -> dict[str, dict[str, float]]:
     """Measure all rows, in turns.
 
@@ -101,6 +103,7 @@ def batch_rows(
         repeats: turns that count; one more goes ahead.
         batches: samples of a batch; each size is measured in its own turns.
         num_samples: of the plan; None is `EPOCHS` times the data set.
+        save: is given the rows after each size.
 
     Returns:
         name, with the size of the batch -> `images_per_s` (median), `q1`, `q3`, `n`; `of_gather`, its share of a bare
@@ -122,6 +125,7 @@ def batch_rows(
                 if turn:
                     times[name].append(took)
         rows.update(_rated(times, len(plan.ids) - batch, batch))
+        save(rows)
     return rows
 
 

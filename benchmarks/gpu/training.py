@@ -1,4 +1,4 @@
-"""Training on a GPU beside airbench: `python -m benchmarks.gpu_training --airbench PATH --json PATH`.
+"""Training on a GPU beside airbench: `python -m benchmarks.gpu.training --airbench PATH --json PATH`.
 
 Three questions, on CIFAR-10: how should the host launch a step (kernel by kernel, compiled, as a graph); how many
 epochs does the preset need for the goal; and what do many seeds of it, trained anew, reach in which time. All runs
@@ -231,7 +231,7 @@ def main() -> int:
     args = parser.parse_args()
     if not torch.cuda.is_available():
         print(
-            "benchmarks.gpu_training needs a GPU, and torch sees no CUDA device here: run it on a machine that has one"
+            "benchmarks.gpu.training needs a GPU, and torch sees no CUDA device here: run it on a machine that has one"
         )
         return 2
     keep_freed_memory()

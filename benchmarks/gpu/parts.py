@@ -1,4 +1,4 @@
-"""One part of `benchmarks.gpu` in a process of its own: `python -m benchmarks.gpu_parts NAME OUT ...`.
+"""One part of `benchmarks.gpu` in a process of its own: `python -m benchmarks.gpu.parts NAME OUT ...`.
 
 It writes to OUT whatever it knows, as soon as it knows it, so that a part which is stopped has not worked for nothing.
 """
@@ -53,14 +53,14 @@ def tests(arguments: argparse.Namespace, save: Save) -> None:
 
 def batches(arguments: argparse.Namespace, save: Save) -> None:
     """Batches made on the GPU, beside a bare gather."""
-    from benchmarks.gpu_batches import batch_rows
+    from benchmarks.gpu.batches import batch_rows
 
-    save(batch_rows(arguments.data))
+    save(batch_rows(arguments.data, save=save))
 
 
 def jpeg(arguments: argparse.Namespace, save: Save) -> None:
     """JPEG decoded on the GPU, beside stock DALI and the decoder alone."""
-    from benchmarks.gpu_jpeg import jpeg_rows
+    from benchmarks.gpu.jpeg import jpeg_rows
 
     small = {"num_images": 16, "batch": 8, "repeats": 1, "in_set": 8} if arguments.device == "cpu" else {}
     jpeg_rows(arguments.photos, arguments.device, save, **small)
@@ -68,14 +68,14 @@ def jpeg(arguments: argparse.Namespace, save: Save) -> None:
 
 def training(arguments: argparse.Namespace, save: Save) -> None:
     """Seconds to 94 %, many seeds, beside airbench."""
-    from benchmarks.gpu_training import training_rows
+    from benchmarks.gpu.training import training_rows
 
     save(training_rows(arguments.data, arguments.seeds, arguments.airbench, save))
 
 
 def paper(arguments: argparse.Namespace, save: Save) -> None:
     """The paper's protocol: minutes for a run, alone and beside others."""
-    from benchmarks.gpu_paper import paper_rows
+    from benchmarks.gpu.paper import paper_rows
 
     if arguments.device == "cpu":
         small = {"model": "resnet8", "batch_size": 50, "precision": "fp32", "device": "cpu"}

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..formats.dataset import DatasetFile
-from ..threads import available_cores
-from . import native
-from .batching import Settings, delivered_shape
-from .gpu.decoding import Decode, decoding
-from .gpu.device import DeviceFeed
-from .host import Feed
+from ...formats.dataset import DatasetFile
+from ...threads import available_cores
+from .. import native
+from ..batching import Settings, delivered_shape
+from ..host import Feed
+from .decoding import Decode, decoding
+from .device import DeviceFeed
 
 _MISSING = (
     "backend 'nvimgcodec' needs NVIDIA nvImageCodec ({reason}): pip install 'nvidia-nvimgcodec-cu12[nvjpeg]', or "

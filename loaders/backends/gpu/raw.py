@@ -12,14 +12,14 @@ from typing import NoReturn
 
 import torch
 
-from ..formats.dataset import DatasetFile
-from ..types import EpochPlan
-from .batching import DeviceFetch, DeviceImages, Settings, Span, delivered_shape
-from .gpu.device import DeviceFeed
-from .gpu.kernels import resizing, through
-from .gpu.partly import PartlyResident
-from .gpu.residence import num_bytes, resident, too_large
-from .gpu.transfer import sent
+from ...formats.dataset import DatasetFile
+from ...types import EpochPlan
+from ..batching import DeviceFetch, DeviceImages, Settings, Span, delivered_shape
+from .device import DeviceFeed
+from .kernels import resizing, through
+from .partly import PartlyResident
+from .residence import num_bytes, resident, too_large
+from .transfer import sent
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> NoReturn:

@@ -28,7 +28,7 @@ from loaders import (
 from loaders.backends import native
 from loaders.backends.batching import Settings, Span
 from loaders.backends.gpu.partly import PARTS, PartlyResident, arrange
-from loaders.backends.on_gpu import open_on_device
+from loaders.backends.gpu.raw import open_on_device
 from loaders.engine import open_engine
 from tests.conftest import photographs
 from tests.loaders.backends.test_backends import STATISTICS, assert_equal

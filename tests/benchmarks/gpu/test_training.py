@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from benchmarks import gpu_training
-from benchmarks.gpu_training import airbench_rows, pilots, summary, ways
+from benchmarks.gpu import training
+from benchmarks.gpu.training import airbench_rows, pilots, summary, ways
 from convert.shapes import convert_shapes
 from training.config import Config
 
@@ -49,7 +49,7 @@ def test_airbench_runs_as_it_is_and_its_first_run_does_not_count(small, tmp_path
 
 
 def test_ways_are_timed_and_one_that_fails_says_why(small, monkeypatch):
-    monkeypatch.setattr(gpu_training, "WAYS", {way: gpu_training.WAYS[way] for way in ("eager", "graph")})
+    monkeypatch.setattr(training, "WAYS", {way: training.WAYS[way] for way in ("eager", "graph")})
     config = Config(data=str(small), model="resnet8", width=0.25, epochs=2, batch_size=10, size_schedule=())
     config = dataclasses.replace(config, device="cpu", precision="fp32", backend="reference")
     rows = ways(config)
@@ -72,7 +72,7 @@ def reached(config: Config, seed: int, epochs: int) -> dict:
     ],
 )
 def test_the_shortest_length_that_reaches_the_goal(monkeypatch, goal, lengths):
-    monkeypatch.setattr(gpu_training, "trained", reached)
+    monkeypatch.setattr(training, "trained", reached)
     rows, found = pilots(Config(epochs=8), goal)
     assert found == lengths
     assert {row["epochs"] for row in rows} == {e for e in (8, 9, 10, 12, 14, 16) if e <= max(lengths.values())}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, tables
-from benchmarks.gpu import earlier, measure_all, measured
-from benchmarks.gpu_paper import paper_rows
+from benchmarks import tables
+from benchmarks.gpu import in_turn
+from benchmarks.gpu.in_turn import earlier, measure_all, measured
+from benchmarks.gpu.paper import paper_rows
 
 WRITES = "import json, sys; open(sys.argv[1], 'w').write(json.dumps({'a': {'images_per_s': 1234567.0}})); "
 WHERE = {"gpu": "a card", "driver": "1", "cuda": "2", "versions": {"torch": "3"}}
@@ -34,7 +35,7 @@ def test_a_part_that_fails_says_why_and_keeps_what_it_had(tmp_path):
 
 
 def test_a_part_that_takes_too_long_is_ended_with_what_it_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "GRACE", 0.2)
+    monkeypatch.setattr(in_turn, "GRACE", 0.2)
     code = (
         "import os, signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "other = subprocess.Popen(['sleep', '600']); "
