@@ -17,6 +17,7 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 from rich.console import Console
 
 from convert.command import run_command
+from convert.sources.folder.records import asked_for, difference
 from convert.sources.part import parse_part
 from convert.terminal import print_summary
 from convert.writers.split import finished
@@ -48,7 +49,7 @@ def convert_folder(
 ) -> None:
     """Convert a folder or a tar of images to ROOT: JPEG images in one file per split and format, and a manifest.
 
-    When they are already there, nothing is done.
+    When they are already there, nothing is done; when other images or options made what is there, that is an error.
 
     Args:
         images: a folder that holds train/<class>/* and val/<class>/* or test/<class>/*; or one that holds <class>/*,
@@ -72,7 +73,8 @@ def convert_folder(
         background: the colour that transparent pixels are composited on: a name, or such as "#ff8000".
         range: the values LOW HIGH that become black and white, in images of more than 8 bits; by default the range of
             their type.
-        quality: of the images that are encoded, 1 to 95. JPEG images that need no resizing keep their bytes.
+        quality: of the images that are encoded, 1 to 95. JPEG images that need no resizing keep their
+            pixels to the bit: their streams are only divided by restart markers.
         workers: threads that decode and encode; 0 takes all cores. The files do not depend on it.
         part: such as 3/16, to convert the third of sixteen parts into a folder of its own in ROOT, on any machine of a
             job array; `python -m convert.merge ROOT` makes one data set of them.
@@ -91,7 +93,19 @@ def convert_folder(
     slice_of = None if part is None else parse_part(part)
     root = root if slice_of is None else root / slice_of.name
     manifest = None if dry_run else finished(root, format)
+    asked = asked_for(
+        images,
+        {
+            **{"split": split, "seed": seed, "val_as_test": val_as_test, "depth": depth, "labels": labels},
+            **{"image_column": image_column, "label_column": label_column, "class_list": class_list},
+            **{"allow_empty": allow_empty, "skip_broken": skip_broken, "max_side": max_side, "max_pixels": max_pixels},
+            **{"orient": orient, "background": background, "range": range, "quality": quality},
+        },
+    )
     if manifest is not None:
+        changed = difference(manifest, asked)
+        if changed:
+            raise ValueError(f"{root} holds another conversion ({changed}): delete it, or choose another --root")
         console.print(f"{root} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
         return
     # Imported here, so that a call that finds its work done returns at once.
@@ -113,7 +127,7 @@ def convert_folder(
         return
     if slice_of is not None:
         found, conversion = conversion.of_part(found, slice_of)
-    manifest = conversion.write(found, root, format, images.resolve().name)
+    manifest = conversion.write(found, root, format, asked)
     print_summary(root, manifest, console)
     sentence = left_out(root, manifest)
     if sentence:

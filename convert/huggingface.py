@@ -65,6 +65,8 @@ def convert_huggingface(
     console = Console(markup=False, highlight=False, soft_wrap=True)
     root = root or Path("data") / tables.resolve().name
     manifest = finished(root, format)
+    if manifest is not None and manifest.source != tables.resolve().name:
+        raise ValueError(f"{root} holds images of {manifest.source}: delete it, or choose another --root")
     if manifest is not None:
         console.print(f"{root} is already there (from {manifest.source}); delete it to convert again")
         return

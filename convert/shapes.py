@@ -64,7 +64,7 @@ def make_shapes(num_samples: int, seed: int = 0, split: str = "train") -> tuple[
 def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test: int = 4_000) -> None:
     """Draw the data set of ten shapes and write it to ROOT/shapes: train.beton, test.beton and a manifest.
 
-    When they are already there, nothing is done.
+    When they are already there, nothing is done; a set of other sizes is replaced.
 
     Args:
         root: the folder that holds all data sets.
@@ -80,6 +80,8 @@ def convert_shapes(root: Path = Path("data"), num_train: int = 20_000, num_test:
     if manifest is not None and {name: split.num_samples for name, split in manifest.splits.items()} == sizes:
         console.print(f"{folder} is already there")
         return
+    if manifest is not None:
+        console.print(f"replacing {folder}, which holds other numbers of images", soft_wrap=True)
     splits = {split: make_shapes(count, split=split) for split, count in sizes.items()}
     manifest = write_dataset(
         folder,

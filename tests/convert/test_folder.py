@@ -235,8 +235,10 @@ def test_the_command_line(source, tmp_path):
 
     first = call(str(source), "--max-side", "64")
     assert (first.returncode, first.stderr) == (0, "")
-    assert "already there" in call(str(source)).stdout
-    wrong = call(str(tmp_path / "nowhere"))
-    assert wrong.returncode == 0  # it is already there
+    assert "already there" in call(str(source), "--max-side", "64").stdout
+    other = call(str(tmp_path / "nowhere"), "--val-as-test")
+    assert (other.returncode, other.stdout) == (1, "")
+    said = f"images was {source.name} and is now nowhere, val_as_test was False and is now True, max_side was 64 and is"
+    assert f"{tmp_path / 'x'} holds another conversion ({said} now 0): delete it, or" in other.stderr
     (tmp_path / "x" / "manifest.json").unlink()
     assert call(str(tmp_path / "nowhere")).stderr.startswith(f"error: {tmp_path / 'nowhere'} does not exist")

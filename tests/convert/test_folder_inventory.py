@@ -67,6 +67,8 @@ def test_the_manifest_keeps_the_inventory_and_is_the_same_again(source, tmp_path
     (source / "train" / "rose" / "Thumbs.db").write_bytes(b"x")
     root = convert(source, tmp_path / "x")
     inventory = read_manifest(root).inventory
+    asked = inventory.pop("asked")
+    assert (asked["images"], asked["quality"], asked["val_as_test"]) == (source.name, 90, False)
     assert inventory == {
         "counts": {"train": [2, 2], "test": [2, 2]},
         "left_out": {"Thumbs.db": 1},

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -73,7 +74,7 @@ class Conversion:
         self._less_broken(found, once)
         self._tell(pixel_notes(once.facts, self.rules, self.background))
 
-    def write(self, found: FoundImages, root: Path, format: str, source: str) -> Manifest:
+    def write(self, found: FoundImages, root: Path, format: str, asked: dict[str, Any]) -> Manifest:
         """Write a data set into `root`, and return its manifest.
 
         Where an image turns out to be broken, the pass goes on to find all of them, and nothing is written; with
@@ -83,7 +84,7 @@ class Conversion:
             found: the images.
             root: the folder to write; its name is that of the data set.
             format: "beton", "dali" or "both".
-            source: where they came from, for the manifest.
+            asked: where they came from, and by which options, for the manifest; see `records.asked_for`.
 
         Raises:
             ValueError: as `check`.
@@ -95,7 +96,7 @@ class Conversion:
         while True:
             with self._passes(found) as once:
                 try:
-                    manifest = self._written(found, skipped, once, root, format, source)
+                    manifest = self._written(found, skipped, once, root, format, asked)
                     break
                 except BrokenImagesError:
                     found = self._less_broken(found, once)
@@ -155,7 +156,13 @@ class Conversion:
             yield Pass(pool, 4 * workers, found, self.quality, self.rules)
 
     def _written(
-        self, found: FoundImages, skipped: list[BrokenFile], once: Pass, root: Path, format: str, source: str
+        self,
+        found: FoundImages,
+        skipped: list[BrokenFile],
+        once: Pass,
+        root: Path,
+        format: str,
+        asked: dict[str, Any],
     ) -> Manifest:
         limits = [f"longer side at most {self.rules.max_side} pixels"] if self.rules.max_side else []
         limits += [f"at most {self.rules.max_pixels:,} pixels"] if self.rules.max_pixels else []
@@ -165,10 +172,10 @@ class Conversion:
             {split: (once.streams(split), [image.label for image in found.splits[split]]) for split in found.splits},
             found.classes,
             format=format,
-            source=source,
+            source=asked["images"],
             note=f"JPEG, {', '.join(limits) or 'of any size'}, {turned}, quality {self.quality} where encoded anew; "
             + NOTE,
-            inventory=lambda: record(found, skipped, pixel_notes(once.facts, self.rules, self.background)),
+            inventory=lambda: record(found, skipped, pixel_notes(once.facts, self.rules, self.background), asked),
             part=self.part,
             console=self.console,
         )
