@@ -11,6 +11,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from loaders.formats.sentence import words_of
+
 NOWHERE = 3
 
 
@@ -40,10 +42,7 @@ def run_command(function: Callable[..., None], *, as_positional: bool = False) -
     except ConnectionError as error:
         sys.exit(_say(error, NOWHERE))
     except (ValueError, OSError, ImportError) as error:
-        message = str(error)
-        if isinstance(error, OSError) and error.strerror and error.filename is None:
-            message = error.strerror  # our own sentence; an error of the system also needs its number and file name
-        sys.exit(_say(message, 1))
+        sys.exit(_say(words_of(error), 1))
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -59,7 +59,7 @@ def convert_folder(
         dry_run: look at every image, tell what would be written, and stop.
         split: fraction of each class that is held out as a test set, where there is none.
         seed: of that choice.
-        val_as_test: call the split val test, which training needs.
+        val_as_test: call the split val test.
         depth: levels of folders that make a class: 2 takes flowers/daisy for one.
         labels: a CSV or Parquet file that names images and their labels, in place of class folders.
         image_column: of that file; not needed where it has two columns.

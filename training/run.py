@@ -106,6 +106,8 @@ def _run(
         return summary
     changed = checkpoint.other_processes(content, ranks) if content else []
     where = f"continuing {folder} behind step {run.ledger.steps:,}" if content else f"results go to {folder}"
+    if resume and not content:
+        where = f"{resume.parent} holds no checkpoint yet, so the run begins anew; {where}"
     for line in (*_about(run), where, *changed):
         console.print(line, highlight=False, soft_wrap=True)
     try:

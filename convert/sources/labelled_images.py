@@ -93,8 +93,11 @@ def find_images(source: Path, choices: Choices = Choices()) -> FoundImages:
     if choices.val_as_test:
         splits = _val_as_test(source, splits)
     if "test" not in splits:
-        how = "--val-as-test takes val for it" if "val" in splits else "--split 0.1 holds a tenth of the images out"
-        notes.append(f"there is no split test, which training needs: {how}")
+        if "val" in splits:
+            how = "--val-as-test takes val for it, or train with --eval_split val"
+        else:
+            how = "--split 0.1 holds a tenth of the images out, or train with --validation 0.1"
+        notes.append(f"there is no split test, on which a run is tested: {how}")
     return FoundImages(splits, classes, looked.left_out + layout.left_out, tuple(broken), tuple(notes))
 
 

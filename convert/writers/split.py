@@ -1,5 +1,6 @@
 """Writes one split in the wanted formats, and tells what an earlier conversion has left in a folder."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ FORMATS = {"beton": ("beton",), "dali": ("tar", "idx"), "both": ENDINGS}  # file
 
 def whole_manifest(folder: Path) -> Manifest | None:
     """Return the manifest of a folder that holds every file it names at its full size, else None."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, and a data set is a folder: choose another one")
     try:
         manifest = read_manifest(folder)
     except (FileNotFoundError, ValueError):

@@ -20,7 +20,8 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # b
 
 @contextmanager
 def lock_folder(folder: str | Path) -> Iterator[None]:
-    """Hold `folder/.lock` while the block runs. A missing folder is made, and removed again if it stays empty.
+    """Hold `folder/.lock` while the block runs. A missing folder is made, with those above it, and
+    removed again if it stays empty.
 
     The kernel's lock on that file (flock) decides. It ends with its process, even one that is killed, and network file
     systems share it between machines, or most do. The file also says which process on which machine holds it. A file
@@ -32,14 +33,14 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
         OSError: the folder cannot be made or written to.
     """
     folder = Path(folder)
-    is_new = not folder.exists()
+    new = [missing for missing in (folder, *folder.parents) if not missing.exists()]
     try:
         with _lock(folder / FILE, folder):
             yield
     finally:
-        if is_new:
-            with suppress(OSError):  # it holds something
-                folder.rmdir()
+        with suppress(OSError):  # it holds something
+            for missing in new:
+                missing.rmdir()
 
 
 @contextmanager

@@ -50,7 +50,9 @@ def open_dataset(path: AnyPath | Sequence[AnyPath], fields: Mapping[str, str] | 
 
 def _open_file(path: str, fields: Mapping[str, str] | None) -> DatasetFile:
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such file: {path}; write one with `python convert/cifar.py`")
+        raise FileNotFoundError(
+            f"no such file: {path}; the scripts of convert/ write such files, as `python convert/folder.py IMAGES`"
+        )
     before = os.stat(path)
     if fields is not None and path.endswith(".tar"):
         raise ValueError(f"fields are those of a .beton, {path} has none: leave them out")

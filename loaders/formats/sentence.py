@@ -3,6 +3,13 @@
 MAX_CHARS = 300
 
 
+def words_of(error: Exception) -> str:
+    """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's names its file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 def one_line(value: object, max_chars: int = MAX_CHARS) -> str:
     """A value as one line of bounded length that holds no control characters."""
     text = str(value)

@@ -115,7 +115,10 @@ def test_data_that_training_cannot_use(shapes, quick_args, tmp_path, capsys):
     manifest = json.loads((data / FILE_NAME).read_text())
     train, test = manifest["splits"]["train"], manifest["splits"].pop("test")
     (data / FILE_NAME).write_text(json.dumps({**manifest, "splits": {"train": train, "val": test}}))
-    assert "has no test split, only train, val: convert images that lie in" in fails(capsys, quick_args(data=data))
+    assert (
+        "has no test split, only train, val: train with --validation 0.1 or --eval_split val, or convert images"
+        in fails(capsys, quick_args(data=data))
+    )
     train = {**train, "files": test["files"]}
     (data / FILE_NAME).write_text(json.dumps({**manifest, "splits": {"train": train, "test": test}}))
     assert "train split in test.beton only, and training reads train.beton" in fails(capsys, quick_args(data=data))

@@ -90,7 +90,7 @@ def choose_image_sizes(config: Config, height: int, width: int) -> tuple[int, ..
     if smallest < least:
         raise ValueError(
             f"{config.model} needs images of at least {least} pixels a side, got {smallest}: choose a larger "
-            "--size_schedule, or --model resnet8"
+            f"{'--size_schedule' if config.size_schedule else '--image_size'}, or --model resnet8"
         )
     return sides
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from training.arguments import parse_run_options
 from training.data.augmentation import normalise
 from training.data.loading import open_loader, whole_split
-from training.data.manifest import check_labels
+from training.data.manifest import check_labels, open_manifest
 from training.evaluate.accuracy import evaluate
 from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
@@ -68,7 +68,10 @@ def test_again(options: Options, console: Console) -> None:
     run = read_run(Path(options.run), options.data, options.model, options.backend)
     split = options.eval_split or run.config.eval_split
     if split not in run.manifest.splits:
-        raise ValueError(f"{run.config.data} has no {split} split: choose one of {', '.join(run.manifest.splits)}")
+        raise ValueError(
+            f"{run.config.data} has no {split} split: choose one with --eval_split {' or '.join(run.manifest.splits)}"
+        )
+    open_manifest(run.config.data, split)  # which says so where training cannot read it
     device = choose_device(options.device)
     precision, plain = choose_precision(options.precision, device), normalise(run.config, run.manifest)
     loader = open_loader(run.config, device, split, plain, _MOST_AT_ONCE)

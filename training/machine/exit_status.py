@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from loaders.formats.sentence import one_line
+from loaders.formats.sentence import one_line, words_of
 from training.machine.distributed import OtherRankFailed
 from training.machine.signals import Stopped
 
@@ -31,7 +31,5 @@ def exit_status(work: Callable[[], int | None]) -> int:
 
 
 def sentence(error: Exception) -> str:
-    """An error in words: an OSError of ours carries its sentence in `strerror`, one of the system's needs its file."""
-    if isinstance(error, OSError) and error.strerror and not error.filename:
-        return one_line(error.strerror, MAX_SENTENCE)
-    return one_line(error, MAX_SENTENCE)
+    """An error in words, on one line."""
+    return one_line(words_of(error), MAX_SENTENCE)

@@ -76,7 +76,7 @@ def read_run(folder: Path, data: str | None = None, model: str | None = None, ba
         config = _settings(content["config"], data, backend)
         made_on, num_epochs = content["data"].partition("/")[0], int(content["epoch"])
         _require_named(config.model, model)
-        manifest = open_manifest(config.data, None if config.validation else config.eval_split)
+        manifest = open_manifest(config.data)
         if made_on != data_digest(manifest):
             raise ValueError(f"the run was made on other data than {config.data} holds: give --data the folder of that")
         table = ImportanceTable(manifest.splits["train"].num_samples)
