@@ -25,7 +25,7 @@ def _plain(value: object) -> str | float | None:
     if isinstance(value, FixedWeights):
         value = value.weights
     if isinstance(value, np.ndarray):
-        return f"{len(value)} numbers with checksum {zlib.crc32(np.ascontiguousarray(value)):08x}"
+        return f"{len(value)} numbers with checksum {zlib.crc32(value.tobytes()):08x}"
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, str | int | float):

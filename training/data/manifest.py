@@ -46,9 +46,9 @@ def open_manifest(folder: str, eval_split: str | None = None) -> Manifest:
         if split not in manifest.splits:
             others = " or --eval_split val" if "val" in manifest.splits else ""
             raise ValueError(
-                f"{folder} has no {split} split, only {', '.join(manifest.splits)}: train with --validation 0.1{others}, "
-                "or convert images that lie in train/<class>/* and test/<class>/* (the conversion makes a test split by "
-                "--split 0.1 or --val-as-test)"
+                f"{folder} has no {split} split, only {', '.join(manifest.splits)}: train with --validation 0.1{others}"
+                ", or convert images that lie in train/<class>/* and test/<class>/* (the conversion makes a test split "
+                "by --split 0.1 or --val-as-test)"
             )
         if not manifest.files_of(split, ".beton"):
             files = ", ".join(manifest.splits[split].files)

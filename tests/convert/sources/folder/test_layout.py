@@ -21,7 +21,8 @@ def test_val_as_test(tree, find):
     root = tree(["train/a/1.jpg", "valid/a/2.jpg"])
     assert find(root, val_as_test=True)[1]["test"] == [("valid/a/2.jpg", 0)]
     assert find(root)[0].notes[-1] == (
-        "there is no split test, on which a run is tested: --val-as-test takes val for it, or train with --eval_split val"
+        "there is no split test, on which a run is tested: --val-as-test takes val for it, "
+        "or train with --eval_split val"
     )
     with pytest.raises(ValueError, match="--val-as-test needs a split val and none that is called test"):
         find(tree(["test/a/1.jpg"]), val_as_test=True)
