@@ -18,7 +18,9 @@ def order_of(scheduler: IndexScheduler) -> dict[str, str | float | None]:
 
 def changed(then: dict[str, str | float | None], now: dict[str, str | float | None]) -> str:
     """What differs, as "seed was 3 and is now 9, ..."; "" where nothing does."""
-    return ", ".join(f"{name} was {then[name]} and is now {now[name]}" for name in now if then[name] != now[name])
+    return ", ".join(
+        f"{name} was {then[name]} and is now {now[name]}" for name in now if then.get(name, now[name]) != now[name]
+    )
 
 
 def _plain(value: object) -> str | float | None:
