@@ -51,8 +51,8 @@ class ImportanceTable:
 
     @property
     def visits(self) -> torch.Tensor:
-        """How often each sample was visited up to the last snapshot: float32 [N]."""
-        return self._total[:, 0]
+        """How often each sample was visited up to the last snapshot: float32 [N], a copy."""
+        return self._total[:, 0].clone()
 
     @torch.no_grad()
     def record(self, ids: torch.Tensor, scores: Scores, shares: torch.Tensor | None = None) -> None:

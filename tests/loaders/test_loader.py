@@ -62,7 +62,7 @@ def test_auto_takes_the_fused_backend_for_raw_pixels(betons, monkeypatch):
     [
         (
             {"backend": "turbo"},
-            "unknown backend 'turbo': choose one of auto, fused, native, ffcv, dali, nvimgcodec, reference",
+            "unknown backend 'turbo': choose one of auto, fused, native, ffcv, dali, gpu, nvimgcodec, reference",
         ),
         ({"device": "tpu9"}, "unknown device 'tpu9'"),
         ({"device": "meta"}, "device 'meta' is not supported"),

@@ -34,6 +34,7 @@ def test_a_part_that_fails_says_why_and_keeps_what_it_had(tmp_path):
     assert result["failed"] == "ValueError: no such kernel"
 
 
+@pytest.mark.slow
 def test_a_part_that_takes_too_long_is_ended_with_what_it_started(tmp_path, monkeypatch):
     monkeypatch.setattr(in_turn, "GRACE", 0.2)
     code = (

@@ -36,6 +36,7 @@ def small(tmp_path_factory):
     return root / "shapes"
 
 
+@pytest.mark.slow
 def test_airbench_runs_as_it_is_and_its_first_run_does_not_count(small, tmp_path):
     script = tmp_path / "airbench.py"
     script.write_text(AIRBENCH.replace("RUNS", "4"))
@@ -48,6 +49,7 @@ def test_airbench_runs_as_it_is_and_its_first_run_does_not_count(small, tmp_path
         airbench_rows(script, small, 2)
 
 
+@pytest.mark.slow
 def test_ways_are_timed_and_one_that_fails_says_why(small, monkeypatch):
     monkeypatch.setattr(training, "WAYS", {way: training.WAYS[way] for way in ("eager", "graph")})
     config = Config(data=str(small), model="resnet8", width=0.25, epochs=2, batch_size=10, size_schedule=())

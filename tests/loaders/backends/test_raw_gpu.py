@@ -73,7 +73,7 @@ def check(path, device, augment, dtype=torch.uint8, backend="fused", plan=PLAN, 
 
 
 @pytest.mark.parametrize("version", RANDAUGMENTS)
-@pytest.mark.parametrize("name", ["rgb", "grey"])
+@pytest.mark.parametrize("name", ["rgb", pytest.param("grey", marks=pytest.mark.slow)])
 def test_randaugment_is_that_of_the_cpu(paths, device, name, version):
     augment = Augment(randaugment=RANDAUGMENTS[version], crop_padding=2, flip=True)
     augment = augment if name == "rgb" else dataclasses.replace(augment, mean=(0.3,), std=(0.2,))
@@ -127,7 +127,7 @@ def test_a_batch_of_one_is_resized(paths, device):
     check(paths["rgb"], device, RESIZED["random"], backend="native", plan=EpochPlan(np.array([], np.int64)))
 
 
-@pytest.mark.parametrize("num_kept", [0, 5, NUM_SAMPLES - 1])
+@pytest.mark.parametrize("num_kept", [5, *(pytest.param(num, marks=pytest.mark.slow) for num in (0, NUM_SAMPLES - 1))])
 def test_a_part_of_the_images_on_the_device_changes_no_pixel(paths, device, num_kept):
     """Plans that follow each other, are left early and begin in the middle."""
     augment, batch_size = Augment(flip=True, crop_padding=1), 3
@@ -219,6 +219,7 @@ def test_on_a_cpu_one_sentence_says_so(paths):
         open_engine("gpu", open_dataset(paths["rgb"]), Settings(4), torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_every_stage_compiles_and_fuses_no_rounding(paths, compiled):
     """Resizing has two kernels, RandAugment one for all of its rounds."""
     augment = Augment(

@@ -20,7 +20,7 @@ from loaders.order.rng import hash_array
 from loaders.types import EpochPlan
 from tests.loaders.augment.test_randaugment import NAMES, some_images
 
-SIZES = [(7, 9), (1, 1), *(pytest.param(size, marks=pytest.mark.slow) for size in ((2, 40), (3, 3)))]
+SIZES = [(7, 9), *(pytest.param(size, marks=pytest.mark.slow) for size in ((1, 1), (2, 40), (3, 3)))]
 
 
 def of_all_magnitudes(name: str, height: int, width: int) -> list[float]:
@@ -73,7 +73,13 @@ def test_operations_are_pillows_to_the_bit(device, monkeypatch, name, size):
         assert np.array_equal(got[i], np.asarray(wanted)), (name, value, i)
 
 
-@pytest.mark.parametrize("name", ["AutoContrast", "Equalize", "Contrast", "Sharpness", "Rotate"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Rotate",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("AutoContrast", "Equalize", "Contrast", "Sharpness")),
+    ],
+)
 def test_a_large_image_is_changed_in_parts(device, monkeypatch, name):
     images = some_images(9, 13)[::5]
     choices = [Operation(name, 1.7, 1.7)] * len(images)
