@@ -127,9 +127,7 @@ def test_a_batch_of_one_is_resized(paths, device):
     check(paths["rgb"], device, RESIZED["random"], backend="native", plan=EpochPlan(np.array([], np.int64)))
 
 
-@pytest.mark.parametrize(
-    "num_kept", [5, *(pytest.param(num, marks=pytest.mark.slow) for num in (0, NUM_SAMPLES - 1))]
-)
+@pytest.mark.parametrize("num_kept", [5, *(pytest.param(num, marks=pytest.mark.slow) for num in (0, NUM_SAMPLES - 1))])
 def test_a_part_of_the_images_on_the_device_changes_no_pixel(paths, device, num_kept):
     """Plans that follow each other, are left early and begin in the middle."""
     augment, batch_size = Augment(flip=True, crop_padding=1), 3
