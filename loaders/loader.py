@@ -250,6 +250,11 @@ def make_loader(
     deliver = None if deliver is None else _delivered(deliver, dataset, augment)
     if sequential and scheduler is not None:
         raise ValueError("sequential=True is an order of its own: leave it out, or the scheduler")
+    if table is not None and scheduler is None:
+        raise ValueError(
+            "a table chooses nothing without a scheduler that reads it: give scheduler=IndexScheduler(N, 'p-sgd'), or "
+            "leave the table out and record into it yourself"
+        )
     if scheduler is None:
         scheduler = IndexScheduler(dataset.num_samples, design="sequential" if sequential else "race")
     if scheduler.num_samples != dataset.num_samples:

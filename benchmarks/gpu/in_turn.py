@@ -1,4 +1,4 @@
-"""Run the parts of a benchmark one after the other, each in a process of its own within its share of the time."""
+"""Run the parts of a benchmark one after the other, each in a process of its own within its part of the time."""
 
 import contextlib
 import json

@@ -194,6 +194,11 @@ def test_a_table_of_another_length_is_refused_at_the_call(make):
         SchedulerSampler(p_sgd(), table=ImportanceTable(5))
 
 
+def test_a_table_without_a_scheduler_is_refused(betons):
+    with pytest.raises(ValueError, match="a table chooses nothing without a scheduler that reads it"):
+        make_loader(betons["square"].path, 10, table=ImportanceTable(N))
+
+
 def test_a_loader_delivers_what_is_asked_for(make, betons):
     order = IndexScheduler(N, budget=0.5, seed=3).plan(0)
     labels = torch.cat([labels for labels, _ in make(deliver=("labels", "images"))])

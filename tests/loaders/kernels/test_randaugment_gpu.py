@@ -33,7 +33,7 @@ def of_all_magnitudes(name: str, height: int, width: int) -> list[float]:
     return sorted(found)
 
 
-def painted(device, images: np.ndarray, choices: list[Operation], boxes: np.ndarray | None = None) -> np.ndarray:
+def augmented(device, images: np.ndarray, choices: list[Operation], boxes: np.ndarray | None = None) -> np.ndarray:
     """Operation i on image i."""
     num, height, width, _ = images.shape
     ops = prepared(1, tuple(choices), height, width)
@@ -67,7 +67,7 @@ def test_operations_are_pillows_to_the_bit(device, monkeypatch, name, size):
             for edge, at in zip(edges, inside, strict=True):
                 edge.append(at)
         boxes = np.array(edges, np.int32).T
-    got = painted(device, images, choices, boxes)
+    got = augmented(device, images, choices, boxes)
     for i, (image, (_, value, _)) in enumerate(zip(images, choices, strict=True)):
         wanted = apply_operation(Image.fromarray(image), name, value, x[i], y[i])
         assert np.array_equal(got[i], np.asarray(wanted)), (name, value, i)
@@ -83,9 +83,9 @@ def test_operations_are_pillows_to_the_bit(device, monkeypatch, name, size):
 def test_a_large_image_is_changed_in_parts(device, monkeypatch, name):
     images = some_images(9, 13)[::5]
     choices = [Operation(name, 1.7, 1.7)] * len(images)
-    whole = painted(device, images, choices)
+    whole = augmented(device, images, choices)
     monkeypatch.setattr(importlib.import_module("loaders.kernels.randaugment_gpu"), "BLOCK", 32)
-    assert np.array_equal(painted(device, images, choices), whole)
+    assert np.array_equal(augmented(device, images, choices), whole)
 
 
 @pytest.mark.parametrize("version", ["standard", "arazo"])
