@@ -4,10 +4,11 @@ import os
 import threading
 import time
 
+import pytest
 from numba import njit
 from numba.core.compiler_lock import global_compiler_lock
 
-import loaders.threads  # noqa: F401
+from loaders.threads import for_blocks
 from tests.loaders.backends.contract import exit_code
 
 
@@ -32,3 +33,20 @@ def test_a_process_forked_during_a_compilation_can_compile():
     thread.join()
     assert exit_code(child) == 0
     assert njit(lambda n: n + 1)(1) == 2
+
+
+def test_where_one_block_raises_all_others_are_done_when_the_error_arrives():
+    done = []
+
+    def kernel(first, last):
+        if first < 2:
+            raise ValueError(f"block {first}")
+        time.sleep(0.2)
+        done.append(first)
+
+    with pytest.raises(ValueError, match="block 0"):
+        for_blocks(kernel, 4, threads=4)
+    assert sorted(done) == [2, 3]
+    with pytest.raises(ValueError, match="block 0"):
+        for_blocks(kernel, 4, threads=4, caller_helps=False)
+    assert sorted(done) == [2, 2, 3, 3]

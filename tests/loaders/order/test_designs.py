@@ -91,6 +91,17 @@ def test_systematic_has_exact_inclusion_probabilities(shape):
     assert np.all(np.abs(z) < 4.5)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_systematic_ends_where_an_item_is_certain_up_to_rounding(seed):
+    rest = np.random.default_rng(seed).random(10)
+    for k in (3, 4):
+        weights = np.append(rest, rest.sum() / (k - 1))  # the last one's probability is exactly one
+        ids = draw("systematic", weights, 11, k, key=seed).ids
+        assert len(np.unique(ids)) == k
+        if weights.argmax() == 10:
+            assert 10 in ids
+
+
 def test_systematic_over_many_blocks():
     rng = np.random.default_rng(2)
     n, k, runs = 30_000, 9_000, 40
