@@ -103,6 +103,11 @@ class Epochs:
         self.done = self._start
         return self._start
 
+    def reached(self, plan: EpochPlan, done: int) -> None:
+        """Note that so many samples of a plan were handed out; an iteration of an earlier plan changes nothing."""
+        if plan is self._plan:
+            self.done = done
+
     def next_epoch(self, peek: float) -> int:
         """The epoch that a copy goes on with: this one, or the next where it is over or was left (see `begin`)."""
         return self.epoch + (self.is_over or self.done - self._start > peek)
@@ -125,25 +130,34 @@ class Epochs:
         scores = None if self._scores is None else {k: torch.from_numpy(v) for k, v in self._scores._asdict().items()}
         return {"epoch": self.epoch, "samples_done": done, "scores": scores, "order": self._order()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], batch_size: int = 1) -> None:
         """Go on from a `state_dict`.
 
+        Args:
+            batch_size: the position must be a multiple of it, or the end of the epoch.
+
         Raises:
-            ValueError: it stands within an epoch of another order.
+            ValueError: the position is within an epoch of another order, or not the end of a batch.
         """
-        scores = state["scores"]
-        differences = changed(state["order"], self._order()) if state["samples_done"] and "order" in state else ""
+        epoch, done, scores = state["epoch"], state["samples_done"], state["scores"]
+        differences = changed(state["order"], self._order()) if done and "order" in state else ""
         if differences:
             raise ValueError(
-                f"{state['samples_done']:,} samples of epoch {state['epoch']} are done, in another order "
-                f"({differences}): go on with the scheduler and the ranks of then, or begin the next epoch with "
-                f"set_epoch({state['epoch'] + 1})"
+                f"{done:,} samples of epoch {epoch} are done, in another order ({differences}): resume with the "
+                f"scheduler and the number of ranks that the state was saved with, or begin the next epoch with "
+                f"set_epoch({epoch + 1})"
             )
-        self.epoch, self.done, self._start = state["epoch"], state["samples_done"], state["samples_done"]
-        self._scores = None if scores is None else Snapshot(**{k: v.numpy() for k, v in scores.items()})
+        scores = None if scores is None else Snapshot(**{k: v.numpy() for k, v in scores.items()})
+        # Only the plan tells where an epoch ends, since a policy may set the number of draws.
+        if done % batch_size and done < len(self.scheduler.plan(epoch, scores)) // self._place()[1]:
+            raise ValueError(
+                f"{done:,} samples of epoch {epoch} are done, and no batch of {batch_size} ends there: resume with "
+                "the batch size that the state was saved with"
+            )
+        self.epoch, self.done, self._start, self._scores = epoch, done, done, scores
         # The scores of an epoch that has begun are those of the state: the table's of now belong to the next one.
-        self._drawn, self._plan = self.done > 0 or scores is not None, None
-        self._resumed, self._again, self._previous = True, self._asked == self.epoch, None
+        self._drawn, self._plan = done > 0 or scores is not None, None
+        self._resumed, self._again, self._previous, self._begun = True, self._asked == epoch, None, 0
 
     def _order(self) -> dict[str, str | float | None]:
         return order_of(self.scheduler) | {"ranks": self._place()[1]}

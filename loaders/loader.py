@@ -108,7 +108,7 @@ class Loader:
         process group all ranks must ask together then, and each is given its shard.
         """
         size = self.settings.batch_size
-        start = self._epochs.begin(peek=size)
+        done = self._epochs.begin(peek=size)
         plan = self._epochs.plan()
         if plan.weights is not None and self._deliver is not None and "weights" not in self._deliver:
             raise ValueError(
@@ -116,13 +116,13 @@ class Loader:
                 "multiply the losses by them"
             )
         # A state that was saved behind a last batch that was not whole has nothing left.
-        with contextlib.closing(self.epoch(plan, -(-start // size))) as batches:
+        with contextlib.closing(self.epoch(plan, -(-done // size))) as batches:
             asked = time.perf_counter()
             for batch in batches:
                 ready = time.perf_counter()
-                first = self._epochs.done
-                self._epochs.done += len(batch.ids)
-                yield batch if self._deliver is None else self._picked(batch, plan.ids[first : self._epochs.done])
+                first, done = done, done + len(batch.ids)
+                self._epochs.reached(plan, done)
+                yield batch if self._deliver is None else self._picked(batch, plan.ids[first:done])
                 del batch
                 self._clock.waited += ready - asked
                 asked = time.perf_counter()
@@ -170,10 +170,7 @@ class Loader:
         Raises:
             ValueError: the position is within an epoch of another order, or not the end of a batch.
         """
-        done, size = state["samples_done"], self.settings.batch_size
-        if done % size and done < len(self.scheduler) // self._place()[1]:
-            raise ValueError(f"{done} samples were done, where no batch of {size} ends: use the batch size of then")
-        self._epochs.load_state_dict(state)
+        self._epochs.load_state_dict(state, self.settings.batch_size)
 
     def __len__(self) -> int:
         """Batches of `for batch in loader`; right before the first epoch too."""

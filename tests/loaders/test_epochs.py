@@ -114,6 +114,37 @@ def test_a_position_in_another_order_is_refused(change, told):
     again.load_state_dict(sampler.state_dict(samples_done=0))  # where an epoch begins, another order may follow
 
 
+def test_the_end_of_an_epoch_whose_length_the_policy_sets_is_the_end_of_a_batch(make):
+    def loader(batch_size):
+        return make(table, batch_size, scheduler=IndexScheduler(N, "infobatch", design="systematic", seed=3))
+
+    table = ImportanceTable(N)
+    first = loader(7)
+    drawn(first, table)
+    second = drawn(first, table)
+    assert len(second) % 7
+    assert len(second) < N == len(first.scheduler)
+    state, scores_of_then = first.state_dict(), {k: v.clone() for k, v in table.state_dict().items()}
+    third = drawn(first)
+    table.load_state_dict(scores_of_then)
+    again = loader(7)
+    again.load_state_dict(state)
+    assert drawn(again) == third
+    with pytest.raises(ValueError, match="14 samples of epoch 1 are done, and no batch of 8 ends there"):
+        loader(8).load_state_dict({**state, "samples_done": 14})
+
+
+def test_two_iterations_at_once_each_deliver_their_own_samples(make):
+    loader = make(deliver=("ids", "images"))
+    plans = [loader.scheduler.plan(epoch).ids for epoch in range(2)]
+    old = iter(loader)
+    next(old), next(old)
+    new = iter(loader)
+    assert next(new)[0].tolist() == plans[1][:7].tolist()
+    assert next(old)[0].tolist() == plans[0][14:21].tolist()
+    assert (loader.state_dict()["epoch"], loader.state_dict()["samples_done"]) == (1, 7)
+
+
 def test_a_position_of_another_number_of_ranks_is_refused():
     def epochs(ranks: int) -> Epochs:
         return Epochs(IndexScheduler(N), None, lambda: (0, ranks))
