@@ -6,7 +6,6 @@ a sleeping thread costs about as much as augmenting it. The backends on the CPU 
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Generator
 
 import torch
@@ -20,7 +19,7 @@ from .augmenter import Augmenter
 from .batching import Columns, HostFetch, Settings, Span, columns, longest, nchw, patterns, spans, watched
 from .buffered import through_buffer
 from .grey import widening, with_rgb_statistics
-from .prefetch import prefetch, stop_threads_at_exit
+from .prefetch import prefetch_in_turn, stop_threads_at_exit
 from .randaugment import prepare
 
 AHEAD = 2  # batches ready or in the making, per thread
@@ -53,7 +52,8 @@ class Feed:
             self.fillers = settings.num_threads or available_cores()
             settings = dataclasses.replace(settings, num_threads=1)
         settings, self.rgb_shape = with_rgb_statistics(settings, dataset), (*shape[:2], CHANNELS)
-        self.dataset, self.shape, self.settings, self.new_fetch = dataset, shape, settings, new_fetch
+        self.dataset, self.shape, self.settings = dataset, shape, settings
+        self.new_fetch = self.new_bare_fetch = new_fetch  # with the steps that follow it here, and without them
         augment = settings.augment
         if shape != self.rgb_shape:
             self.new_fetch = widening(self.new_fetch, shape, settings)
@@ -76,14 +76,14 @@ class Feed:
         """
         todo = spans(plan, self.dataset, self.settings, start_batch)
         beside, fillers = columns(plan, self.dataset), min(self.fillers, max(1, len(todo)))
-        parts = [
-            prefetch(functools.partial(self._batches, plan, todo[i::fillers], beside), AHEAD, self._group)
-            for i in range(fillers)
-        ]
-        return parts[0] if fillers == 1 else _in_turn(parts)
+        parts = [functools.partial(self._batches, plan, todo[i::fillers], beside) for i in range(fillers)]
+        return prefetch_in_turn(parts, AHEAD, self._group)
 
     def _batches(self, plan: EpochPlan, todo: list[Span], beside: Columns) -> Generator[Batch]:
-        fetch = self._idle.pop() if self._idle else self.new_fetch()
+        try:
+            fetch = self._idle.pop()
+        except IndexError:  # asked for no sooner: several threads take from the list
+            fetch = self.new_fetch()
         settings, fetched = self.settings, fetch(plan, todo)
         is_grey = self.shape != self.rgb_shape
         rgb = torch.empty((longest(todo) if is_grey else 0, *self.rgb_shape), dtype=settings.dtype)
@@ -99,17 +99,3 @@ class Feed:
         finally:
             fetched.close()
             self._idle.append(fetch)
-
-
-def _in_turn(parts: list[Generator[Batch]]) -> Generator[Batch]:
-    """One item of each part in turn, until the first of them ends; closes all."""
-    try:
-        for part in itertools.cycle(parts):
-            batch = next(part, None)
-            if batch is None:
-                return
-            yield batch
-            del batch
-    finally:
-        for part in parts:
-            part.close()

@@ -1,16 +1,16 @@
-"""Run a generator ahead of its consumer on one thread.
+"""Run generators ahead of their consumer, each on a thread of its own.
 
-An exception travels to the consumer; leaving the loop, dropping the
-iterator or ending the program stops the thread and closes the source.
+An exception is raised at the consumer. Leaving the loop, dropping the iterator or ending the program stops the threads
+and closes the sources.
 
-Whoever leaves an epoch does not wait for its thread: that may be the
-garbage collector, which runs on any thread and inside any lock, also in
-one that the thread waits for. The thread is told to end; the next epoch
-waits for it, or the end of the program.
+Whoever leaves an epoch does not wait for its threads: it may be the garbage collector, which runs on any thread and
+inside any lock, also one that such a thread waits for. The threads are told to end; the next epoch waits for them, or
+the end of the program does.
 """
 
 import atexit
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Generator
@@ -73,7 +73,15 @@ def prefetch(source: Callable[[], Generator[T]], depth: int, group: object) -> G
     Raises:
         RuntimeError: `next` in a process that was forked off after this call.
     """
-    return _run(source, depth, group, os.getpid())
+    return _run([source], depth, group, os.getpid())
+
+
+def prefetch_in_turn(sources: list[Callable[[], Generator[T]]], depth: int, group: object) -> Generator[T]:
+    """Yield one item of each source in turn, until the first of them ends; else as `prefetch`, for each source.
+
+    All threads start with the first `next`, so the first items are made at the same time too.
+    """
+    return _run([*sources], depth, group, os.getpid())
 
 
 def stop_threads_at_exit() -> None:
@@ -98,14 +106,15 @@ def _join(channels: list[_Channel[Any]]) -> None:
         channel.thread.join()
 
 
-def _run(source: Callable[[], Generator[T]], depth: int, group: object, owner: int) -> Generator[T]:
+def _run(sources: list[Callable[[], Generator[T]]], depth: int, group: object, owner: int) -> Generator[T]:
     _check_process(owner)
     _join([other for other in list(_running) if other.group is group and other.stopped and other.owner == owner])
-    channel = _Channel(source, depth, group)
-    del source
-    _start(channel)
+    channels = [_Channel(source, depth, group) for source in sources]
+    del sources
     try:
-        while True:
+        for channel in channels:
+            _start(channel)
+        for channel in itertools.cycle(channels):
             _check_process(owner)
             item = channel.items.get()
             if isinstance(item, _End):
@@ -120,7 +129,8 @@ def _run(source: Callable[[], Generator[T]], depth: int, group: object, owner: i
             yield item
             del item  # its buffer is free before the next item is waited for
     finally:
-        channel.stop()  # no more than that: the garbage collector may be what ends this epoch
+        for channel in channels:
+            channel.stop()  # no more than that: the garbage collector may be what ends this epoch
 
 
 def _check_process(owner: int) -> None:
