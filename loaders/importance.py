@@ -64,8 +64,10 @@ class ImportanceTable:
             shares: float [B], the fraction of the image that shows this sample (mixed batches); None is all of it.
 
         Raises:
-            ValueError: no score is given, others than in the batches before, or not one for each id.
+            ValueError: no score is given, others than in the batches before, or not one for each id; or an id is not in
+                0..N-1. Ids on a GPU are not looked at, which would wait for it: there torch's assertion fails.
         """
+        self._check_ids(ids)
         error, loss, el2n = self._whole(ids, scores)
         # A score that is not recorded keeps its columns at zero, whatever the table was loaded from.
         deviation = torch.zeros_like(error) if scores.error is None else error - self._total[ids, 1]
@@ -73,6 +75,18 @@ class ImportanceTable:
         if shares is not None:
             values = values * shares.unsqueeze(1)
         self._epoch.index_add_(0, ids, values)
+
+    def _check_ids(self, ids: torch.Tensor) -> None:
+        if ids.ndim != 1 or ids.dtype not in (torch.int64, torch.int32):
+            raise ValueError(
+                f"ids of a batch are int64 [B], got {ids.dtype} of shape {tuple(ids.shape)}: batches that were mixed go "
+                "to record_mixed"
+            )
+        if ids.device.type == "cpu" and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.num_samples:
+            raise ValueError(
+                f"the ids of this batch go from {int(ids.min())} to {int(ids.max())}, and the table is of the samples "
+                f"0 to {self.num_samples - 1}: make it with ImportanceTable(len(dataset))"
+            )
 
     def _whole(self, ids: torch.Tensor, scores: Scores) -> Scores:
         """The scores, zeros in place of those that are not given."""
@@ -178,13 +192,15 @@ class ImportanceTable:
         Raises:
             ValueError: a tensor is missing or has another shape.
         """
-        for name, mine in self.state_dict().items():
+        tensors = self.state_dict()
+        for name, mine in tensors.items():  # all are checked before the first changes
             if name not in state or state[name].shape != mine.shape:
                 got = tuple(state[name].shape) if name in state else "nothing"
                 raise ValueError(
                     f"the state of an importance table needs {name!r} of shape {tuple(mine.shape)}, got {got}: was it "
                     "saved from a run with another number of samples?"
                 )
+        for name, mine in tensors.items():
             mine.copy_(state[name])
 
 

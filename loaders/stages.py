@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import resource
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from .augment.crop import boxes
-from .backends.batching import Settings, Span, longest, patterns, spans
+from .backends.batching import HostFetch, Settings, Span, longest, patterns, spans
 from .backends.gpu.transfer import OnDevice, sent
 from .backends.host import Feed
 from .compiled import compiled
@@ -74,11 +73,9 @@ def measure(
     if not isinstance(feed, Feed):
         return Stages(len(ids) * per_batch, delivered * per_batch, read * per_batch, from_disk, None, None, None, None)
     augment = _augmenting(feed, plan, todo)
-    fetch = _fetching(feed, plan, todo)
-    if settings.augment.randaugment is not None:  # which is a part of fetching
-        plain = dataclasses.replace(settings, augment=dataclasses.replace(settings.augment, randaugment=None))
-        decoding = _fetching(importlib.import_module(backend, __package__).open_backend(dataset, plain), plan, todo)
-        augment, fetch = augment + max(fetch - decoding, 0.0), decoding
+    fetch = _fetching(feed, feed.new_bare_fetch, plan, todo)
+    if feed.new_fetch is not feed.new_bare_fetch:  # RandAugment, colour jitter and the channels of grey images
+        augment += max(_fetching(feed, feed.new_fetch, plan, todo) - fetch, 0.0)
     resize = fetch * _resizing(dataset, settings, plan) if backend.endswith(".native") else 0.0
     copy = 0.0
     if device.type == "cuda":
@@ -112,8 +109,9 @@ def _consume(engine: Backend, plan: EpochPlan) -> None:
             del batch
 
 
-def _fetching(feed: Feed, plan: EpochPlan, todo: list[Span]) -> float:
-    fetch = feed.new_fetch()
+def _fetching(feed: Feed, new_fetch: Callable[[], HostFetch], plan: EpochPlan, todo: list[Span]) -> float:
+    """Seconds that a feed takes to fetch the images; divided among the threads that make a batch each."""
+    fetch = new_fetch()
     for _ in fetch(plan, todo[:1]):  # memory is set aside
         pass
 
@@ -121,11 +119,11 @@ def _fetching(feed: Feed, plan: EpochPlan, todo: list[Span]) -> float:
         for _ in fetch(plan, todo):
             pass
 
-    return _seconds(all_batches)
+    return _seconds(all_batches) / feed.fillers
 
 
 def _augmenting(feed: Feed, plan: EpochPlan, todo: list[Span]) -> float:
-    """Seconds that the kernels take from the fetched bytes to the batches; divided among the threads that make some."""
+    """Seconds that the kernels take from the fetched bytes to the batches; divided among the threads that make a batch each."""
     total, settings = 0.0, feed.settings
     images = torch.empty((longest(todo), *feed.shape), dtype=settings.dtype)
     for span, (data, offsets, rows) in zip(todo, feed.new_fetch()(plan, todo), strict=True):

@@ -1,7 +1,7 @@
 """An `IndexScheduler` as a torch `Sampler`, for code that keeps its own `DataLoader` (Lightning, Hugging Face)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any
 
 from torch.utils.data import Sampler
@@ -16,7 +16,8 @@ class SchedulerSampler(Sampler[int]):
     """Yields the ids of an epoch's plan, drawn by the scores of a table.
 
         table = ImportanceTable(len(dataset))
-        sampler = SchedulerSampler(IndexScheduler(len(dataset), "p-sgd", budget=0.3, seed=1), table=table)
+        scheduler = IndexScheduler(len(dataset), "p-sgd", budget=0.3, seed=1)
+        sampler = SchedulerSampler(scheduler, table=table, dataset=dataset)
         loader = DataLoader(dataset, batch_size=128, sampler=sampler, num_workers=4)
         for epoch in range(epochs):
             for ids, images, labels in loader:
@@ -32,16 +33,29 @@ class SchedulerSampler(Sampler[int]):
         rank, world_size: this process takes the positions rank::world_size of the global plan. For plain torch only:
             Lightning, accelerate and transformers' Trainer shard the global order themselves.
         table: the scores that the order follows, into which training records.
+        dataset: what the ids index, only to compare its length: no sampler is told the data set of its `DataLoader`,
+            which fails at ids beyond its end, and never delivers samples beyond those of the scheduler.
 
     Raises:
-        ValueError: the rank is not below `world_size`; or the table is of another number of samples.
+        ValueError: the rank is not below `world_size`; or the table or the data set is of another number of samples.
     """
 
     def __init__(
-        self, scheduler: IndexScheduler, rank: int = 0, world_size: int = 1, *, table: ImportanceTable | None = None
+        self,
+        scheduler: IndexScheduler,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        table: ImportanceTable | None = None,
+        dataset: Sized | None = None,
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not in 0..{world_size - 1}")
+        if dataset is not None and len(dataset) != scheduler.num_samples:
+            raise ValueError(
+                f"the scheduler is of {scheduler.num_samples} samples, the data set of {len(dataset)}: make it with "
+                "IndexScheduler(len(dataset))"
+            )
         self.scheduler, self.rank, self.world_size = scheduler, rank, world_size
         self._epochs = Epochs(scheduler, table, lambda: (rank, world_size))
 
@@ -64,8 +78,9 @@ class SchedulerSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         start = self._epochs.begin(peek=math.inf)
-        for done, sample_id in enumerate(self.plan().ids[start:].tolist(), start + 1):
-            self._epochs.done = done
+        plan = self.plan()
+        for done, sample_id in enumerate(plan.ids[start:].tolist(), start + 1):
+            self._epochs.reached(plan, done)
             yield sample_id
 
     def state_dict(self, samples_done: int | None = None) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _find_shards(folder: str) -> list[str]:
         if listed and other:
             lacks = "lacks" if other[0] in listed else "holds beside its shards"
             raise ValueError(f"{folder} {lacks} {other[0]}, and its manifest says otherwise: give a list of files")
-    return [os.path.join(folder, name) for name in sorted(names, key=_numbers)]
+    return [os.path.join(folder, name) for name in sorted(names, key=lambda name: (_numbers(name), name))]
 
 
 def _pattern(name: str) -> str:

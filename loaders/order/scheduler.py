@@ -64,6 +64,8 @@ class IndexScheduler:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
         if not 0 < self.budget <= 1:
             raise ValueError(f"budget is the fraction of samples drawn each epoch, in (0, 1], got {self.budget}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, or None for epochs of any length, got {self.batch_size}")
         if self.design not in DESIGNS and self.design not in SPECIAL_DESIGNS:
             raise ValueError(
                 f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)} (or scan or sequential, for the "

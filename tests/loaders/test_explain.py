@@ -11,7 +11,7 @@ import torch
 
 from convert.writers.streams import Streams
 from convert.writers.tar import write_jpeg_tar
-from loaders import Augment, RandAugment, make_loader
+from loaders import Augment, ColorJitter, RandAugment, make_loader
 from loaders.backends.batching import Settings
 from loaders.formats.jpeg.restart import with_restart_rows
 from loaders.stages import Stages
@@ -56,6 +56,19 @@ def test_raw_images_have_nothing_to_decode(betons):
     assert explanation.stages.augment > 0
     assert explanation.stages.resize == 0
     assert explanation.slowest in ("reading", "augmenting", "decoding")
+
+
+def test_steps_that_change_pixels_are_augmentation_and_not_decoding(betons):
+    augment = Augment(color_jitter=ColorJitter(0.4, 0.4, 0.4), randaugment=RandAugment())
+    loader = make_loader(betons["square"].path, 8, augment=augment)
+    feed, calls = loader._backend, []
+    bare, whole = feed.new_bare_fetch, feed.new_fetch
+    feed.new_bare_fetch = lambda: calls.append("bare") or bare()
+    feed.new_fetch = lambda: calls.append("whole") or whole()
+    stages = loader.explain().stages
+    assert stages.decode < stages.augment
+    assert "bare" in calls, "the stored pixels are read for themselves"
+    assert stages.resize == 0
 
 
 def test_bytes_in_the_page_cache_are_read_once_and_so_no_reason(files):

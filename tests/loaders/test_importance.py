@@ -149,3 +149,29 @@ def test_a_small_variance_is_no_noise(level):
     quantum = float(np.spacing(np.float32(level))) ** 2
     assert state.error_variance == pytest.approx(expected, rel=0.02, abs=4 * quantum)
     assert state.mean_error == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize("ids", [[0, 5], [-1, 2]])
+@pytest.mark.parametrize("given", [scores(0.1, 0.2), Scores(loss=torch.ones(2))], ids=["all", "loss"])
+def test_ids_that_are_not_in_the_table_are_one_sentence(ids, given):
+    table = ImportanceTable(5)
+    with pytest.raises(ValueError, match=f"go from {ids[0]} to {ids[1]}, and the table is of the samples 0 to 4"):
+        table.record(torch.tensor(ids), given)
+    table.record(torch.tensor([0, 4]), given)
+    assert table.snapshot().visits.tolist() == [1, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("ids", [torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2)])
+def test_ids_of_another_form_are_one_sentence(ids):
+    with pytest.raises(ValueError, match=r"ids of a batch are int64 \[B\], got"):
+        ImportanceTable(5).record(ids, Scores(loss=torch.ones_like(ids, dtype=torch.float32)))
+
+
+def test_a_state_that_is_refused_changes_nothing():
+    table, other = ImportanceTable(5), ImportanceTable(5)
+    other.record(torch.arange(5), scores(*[0.5] * 5))
+    other.snapshot()
+    state = {**other.state_dict(), "average": torch.zeros(6)}
+    with pytest.raises(ValueError, match="needs 'average' of shape"):
+        table.load_state_dict(state)
+    assert not any(tensor.any() for tensor in table.state_dict().values())

@@ -64,3 +64,22 @@ def test_ranks_are_disjoint_and_equal():
     ranks = [list(make(rank=rank, world_size=3)) for rank in range(3)]
     assert {len(ids) for ids in ranks} == {33} == {len(make(rank=0, world_size=3))}
     assert len({i for ids in ranks for i in ids}) == 99
+
+
+@pytest.mark.parametrize("length", [199, 201])
+def test_a_data_set_of_another_length_is_one_sentence(length):
+    with pytest.raises(ValueError, match=f"the scheduler is of 200 samples, the data set of {length}"):
+        make(dataset=range(length))
+    make(dataset=Ids())
+
+
+def test_an_iteration_of_an_earlier_epoch_moves_no_position():
+    sampler = make()
+    old = iter(sampler)
+    next(old)
+    sampler.set_epoch(1, SCORES)
+    new = iter(sampler)
+    for _ in range(7):
+        next(new)
+    next(old)
+    assert sampler.state_dict()["samples_done"] == 7

@@ -124,6 +124,8 @@ def test_infobatch_sets_its_own_length_and_weights():
         ({"design": "alias"}, "unknown design 'alias': choose one of race, systematic"),
         ({"policy": "p"}, "unknown policy 'p'"),
         ({"batch_size": 11}, "less than one batch of 11"),
+        ({"batch_size": -4}, "batch_size is at least 1, or None"),
+        ({"batch_size": 0}, "batch_size is at least 1, or None"),
         ({"num_samples": 0}, "num_samples must be at least 1, got 0"),
         ({"design": "pool", "policy": "orderdp", "unbiased": True}, "no unbiased weights"),
     ],
