@@ -1,8 +1,8 @@
 """Compile kernels with Numba, and keep them on disk for the next process, wherever that can be written.
 
-Numba keeps what it has compiled beside the sources or in the user's home. Where neither can be written to, as for a
-container's user without a home, it fails; so it does at every start once a file that it kept is damaged. Here the first
-ends in a folder among the temporary files, and the second in compiling anew.
+Numba caches compiled kernels beside the sources or in the user's home. It fails where neither can be written to, as for
+a container's user without a home, and at every start once a cached file is damaged. Here the cache then lies in a
+folder below the system's temporary folder, and a damaged file is compiled again.
 """
 
 import functools
@@ -23,7 +23,7 @@ _WARNING = 2  # stack level of a warning: whoever asked
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As `numba.njit(cache=True, **options)`, whatever can be written and whatever lies there.
+    """As `numba.njit(cache=True, **options)`, but no folder that cannot be written and no damaged file is an error.
 
     The folder is that of NUMBA_CACHE_DIR if it is set, else the first of these that can be written to: beside the
     sources, in the user's cache folder, among the temporary files.
@@ -41,7 +41,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @dataclass(frozen=True)
 class _Refusing:
-    """What stands for a kernel that may not be compiled: plain Python has no integers that wrap around."""
+    """Replaces a kernel where Numba is disabled; a call fails, since integers of plain Python do not wrap around."""
 
     py_func: Callable[..., Any]
 
@@ -53,7 +53,7 @@ class _Refusing:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache of one function, but for failures: what cannot be read is made anew, and need not be kept."""
+    """Numba's cache of one function, in which no failure to read or to write is an error."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Where a run stands in its epochs: the plan of each, one snapshot of the table for it, and what became of it.
+"""Where a run stands in its epochs: one plan for each, drawn from one snapshot of the table.
 
 `Loader` and `SchedulerSampler` share this. Positions count samples of the plan that this process is given.
 """
@@ -113,8 +113,11 @@ class Epochs:
         return self.epoch + (self.is_over or self.done - self._start > peek)
 
     def set_epoch(self, epoch: int, scores: Snapshot | None = None) -> None:
-        """Choose the epoch: another one begins at its first sample; the current one keeps its scores, and one that was
-        resumed its position too."""
+        """Choose the epoch.
+
+        Another epoch begins at its first sample. The current one keeps its scores; if a state of it was loaded, it goes
+        on at the position of that state.
+        """
         if epoch < self.epoch:
             self._tell(
                 "back",

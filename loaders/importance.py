@@ -79,8 +79,8 @@ class ImportanceTable:
     def _check_ids(self, ids: torch.Tensor) -> None:
         if ids.ndim != 1 or ids.dtype not in (torch.int64, torch.int32):
             raise ValueError(
-                f"ids of a batch are int64 [B], got {ids.dtype} of shape {tuple(ids.shape)}: batches that were mixed go "
-                "to record_mixed"
+                f"ids of a batch are int64 [B], got {ids.dtype} of shape {tuple(ids.shape)}: record mixed batches with "
+                "record_mixed"
             )
         if ids.device.type == "cpu" and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.num_samples:
             raise ValueError(

@@ -122,23 +122,30 @@ class Loader:
                 ready = time.perf_counter()
                 first, done = done, done + len(batch.ids)
                 self._epochs.reached(plan, done)
-                yield batch if self._deliver is None else self._picked(batch, plan.ids[first:done])
+                # A function of the user's own may reorder the samples, so then the ids are read back from the batch.
+                ids = plan.ids[first:done] if self._transform is None else None
+                yield batch if self._deliver is None else self._picked(batch, ids)
                 del batch
                 self._clock.waited += ready - asked
                 asked = time.perf_counter()
                 self._clock.worked += asked - ready
                 self._clock.batches += 1
 
-    def _picked(self, batch: Batch, ids: np.ndarray) -> tuple[Any, ...]:
-        """What `deliver` names of a batch: its own fields, or further ones of the file, read by the ids on the host."""
+    def _picked(self, batch: Batch, ids: np.ndarray | None) -> tuple[Any, ...]:
+        """The fields that `deliver` names: those of the batch, and further ones of the file.
+
+        Args:
+            ids: int64 [B], of the batch; None copies them from the device, which waits for it.
+        """
         assert self._deliver is not None
-        columns = self.dataset.columns
-        return tuple(
-            getattr(batch, name)
-            if name in Batch._fields
-            else torch.from_numpy(columns[name].take(ids)).to(self._device)
-            for name in self._deliver
-        )
+        fields: list[Any] = []
+        for name in self._deliver:
+            if name in Batch._fields:
+                fields.append(getattr(batch, name))
+                continue
+            ids = batch.ids.cpu().numpy() if ids is None else ids
+            fields.append(torch.from_numpy(self.dataset.columns[name].take(ids)).to(self._device))
+        return tuple(fields)
 
     def explain(self) -> Explanation:
         """Say why this loader is slow: seconds per batch of each stage, the ceiling, and what to change.
@@ -151,7 +158,7 @@ class Loader:
         return judge(self.dataset, self.settings, self.backend, self.residence, stages, self._clock)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next `for` delivers; of the one that a state was loaded of, the rest."""
+        """Choose the epoch that the next `for` delivers. Of the epoch of a loaded state only the rest is delivered."""
         self._epochs.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:

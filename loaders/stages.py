@@ -22,7 +22,7 @@ from .kernels.resize_cpu import resize_box
 from .types import Backend, EpochPlan
 
 _PAGE = 4096  # bytes
-_LOOKED_AT = 64  # images that are decoded one by one
+_NUM_DECODED = 64  # images that are decoded one by one
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _fetching(feed: Feed, new_fetch: Callable[[], HostFetch], plan: EpochPlan, t
 
 
 def _augmenting(feed: Feed, plan: EpochPlan, todo: list[Span]) -> float:
-    """Seconds that the kernels take from the fetched bytes to the batches; divided among the threads that make a batch each."""
+    """Seconds that the kernels take from the fetched bytes to the batches, divided among threads as in `_fetching`."""
     total, settings = 0.0, feed.settings
     images = torch.empty((longest(todo), *feed.shape), dtype=settings.dtype)
     for span, (data, offsets, rows) in zip(todo, feed.new_fetch()(plan, todo), strict=True):
@@ -140,8 +140,8 @@ def _resizing(dataset: DatasetFile, settings: Settings, plan: EpochPlan) -> floa
         return 0.0
     from .backends.native import Worker  # a backend is imported by who uses it
 
-    ids = plan.ids[:_LOOKED_AT]
-    box = boxes(augment, plan.key, plan.positions[:_LOOKED_AT], dataset.heights[ids], dataset.widths[ids])
+    ids = plan.ids[:_NUM_DECODED]
+    box = boxes(augment, plan.key, plan.positions[:_NUM_DECODED], dataset.heights[ids], dataset.widths[ids])
     worker, out, spent = Worker(dataset), np.empty((augment.resize, augment.resize, 3), np.uint8), np.zeros(2)
     for sample, (top, left, height, width) in zip(ids.tolist(), box.tolist(), strict=True):
         began = time.perf_counter()

@@ -49,9 +49,12 @@ def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
 
 
 def _submit(threads: int, kernel: Callable[..., object], *args: object) -> Future[object]:
-    """Start a kernel on another thread; run it here where the main thread has ended, and with it all pools."""
+    """Start a kernel on another thread; run it here where the main thread has ended, and with it all pools.
+
+    Pools hold a power of two threads, so that calls of ever other sizes do not each leave a pool behind.
+    """
     try:
-        return _pool(os.getpid(), threads).submit(kernel, *args)
+        return _pool(os.getpid(), 1 << (threads - 1).bit_length()).submit(kernel, *args)
     except RuntimeError as error:
         if "shutdown" not in str(error):
             raise

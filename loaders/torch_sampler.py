@@ -60,7 +60,7 @@ class SchedulerSampler(Sampler[int]):
         self._epochs = Epochs(scheduler, table, lambda: (rank, world_size))
 
     def set_epoch(self, epoch: int, scores: Snapshot | None = None) -> None:
-        """Choose the epoch; a new one begins at its first sample, the one that a state was loaded of where that stood.
+        """Choose the epoch. It begins at its first sample, or goes on at the position of a loaded state of this epoch.
 
         Args:
             epoch: 0, 1, ...

@@ -12,9 +12,9 @@ from .formats.jpeg.header import has_restart_rows, read_scan
 from .stages import Stages
 from .threads import available_cores
 
-_LOOKED_AT = 200  # images whose headers are read
-_OFTEN_ENOUGH = 0.05  # of the loop's time, spent waiting for batches: less than that is nothing to change
-_MUCH = 2.5  # times the pixels of the result on a side
+_NUM_HEADERS = 200  # that are read at most
+_SHORT_WAIT = 0.05  # fraction of the loop's time spent waiting for batches, up to which the loader is fast enough
+_LARGE = 2.5  # an image is, whose shorter side is so many times that of the result
 
 
 @dataclass
@@ -66,7 +66,7 @@ def judge(
     repeated = {name: seconds for name, seconds in known.items() if name != "reading" or stages.from_disk}
     slowest = max(repeated, key=lambda name: repeated[name], default="making them on the GPU")
     loop = clock.waited + clock.worked
-    if clock.batches and clock.waited <= _OFTEN_ENOUGH * loop:
+    if clock.batches and clock.waited <= _SHORT_WAIT * loop:
         slowest = "your own step"
     advice = _advice(slowest, dataset, settings, backend, stages)
     threads = settings.num_threads or available_cores()
@@ -133,7 +133,7 @@ def _about_decoding(dataset: DatasetFile, settings: Settings, backend: str) -> s
     if backend not in ("native", "dali", "nvimgcodec"):
         return "backend='native' decodes less of each image"
     side = float(np.median(np.minimum(dataset.heights, dataset.widths)))
-    if size and side > _MUCH * size:
+    if size and side > _LARGE * size:
         return (
             f"half of the images have {side:.0f} pixels or more on the shorter side, and {size} are used: convert "
             f"with --max-side {2 * size}"
@@ -150,5 +150,5 @@ def _about_decoding(dataset: DatasetFile, settings: Settings, backend: str) -> s
 def _without_rows(dataset: DatasetFile) -> float:
     """The fraction of the JPEG images that have no restart markers behind their rows, from some of them."""
     jpegs = np.flatnonzero(dataset.is_jpeg)
-    some = jpegs[:: max(1, len(jpegs) // _LOOKED_AT)][:_LOOKED_AT]
+    some = jpegs[:: max(1, len(jpegs) // _NUM_HEADERS)][:_NUM_HEADERS]
     return float(np.mean([not has_restart_rows(read_scan(dataset.bytes(sample))) for sample in some] or [0.0]))

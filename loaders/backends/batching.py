@@ -97,10 +97,10 @@ def back_to_back(num: int, image_bytes: int) -> Rows:
 
 
 def watched(dataset: DatasetFile, todo: list[Span], plan: EpochPlan | None = None) -> Generator[Span]:
-    """The spans of an epoch; before each of them the file is looked at (`DatasetFile.check_in_place`).
+    """Yield the spans of an epoch, each after a check that the file is unchanged (`DatasetFile.check_in_place`).
 
-    With the plan, only those of many files are that hold samples of the span, and pages that are not in memory are
-    asked for ahead of their batch.
+    With the plan, only the shards that hold samples of the span are checked, and pages that are not in memory are
+    requested ahead of their batch.
     """
     ahead = None if plan is None else ReadAhead(dataset, plan, todo)
     for number, span in enumerate(todo):

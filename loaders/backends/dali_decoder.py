@@ -111,7 +111,7 @@ class Decoder:
                 del decoded
                 pipeline.release_outputs()
         except RuntimeError as error:
-            self._pipeline = None  # DALI's are of no use after an error
+            self._pipeline = None  # a pipeline of DALI cannot be used after an error
             self._name_culprit()
             reason = one_line(str(error).replace("Critical error in pipeline:", ""))
             raise ValueError(f"{self.dataset.path}: DALI could not decode a batch of its images: {reason}") from error

@@ -1,4 +1,4 @@
-"""Of the JPEG streams of a batch the parts that their boxes need, cut out where restart markers divide the rows.
+"""Cut out of the JPEG streams of a batch the parts that their boxes need, where restart markers divide the rows.
 
 A decoder is given fewer bytes, and makes fewer pixels. What is cut out is an ordinary stream, whose pixels are those of
 the whole image (`loaders.formats.jpeg.cut`).
@@ -14,7 +14,7 @@ from ..formats.image_header import frame_header, jpeg_size
 from ..formats.jpeg.cut import WHOLE, Cut, cut_box
 from ..formats.jpeg.header import EOI, read_scan
 
-OTHER = -2  # of `Cut.size`: no stream of one or three colours and the recorded size
+OTHER = -2  # `Cut.size` of a stream that has neither one nor three colours, or not the recorded size
 
 
 class Parts(NamedTuple):

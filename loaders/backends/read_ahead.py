@@ -1,9 +1,9 @@
 """Ask the system for the pages of a plan's images before they are needed, where they are not in memory.
 
-An image that is looked at in a memory map is read when it is missed, one after the other, and the system reads on
-behind it, up to megabytes that a random order never looks at. A plan says what comes next: so its images are asked for
-in blocks of many batches, sorted, neighbours in one read, and the system reads nothing else. Where they are in memory
-already, some looks at a block say so, and nothing is done.
+Without this, a memory map reads each image at its first access, one after the other, and the system reads on behind
+it, up to megabytes that a random order does not use. The plan says which images come next. So they are requested in
+blocks of many batches, sorted by their place in the file and neighbours in one read, and the system's own read-ahead is
+switched off. Where some probes find a block in memory already, nothing is requested.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from ..types import EpochPlan
 
 BLOCK = 1 << 25  # bytes of images that are asked for at once; two blocks are on their way
 GAP = 1 << 16  # bytes between two images that are read along: cheaper than a read of its own
-LOOKS = 32  # images of a block whose first page is looked for in memory
+PROBES = 32  # images of a block whose first page is looked up in memory
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -34,7 +34,7 @@ class ReadAhead:
 
     def __init__(self, dataset: DatasetFile, plan: EpochPlan, todo: Sequence[tuple[int, int]]):
         self._dataset, self._plan, self._todo = dataset, plan, todo
-        self._is_told = False  # the system, to read nothing by itself
+        self._is_random = False  # whether the system was told not to read ahead by itself
         first, last = todo[0] if todo else (0, 0)
         self._batches = max(1, BLOCK // max(1, int(dataset.sizes[plan.ids[first:last]].sum())))  # in a block
 
@@ -52,11 +52,11 @@ class ReadAhead:
             return
         ids = np.concatenate([self._plan.ids[first:last] for first, last in block])
         base, starts = self._dataset.data.ctypes.data, self._dataset.offsets[ids]
-        if all(_is_resident(base + start) for start in starts[:: -(-len(starts) // LOOKS)].tolist()):
+        if all(_is_resident(base + start) for start in starts[:: -(-len(starts) // PROBES)].tolist()):
             return
-        if not self._is_told:
+        if not self._is_random:
             _libc.madvise(base, self._dataset.data.nbytes, mmap.MADV_RANDOM)
-            self._is_told = True
+            self._is_random = True
         for first, last in ranges(starts, self._dataset.sizes[ids]):
             _libc.madvise(base + first, last - first, mmap.MADV_WILLNEED)
 

@@ -72,7 +72,7 @@ def _metadata(
     """The metadata records, a structured view [N], the offset of the first byte after them, and the further fields."""
     version, num_fields, num_samples = int(header["version"]), int(header["num_fields"]), int(header["num_samples"])
     page_size, table = int(header["page_size"]), int(header["alloc_table_ptr"])
-    _require(version < 256, path, "it does not begin as one")
+    _require(version < 256, path, "its first two bytes are not a version of the format")
     _require(version == VERSION, path, f"its version is {version}, this reader knows version {VERSION}")
     _require(page_size >= MIN_PAGE_BYTES and page_size.bit_count() == 1, path, f"its page size is {page_size}")
     start = HEADER.itemsize + num_fields * FIELD.itemsize

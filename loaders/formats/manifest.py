@@ -58,7 +58,7 @@ class Manifest:
             population.
         source: where the images came from.
         verified: whether the images or their archive matched published checksums.
-        note: why not, if they did not.
+        note: why they were not verified.
         splits: by name.
         inventory: what a conversion of someone's own images counted, left out and noted, for a person to read; else
             empty, and then not in the file.

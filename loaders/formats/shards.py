@@ -138,7 +138,7 @@ def join_shards(opened: Iterable[DatasetFile]) -> Shards:
         columns.append({n: replace(c, data=_NOTHING, starts=c.starts + end) for n, c in file.columns.items()})
         end += -(-len(file.data) // mmap.PAGESIZE) * mmap.PAGESIZE
     ends = np.cumsum([len(labels) for labels in tables["labels"]])
-    # Of no use to anybody until files take their places: an access ends the program, and is never taken for pixels.
+    # No page can be read until a file is mapped there: reading an unmapped shard is a crash, not zeros as pixels.
     region = mmap.mmap(-1, end, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
     shards = Shards(
         path=_name(files),

@@ -1,5 +1,7 @@
-"""Orders that follow no weights at first: whole passes, one pass after another over many epochs, that of the file, the
-top of a pool."""
+"""Designs that draw all items equally: one pass after another over many epochs, the order of the file, whole passes.
+
+And `pool`, which takes the largest weights of a uniform draw.
+"""
 
 import numpy as np
 

@@ -50,3 +50,9 @@ def test_where_one_block_raises_all_others_are_done_when_the_error_arrives():
     with pytest.raises(ValueError, match="block 0"):
         for_blocks(kernel, 4, threads=4, caller_helps=False)
     assert sorted(done) == [2, 2, 3, 3]
+
+
+def test_calls_of_many_sizes_share_few_threads():
+    for num in range(2, 18):
+        for_blocks(lambda first, last: None, num, threads=num)
+    assert sum(thread.name.startswith("rebar-kernel") for thread in threading.enumerate()) <= 1 + 2 + 4 + 8 + 16

@@ -16,7 +16,7 @@ from .header import EOI, RST0, has_restart_rows, read_scan
 
 WHOLE, WRONG = 0, -1
 _NARROWEST = 8  # pixels: libjpeg does not smooth the colours of an image of four
-# That of the C library: the address of the first such byte, or 0.
+# memchr of the C library: the address of the first byte of that value, or 0.
 _memchr = types.ExternalFunction("memchr", types.uintp(types.uintp, types.int32, types.uintp))
 
 
@@ -45,7 +45,7 @@ def cut_box(stream: np.ndarray, top: int, left: int, bottom: int, right: int, ou
     pieces of the pixels around the box are taken too.
 
     Args:
-        stream: uint8 [n]; nothing that it says is believed.
+        stream: uint8 [n]; everything in it is checked before it is used.
         top, bottom: 0 <= top < bottom <= height of the image.
         left, right: 0 <= left < right <= width.
         out: uint8, at least as long as the stream; left as it is unless a part was cut out.

@@ -51,7 +51,7 @@ def word(stream, at):
 
 @compiled(nogil=True)
 def read_scan(stream: np.ndarray) -> Scan:
-    """Read the headers of a stream, uint8 [n]; any other kind of stream, and whatever lies, gives zeros."""
+    """Read the headers of a stream, uint8 [n]; all fields are zero for streams of another kind and damaged ones."""
     none = Scan(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     n = len(stream)
     if n < 4 or stream[0] != 0xFF or stream[1] != SOI:

@@ -8,15 +8,12 @@ by bit, and every decoder gives the same pixels as before.
 import numpy as np
 
 from ...compiled import compiled
+from .bits import AT, COUNT, MISSING, move_to_marker, peek, put, put_marker, take
 from .header import DHT, DRI, EOI, RST0, Scan, has_restart_rows, read_scan
+from .huffman import CATEGORIES, CHROMINANCE, LUMINANCE, fill_lookup, read_tables, set_codes
 
 _PIECE = 32  # pixels from one marker to the next, at least
-_CATEGORIES = 12  # of DC differences, where samples have 8 bits
-# The DC tables of annex K.3, which have codes for all categories: the number of codes of 1, 2, ... 16 bits.
-_BRIGHTNESS = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
-_COLOUR = (0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)
 _MCU_BYTES = 1 << 13  # more than the ten blocks of an MCU can take, stuffing included
-_AT, _BITS, _COUNT, _MISSING = range(4)  # of a reader or writer: next byte, bits, number of them, those past the end
 
 
 def with_restart_rows(content: bytes) -> bytes | None:
@@ -38,24 +35,24 @@ def with_restart_rows(content: bytes) -> bytes | None:
     interval = _interval(scan)
     components = _components(stream, scan)
     num_blocks = scan.mcus_per_row * scan.rows * int(components[:, 0].sum())
-    tables = _tables(content, scan)
+    tables = read_tables(content, scan)
     # A block takes two bits at least. More than ten in an MCU are not allowed (B.2.3).
     if tables is None or num_blocks > 4 * len(content) or components[:, 0].sum() > 10:
         return None
-    lookup, codes = np.zeros((8, 1 << 16), np.uint16), np.zeros((4, _CATEGORIES, 2), np.int64)
+    lookup, codes = np.zeros((8, 1 << 16), np.uint16), np.zeros((4, CATEGORIES, 2), np.int64)
     added = b""
     for dc, ac in components[:, 1:].tolist():
         if (
             dc not in tables
             or ac not in tables
-            or not (_fill(lookup[dc], *tables[dc]) and _fill(lookup[ac], *tables[ac]))
+            or not (fill_lookup(lookup[dc], *tables[dc]) and fill_lookup(lookup[ac], *tables[ac]))
         ):
             return None
         lengths, symbols = tables[dc]
-        if not set(range(_CATEGORIES)) <= set(symbols):  # an optimised table has only codes that the stream needed
-            lengths, symbols = _BRIGHTNESS if dc == components[0, 1] else _COLOUR, bytes(range(_CATEGORIES))
+        if not set(range(CATEGORIES)) <= set(symbols):  # an optimised table has only codes that the stream needed
+            lengths, symbols = LUMINANCE if dc == components[0, 1] else CHROMINANCE, bytes(range(CATEGORIES))
             added += bytes((dc, *lengths, *symbols))
-        _set_codes(codes[dc], lengths, symbols)
+        set_codes(codes[dc], lengths, symbols)
     header = _header(content, scan, interval, added)
     out = np.empty(
         len(content) + 4 * num_blocks + 4 * (num_blocks // interval) + len(header) + 2 * _MCU_BYTES, np.uint8
@@ -84,52 +81,6 @@ def _components(stream: np.ndarray, scan: Scan) -> np.ndarray:
     return np.array(found, np.int64)
 
 
-def _tables(content: bytes, scan: Scan) -> dict[int, tuple[tuple[int, ...], bytes]] | None:
-    """Row -> numbers of codes of 1 to 16 bits, and their symbols; None where a segment is not whole."""
-    found, i = {}, 2
-    while i < scan.scan_at - 4:
-        if content[i + 1] == 0xFF:
-            i += 1
-            continue
-        at, end = i + 4, i + 2 + int.from_bytes(content[i + 2 : i + 4], "big")
-        while content[i + 1] == DHT and at < end:
-            lengths = tuple(content[at + 1 : at + 17])
-            first, row = at + 17, 4 * (content[at] >> 4 & 1) + (content[at] & 3)
-            at = first + sum(lengths)
-            if at > end:
-                return None
-            found[row] = lengths, content[first:at]
-        i = end
-    return found
-
-
-def _coded(lengths: tuple[int, ...], symbols: bytes) -> list[tuple[int, int, int]]:
-    """Symbol, code and number of its bits, of each code of a table (annex C)."""
-    found, code, rest = [], 0, iter(symbols)
-    for bits, count in enumerate(lengths, 1):
-        for _ in range(count):
-            found.append((next(rest), code, bits))
-            code += 1
-        code *= 2
-    return found
-
-
-def _fill(row: np.ndarray, lengths: tuple[int, ...], symbols: bytes) -> bool:
-    """Set row[next 16 bits] to 256 * bits of the code + symbol, uint16 [65536]; False if there are too many codes."""
-    for symbol, code, bits in _coded(lengths, symbols):
-        if code >> bits:
-            return False
-        row[code << 16 - bits : code + 1 << 16 - bits] = bits << 8 | symbol
-    return True
-
-
-def _set_codes(row: np.ndarray, lengths: tuple[int, ...], symbols: bytes) -> None:
-    """Set row[category] to its code and the number of its bits, int64 [12, 2]."""
-    for symbol, code, bits in _coded(lengths, symbols):
-        if symbol < _CATEGORIES:
-            row[symbol] = code, bits
-
-
 def _header(content: bytes, scan: Scan, interval: int, tables: bytes) -> bytes:
     """The headers, with the restart interval and further tables."""
     stated = interval.to_bytes(2, "big")
@@ -148,47 +99,47 @@ def _copy_scan(stream, scan, interval, components, lookup, codes, out, size):
     """Write the entropy-coded data with its restarts, and the end of the image; the new size, or 0 if damaged."""
     num = len(components)
     reader, writer = np.zeros(4, np.int64), np.zeros(4, np.int64)
-    reader[_AT], writer[_AT] = scan.data_at, size
+    reader[AT], writer[AT] = scan.data_at, size
     before, stated = np.zeros(num, np.int64), np.zeros(num, np.int64)
     for mcu in range(scan.mcus_per_row * scan.rows):
         if scan.interval and mcu and mcu % scan.interval == 0:
-            if not _at_marker(stream, reader, RST0 + (mcu // scan.interval - 1) % 8):
+            if not move_to_marker(stream, reader, RST0 + (mcu // scan.interval - 1) % 8):
                 return 0
-            reader[_AT] += 2
+            reader[AT] += 2
             before[:] = 0
         if mcu and mcu % interval == 0:
-            _mark(out, writer, RST0 + (mcu // interval - 1) % 8)
+            put_marker(out, writer, RST0 + (mcu // interval - 1) % 8)
             stated[:] = 0
-        if writer[_AT] + _MCU_BYTES > len(out):
+        if writer[AT] + _MCU_BYTES > len(out):
             return 0
         for c in range(num):
             for _ in range(components[c, 0]):
                 difference = _read_difference(stream, reader, lookup[components[c, 1]])
                 before[c] += difference
-                if abs(difference) >= 1 << _CATEGORIES or not _write_difference(
+                if abs(difference) >= 1 << CATEGORIES or not _write_difference(
                     out, writer, codes[components[c, 1]], before[c] - stated[c]
                 ):
                     return 0
                 stated[c] = before[c]
                 if not _copy_coefficients(stream, reader, out, writer, lookup[components[c, 2]]):
                     return 0
-        if reader[_MISSING] > reader[_COUNT]:
+        if reader[MISSING] > reader[COUNT]:
             return 0
-    if not _at_marker(stream, reader, EOI):
+    if not move_to_marker(stream, reader, EOI):
         return 0
-    _mark(out, writer, EOI)
-    return writer[_AT]
+    put_marker(out, writer, EOI)
+    return writer[AT]
 
 
 @compiled(nogil=True)
 def _read_difference(stream, reader, table):
     """A DC difference (F.2.2.1); a number out of range where there is no such code."""
-    entry = np.int64(table[_peek(stream, reader)])
+    entry = np.int64(table[peek(stream, reader)])
     category = entry & 255
-    if entry == 0 or category >= _CATEGORIES:
-        return np.int64(1 << _CATEGORIES)
-    reader[_COUNT] -= entry >> 8
-    value = _take(reader, category)
+    if entry == 0 or category >= CATEGORIES:
+        return np.int64(1 << CATEGORIES)
+    reader[COUNT] -= entry >> 8
+    value = take(reader, category)
     return value if category == 0 or value >> (category - 1) else value + 1 - (np.int64(1) << category)
 
 
@@ -198,10 +149,10 @@ def _write_difference(out, writer, codes, difference):
     category, rest = 0, abs(difference)
     while rest:
         category, rest = category + 1, rest >> 1
-    if category >= _CATEGORIES:
+    if category >= CATEGORIES:
         return False
-    _put(out, writer, codes[category, 0], codes[category, 1])
-    _put(out, writer, difference if difference >= 0 else difference + (np.int64(1) << category) - 1, category)
+    put(out, writer, codes[category, 0], codes[category, 1])
+    put(out, writer, difference if difference >= 0 else difference + (np.int64(1) << category) - 1, category)
     return True
 
 
@@ -210,73 +161,13 @@ def _copy_coefficients(stream, reader, out, writer, table):
     """Copy the AC coefficients of a block (F.2.2.2); False where there is no such code, or one too many."""
     k = 1
     while k < 64:
-        entry = np.int64(table[_peek(stream, reader)])
+        entry = np.int64(table[peek(stream, reader)])
         if entry == 0:
             return False
         run, size = (entry & 255) >> 4, entry & 15
         bits = (entry >> 8) + size
-        _put(out, writer, _take(reader, bits), bits)
+        put(out, writer, take(reader, bits), bits)
         if size == 0 and run < 15:
             return True
         k += run + 1
     return k == 64
-
-
-@compiled(nogil=True)
-def _peek(stream, reader):
-    """The next 16 bits; zeros stand for those behind the end or a marker."""
-    while reader[_COUNT] < 32:
-        at, value = reader[_AT], np.int64(0)
-        if at < len(stream) and stream[at] != 0xFF:
-            value = np.int64(stream[at])
-            reader[_AT] += 1
-        elif at + 1 < len(stream) and stream[at + 1] == 0:  # a stuffed byte follows FF
-            value = np.int64(0xFF)
-            reader[_AT] += 2
-        else:
-            reader[_MISSING] += 8
-        reader[_BITS] = reader[_BITS] << 8 | value
-        reader[_COUNT] += 8
-    return reader[_BITS] >> (reader[_COUNT] - 16) & 0xFFFF
-
-
-@compiled(nogil=True)
-def _take(reader, bits):
-    """Read so many bits as a number; with what was read since the last `_peek`, at most 32."""
-    reader[_COUNT] -= bits
-    return reader[_BITS] >> reader[_COUNT] & ((np.int64(1) << bits) - 1)
-
-
-@compiled(nogil=True)
-def _at_marker(stream, reader, marker):
-    """Leave the bits that fill the last byte; whether this marker follows, at which the reader then stands."""
-    left, at = reader[_COUNT] - reader[_MISSING], reader[_AT]
-    while at + 2 < len(stream) and stream[at] == 0xFF and stream[at + 1] == 0xFF:
-        at += 1
-    reader[:] = 0
-    reader[_AT] = at
-    return 0 <= left < 8 and at + 1 < len(stream) and stream[at] == 0xFF and stream[at + 1] == marker
-
-
-@compiled(nogil=True)
-def _put(out, writer, value, bits):
-    """Write a number of so many bits, 0 to 31."""
-    writer[_BITS] = writer[_BITS] << bits | value
-    writer[_COUNT] += bits
-    while writer[_COUNT] >= 8:
-        writer[_COUNT] -= 8
-        byte = writer[_BITS] >> writer[_COUNT] & 255
-        out[writer[_AT]] = byte
-        writer[_AT] += 1
-        if byte == 0xFF:
-            out[writer[_AT]] = 0
-            writer[_AT] += 1
-
-
-@compiled(nogil=True)
-def _mark(out, writer, marker):
-    """Fill the last byte with ones, and write a marker."""
-    rest = -writer[_COUNT] % 8
-    _put(out, writer, (np.int64(1) << rest) - 1, rest)
-    out[writer[_AT]], out[writer[_AT] + 1] = 0xFF, marker
-    writer[_AT] += 2

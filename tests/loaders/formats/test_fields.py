@@ -69,6 +69,18 @@ def test_fields_of_other_names_and_further_ones(written):
     assert (age.dtype, box.dtype, mask.dtype) == (torch.float64, torch.float32, torch.int16)
 
 
+def test_further_fields_are_those_of_samples_that_a_function_reordered(written):
+    path, columns = written
+
+    def backwards(batch, key):
+        return batch._replace(images=batch.images.flip(0), labels=batch.labels.flip(0), ids=batch.ids.flip(0))
+
+    loader = make_loader(path, 5, fields=FIELDS, deliver=("ids", "age", "place"), batch_transform=backwards)
+    ids, age, place = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    assert np.array_equal(age, columns["age"][ids])
+    assert np.array_equal(place, columns["ids"][ids])
+
+
 def test_what_a_file_does_not_have_is_one_sentence(written, tmp_path):
     path, _ = written
     with pytest.raises(ValueError, match=r"needs one field 'image' .* fields \['img', .* says what they are called"):
