@@ -19,11 +19,12 @@ A new design is one function and one line in `DESIGNS`.
 import numpy as np
 
 from ..order import inclusion
+from .bit_array import ids_of_bits
 from .draw import PAGES, SELECT, SHUFFLE, Context, Design, Draw
 from .permutation import permutation, shuffle
 from .prefix_sum import clipped_scale, replacement_ids, systematic_bits, total
 from .rng import fold_in, hash_array
-from .top_k import ids_of_bits, k_smallest
+from .top_k import k_smallest
 from .uniform_order import pool, scan, sequential
 
 

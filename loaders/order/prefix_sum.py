@@ -10,9 +10,10 @@ import numpy as np
 
 from ..compiled import compiled
 from ..threads import for_blocks
+from .bit_array import BLOCK, bit_array
 from .permutation import fisher_yates, permutation
 from .rng import fold_in, hash64
-from .top_k import BLOCK, bit_array, exponential
+from .top_k import exponential
 
 _GRAIN = 64  # least number of blocks for a thread
 
@@ -135,7 +136,7 @@ def systematic_bits(weights: np.ndarray, scale: float, k: int, key: int, threads
     the point at that place.
 
     Returns:
-        A set bit per chosen id (see `loaders.order.top_k.bit_array`).
+        A set bit per chosen id (see `loaders.order.bit_array.bit_array`).
     """
     sums, certain = _clipped_sums(weights, scale, threads)
     order = permutation(fold_in(key, 0), len(sums))

@@ -12,10 +12,9 @@ import numpy as np
 
 from ..compiled import compiled
 from ..threads import for_blocks
+from .bit_array import BLOCK, WORDS, bit_array, block_offsets, extract, ids_of_bits
 from .rng import fold_in, hash64
 
-BLOCK = 4096  # ids per block: its keys stay in the L1 cache
-_WORDS = BLOCK // 64
 _GRAIN = 12  # least number of blocks for a thread
 
 _ONE_BITS = np.uint64(0x3FF0_0000_0000_0000)
@@ -57,7 +56,7 @@ def _mark_race(first, last, key, weights, n, low, high, surely, perhaps):
 
     The bounds 2u / (2 - u) <= -log(1 - u) <= u (2 - u) / (2 (1 - u)) decide all but a few per cent without a logarithm.
     """
-    for word in range(first * _WORDS, min(last * _WORDS, (n + 63) >> 6)):
+    for word in range(first * WORDS, min(last * WORDS, (n + 63) >> 6)):
         sure, maybe = np.uint64(0), np.uint64(0)
         for j in range(min(64, n - word * 64)):
             u = uniform(hash64(key, np.uint64(word * 64 + j)))
@@ -70,7 +69,7 @@ def _mark_race(first, last, key, weights, n, low, high, surely, perhaps):
 @compiled(nogil=True, error_model="numpy")
 def _mark_plain(first, last, key, weights, n, low, high, surely, perhaps):
     """Mark ids as `_mark_race` does, for the keys uniform - weight; an empty `weights` counts as zeros."""
-    for word in range(first * _WORDS, min(last * _WORDS, (n + 63) >> 6)):
+    for word in range(first * WORDS, min(last * WORDS, (n + 63) >> 6)):
         sure, maybe = np.uint64(0), np.uint64(0)
         for j in range(min(64, n - word * 64)):
             k = uniform(hash64(key, np.uint64(word * 64 + j)))
@@ -95,55 +94,6 @@ def _exact_keys(first, last, race, key, weights, ids, out):
             out[j] = uniform(hash64(key, np.uint64(ids[j]))) - out[j]
 
 
-@compiled(nogil=True, inline="always")
-def count_ones(word):
-    """The number of set bits of a uint64, as uint64; LLVM knows this form and makes one instruction of it."""
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555_5555_5555_5555))
-    word = (word & np.uint64(0x3333_3333_3333_3333)) + ((word >> np.uint64(2)) & np.uint64(0x3333_3333_3333_3333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F_0F0F_0F0F_0F0F)
-    return (word * np.uint64(0x0101_0101_0101_0101)) >> np.uint64(56)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _extract(first, last, bits, offsets, out):
-    """Write the ids of the set bits of blocks first..last-1, those of a block from its offset on."""
-    for block in range(first, last):
-        at = offsets[block]
-        for word in range(block * _WORDS, (block + 1) * _WORDS):
-            rest = bits[word]
-            while rest:
-                out[at] = word * 64 + np.int64(count_ones(~rest & (rest - np.uint64(1))))  # trailing zeros
-                at += 1
-                rest &= rest - np.uint64(1)
-
-
-@compiled(nogil=True)
-def _offsets(bits, offsets):
-    """Count the bits that are set ahead of each block; returns how many are set in all."""
-    total = 0
-    for block in range(len(offsets)):
-        offsets[block] = total
-        for word in range(block * _WORDS, (block + 1) * _WORDS):
-            total += np.int64(count_ones(bits[word]))
-    return total
-
-
-def bit_array(n: int) -> np.ndarray:
-    """One zeroed bit per id, in whole blocks: uint64 [ceil(n / BLOCK) * BLOCK / 64].
-
-    Id i is bit i % 64 of word i // 64.
-    """
-    return np.zeros(-(-n // BLOCK) * _WORDS, np.uint64)
-
-
-def ids_of_bits(bits: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """The ids whose bits are set in a `bit_array`: int64, ascending."""
-    offsets = np.empty(len(bits) // _WORDS, np.int64)
-    out = np.empty(_offsets(bits, offsets), np.int64)
-    for_blocks(_extract, len(offsets), bits, offsets, out, threads=threads, grain=_GRAIN * 4)
-    return out
-
-
 @compiled(nogil=True, error_model="numpy")
 def _sample(race, key, weights, n, places_key, ids, out):
     """Draw ids uniformly with replacement, and compute their keys into `out`."""
@@ -163,9 +113,9 @@ def _split(race, key, weights, n, low, high, surely, perhaps, offsets):
         _mark_race(0, blocks, key, weights, n, low, high, surely, perhaps)
     else:
         _mark_plain(0, blocks, key, weights, n, low, high, surely, perhaps)
-    num_sure = _offsets(surely, offsets)
-    ids = np.empty(_offsets(perhaps, offsets), np.int64)
-    _extract(0, blocks, perhaps, offsets, ids)
+    num_sure = block_offsets(surely, offsets)
+    ids = np.empty(block_offsets(perhaps, offsets), np.int64)
+    extract(0, blocks, perhaps, offsets, ids)
     keys = np.empty(len(ids))
     _exact_keys(0, (len(ids) + BLOCK - 1) // BLOCK, race, key, weights, ids, keys)
     return num_sure, ids, keys
