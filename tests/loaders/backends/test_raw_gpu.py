@@ -33,6 +33,7 @@ from loaders.engine import open_engine
 from tests.conftest import photographs
 from tests.loaders.backends.test_backends import STATISTICS, assert_equal
 from tests.loaders.backends.test_fused_gpu import compile_epoch, compiled, on_host
+from tests.no_waiting import no_waiting
 
 __all__ = ["compiled"]  # a fixture
 NUM_SAMPLES = 20
@@ -243,9 +244,6 @@ def test_no_batch_waits_for_the_device(paths, capacity):
     plan, device = IndexScheduler(NUM_SAMPLES).plan(0), torch.device("cuda", torch.cuda.current_device())
     feed = open_on_device(open_dataset(paths["rgb"]), Settings(4, augment=augment), device, capacity)
     list(feed.epoch(plan))
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         batches = list(feed.epoch(plan))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert_equal(on_host(batches), make_loader(paths["rgb"], 4, backend="fused", augment=augment).epoch(plan))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.no_waiting import no_waiting
 from training import checkpoint
 from training.arguments import make_config
 from training.loop import end_epoch, plan_epoch, train_epoch
@@ -205,8 +206,5 @@ def test_an_epoch_of_graphs_waits_for_nothing(shapes):
     plan_epoch(run)
     steps = train_epoch(run)
     next(steps)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         next(steps), next(steps)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
