@@ -132,7 +132,8 @@ class _Fetch:
             return self._slots
         self._slots = []
         for _ in range(2):
-            images = torch.empty((batch_size, *self._shape), dtype=torch.uint8, device=self._device)
+            with torch.inference_mode(False):  # the thread that fills it is in no such mode
+                images = torch.empty((batch_size, *self._shape), dtype=torch.uint8, device=self._device)
             if self._stream is not None:
                 images.record_stream(self._stream)  # when it is dropped, a decoder may still write to it
             self._slots.append(_Slot(images, _Signal(self._device), _Signal(self._device)))

@@ -198,6 +198,15 @@ def test_what_stays_is_not_copied_again(paths):
     assert copied == [20, 8, 8]
 
 
+def test_buffers_that_inference_mode_began_serve_every_epoch(paths):
+    dataset, plan = open_dataset(paths["rgb"]), [Span(0, 5), Span(5, 10)]
+    with torch.inference_mode():
+        fetcher = PartlyResident(dataset, Settings(5), 0, torch.device("cpu"))
+    for epoch in range(2):
+        with torch.inference_mode(mode=bool(epoch)):
+            assert len(list(fetcher.fetch(IndexScheduler(NUM_SAMPLES).plan(epoch), plan))) == 2
+
+
 def test_where_batches_are_made_is_told(paths, device, betons):
     dataset = open_dataset(paths["rgb"])
     settings = Settings(2, augment=Augment(randaugment=RandAugment()))
