@@ -125,7 +125,10 @@ def _recorded(body: Callable[[], None], device: torch.device) -> Callable[[], No
             body()
     current.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # a loader's threads may allocate
+    with (
+        torch.cuda.stream(current),  # which a recording that fails would not make the current stream again
+        torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),  # a loader's threads may allocate
+    ):
         body()
     return graph.replay
 
