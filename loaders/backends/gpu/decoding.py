@@ -64,11 +64,11 @@ def resize_into(out: Tensor, image: Tensor, top: int, left: int, height: int, wi
     """
     box = image[top : top + height, left : left + width].permute(2, 0, 1)[None].float()
     sums = torch.nn.functional.interpolate(box, out.shape[:2], mode="bilinear", antialias=True, align_corners=False)
-    out.copy_(sums[0].permute(1, 2, 0).add_(0.5))  # the copy cuts off
+    out.copy_(sums[0].permute(1, 2, 0).add_(0.5))  # the copy truncates
 
 
 class _Signal:
-    """Work on one stream that another waits for, by an event; nothing on a CPU, whose calls return when all is done."""
+    """An event that one stream records and another waits for; does nothing on a CPU, whose calls are synchronous."""
 
     def __init__(self, device: torch.device):
         self._event = torch.cuda.Event() if device.type == "cuda" else None
@@ -108,7 +108,7 @@ class _Fetch:
         self._workers = [Worker(dataset) for _ in range(settings.num_threads or available_cores())]
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._slots: list[_Slot] = []
-        self._told = False
+        self._warned = False
 
     def __call__(self, plan: EpochPlan, todo: list[Span]) -> Generator[DeviceImages]:
         """The images of each span, one behind the other; see `loaders.backends.batching.DeviceFetch`."""
@@ -175,16 +175,16 @@ class _Fetch:
             images = np.empty((len(rows), *self._shape), np.uint8)
             decode_batch(self._workers, ids[rows], None if box is None else box[rows], images)
             out[sent(torch.from_numpy(rows), self._device)] = sent(torch.from_numpy(images), self._device)
-            self._tell(int(ids[rows[0]]))
+            self._warn(int(ids[rows[0]]))
 
-    def _tell(self, sample: int) -> None:
-        if not self._told:
+    def _warn(self, sample: int) -> None:
+        if not self._warned:
             warnings.warn(
                 f"{self._dataset.file_of(sample)}: sample {sample} is no baseline JPEG that the GPU's decoder knows: "
-                "it and its like are decoded on the CPU and copied, which is slower (this is said once)",
+                "such images are decoded on the CPU and copied, which is slower (this warning is given once)",
                 stacklevel=2,
             )
-        self._told = True
+        self._warned = True
 
 
 def _chunks(rows: np.ndarray, sizes: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 """JPEG of a `.beton` or a `.tar` decoded on a GPU by NVIDIA's nvImageCodec, in our order and cut by our draws.
 
-A light neighbour of `dali`: 32 MB to download, and nothing but a decoder. Boxes, resize and all that comes after are
-ours (`loaders.backends.gpu.decoding`). Where batches are made on the host, it is `native` that makes them.
+A smaller alternative to `dali`: 32 MB to download, a decoder alone. Crop boxes, resizing and augmentation are Rebar's
+own (`loaders.backends.gpu.decoding`). Where batches are made on the host, backend `native` makes them.
 
 `nvidia.nvimgcodec` is imported when a loader is opened, not with this module.
 """

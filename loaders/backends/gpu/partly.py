@@ -1,4 +1,4 @@
-"""Images of a data set that is too large for a device: those that a plan draws most stay there, the rest come and go.
+"""Keep a part of a data set on a device that cannot hold all of it: what a plan draws most. The rest is copied.
 
 One buffer on the device has a place for each image that stays, and behind these some parts, of a batch each, for the
 others. So a batch's images lie in one piece of memory, wherever they come from, and one kernel makes it. A thread works
@@ -105,7 +105,7 @@ class PartlyResident:
         with torch.cuda.device(device) if is_gpu else contextlib.nullcontext():
             self._stream = self._module.Stream()
             if is_gpu:
-                self._places.record_stream(self._stream)  # is not freed under a copy
+                self._places.record_stream(self._stream)  # not freed while a copy writes to it
             self._copied, self._read = ([self._module.Event() for _ in range(PARTS)] for _ in range(2))
             for event in self._read:
                 event.record(self._module.current_stream(device))  # by whoever had the memory before
