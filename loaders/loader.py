@@ -12,6 +12,7 @@ import torch
 
 from .augment.config import Augment
 from .backends.batching import Settings, count_batches
+from .backends.gpu.transfer import sent
 from .batch_transform import BatchTransform, transformed
 from .engine import BACKENDS, choose_backend, open_engine
 from .epochs import Epochs
@@ -136,7 +137,7 @@ class Loader:
         return tuple(
             getattr(batch, name)
             if name in Batch._fields
-            else torch.from_numpy(columns[name].take(ids)).to(self._device)
+            else sent(torch.from_numpy(columns[name].take(ids)), self._device)
             for name in self._deliver
         )
 

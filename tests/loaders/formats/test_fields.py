@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from loaders import IndexScheduler, make_loader, open_dataset
+from loaders import loader as loader_module
 
 pytestmark = pytest.mark.ffcv
 N = 20
@@ -67,6 +68,16 @@ def test_fields_of_other_names_and_further_ones(written):
     assert np.array_equal(place, columns["ids"][ids])
     assert torch.equal(mask, columns["mask"][ids])
     assert (age.dtype, box.dtype, mask.dtype) == (torch.float64, torch.float32, torch.int16)
+
+
+def test_further_fields_go_to_a_gpu_through_page_locked_memory(written, monkeypatch):
+    """From other memory, a copy waits in each batch for all that the GPU has to do."""
+    path, columns = written
+    copied = []
+    monkeypatch.setattr(loader_module, "sent", lambda host, device: copied.append(device.type) or host)
+    loader = make_loader(path, 5, fields=FIELDS, deliver=("images", "age"), sequential=True)
+    assert np.array_equal(torch.cat([age for _, age in loader]), columns["age"])
+    assert copied == ["cpu"] * 4
 
 
 def test_what_a_file_does_not_have_is_one_sentence(written, tmp_path):
