@@ -247,8 +247,11 @@ def test_few_bytes_are_decoded_at_once(plain, tmp_path, monkeypatch):
     assert counts == [1] * 4
 
 
+@pytest.mark.parametrize("steepest", [module.STEEPEST, 0])
 @pytest.mark.parametrize("size", [7, 32, 90])
-def test_the_resize_is_pillows_up_to_rounding(size):
+def test_the_resize_is_pillows_up_to_rounding(monkeypatch, size, steepest):
+    """Also by the weights that are used where the image shrinks by more than torch's own resize can do on a GPU."""
+    monkeypatch.setattr(module, "STEEPEST", steepest)
     rng, out = np.random.default_rng(size), torch.empty(size, size, 3, dtype=torch.uint8)
     for _ in range(10):
         pixels = smooth(rng, *(int(side) for side in rng.integers(20, 150, 2)))
@@ -258,6 +261,15 @@ def test_the_resize_is_pillows_up_to_rounding(size):
         box = Image.fromarray(pixels[top : top + height, left : left + width])
         wanted = np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
         assert np.abs(out.numpy().astype(int) - wanted).max() <= 1
+
+
+def test_a_large_image_becomes_a_thumbnail(device):
+    """By a ratio that torch's own resize refuses on a GPU."""
+    pixels = smooth(np.random.default_rng(4), 1200, 1000)
+    out = torch.empty(8, 8, 3, dtype=torch.uint8, device=device)
+    resize_into(out, torch.from_numpy(pixels.copy()).to(device), 0, 0, 1200, 1000)
+    wanted = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
+    assert np.abs(out.cpu().numpy().astype(int) - wanted).max() <= 1
 
 
 @nvimgcodec
