@@ -53,7 +53,8 @@ class OnDevice:
                     copying.popleft()[0].synchronize()
                 if len(arriving) > 1:
                     yield self._received(*arriving.popleft())
-                    read.append(torch.cuda.current_stream(self.device).record_event())
+                    read.append(torch.cuda.Event())
+                    read[-1].record(torch.cuda.current_stream(self.device))
                     if len(read) > UNREAD:
                         read.popleft().synchronize()
             while arriving:
