@@ -12,6 +12,7 @@ import torch
 
 from .augment.config import Augment
 from .backends.batching import Settings, count_batches
+from .backends.gpu.transfer import sent
 from .batch_transform import BatchTransform, transformed
 from .engine import BACKENDS, choose_backend, open_engine
 from .epochs import Epochs
@@ -138,13 +139,13 @@ class Loader:
             ids: int64 [B], of the batch; None copies them from the device, which waits for it.
         """
         assert self._deliver is not None
-        fields: list[Any] = []
+fields: list[Any] = []
         for name in self._deliver:
             if name in Batch._fields:
                 fields.append(getattr(batch, name))
                 continue
             ids = batch.ids.cpu().numpy() if ids is None else ids
-            fields.append(torch.from_numpy(self.dataset.columns[name].take(ids)).to(self._device))
+            fields.append(sent(torch.from_numpy(self.dataset.columns[name].take(ids)), self._device))
         return tuple(fields)
 
     def explain(self) -> Explanation:

@@ -77,7 +77,7 @@ def measure_all(commands: dict[str, list[str]], seconds: float, result: dict, pa
     """Run the parts one after the other, and write the result after each.
 
     Args:
-        commands: of each part, by name; the path that it writes to is added behind it.
+        commands: of each part, by name; behind it are added the path that it writes to, and `--seconds`, its limit.
         seconds: for all of them.
         result: to be filled in "parts".
         path: of the JSON.
@@ -91,7 +91,7 @@ def measure_all(commands: dict[str, list[str]], seconds: float, result: dict, pa
             out, share = Path(folder) / f"{name}.json", SHARES[name] / sum(SHARES[each] for each in waiting)
             limit = max(0.0, end - time.monotonic() - GRACE) * share
             print(f"{name}: at most {limit:.0f} s", flush=True)
-            result["parts"][name] = measured([*command, str(out)], out, limit)
+            result["parts"][name] = measured([*command, str(out), f"--seconds={limit:.0f}"], out, limit)
             result["parts"][name]["date"] = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
             write(path, result)
             del waiting[name]

@@ -1,5 +1,6 @@
 """The paper's protocol on a GPU: how fast it trains alone, and several cells at once: a part of `benchmarks.gpu`."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import yaml
 
 from loaders import open_dataset
+from loaders.formats.sentence import one_line
 
-CONFIG = Path(__file__).parents[1] / "configs/arazo_cifar10.yaml"
+CONFIG = Path(__file__).parents[2] / "configs/arazo_cifar10.yaml"
 BUDGET = 0.3
 METHODS = ("scan", "uniform", "p-sgd", "fixed")
 SETTINGS = {"budget_unit": "seconds", "eval_every": 0}
@@ -23,31 +25,50 @@ def paper_rows(data: Path, save: Callable[[dict], None], seconds: float, workers
     Args:
         data: folder of a data set.
         save: is given the rows: `images_per_s`, of all cells together, and `minutes_per_run`, what a whole run at
-            budget 0.3 takes at that speed, or each of many, on average, so many at once.
+            budget 0.3 takes at that speed, or each of many, on average, so many at once; or `failed`, a sentence.
         seconds: of training, each time.
         workers: cells at once, on one GPU; each its own process.
         settings: of the runs, in place of the paper's; for a trial.
     """
     paper = yaml.safe_load(CONFIG.read_text()) | SETTINGS | {"data": str(data.resolve())} | settings
     images = BUDGET * paper["epochs"] * open_dataset(data / "train.beton").num_samples
-    rows = {"one run": _row([_alone(paper, seconds)], images)}
-    save(rows)
-    rows[f"{workers} cells of a study at once"] = _row(_study(paper, seconds, workers), images)
-    save(rows)
+    rows: dict[str, dict] = {}
+    for name, measure in (
+        ("one run", functools.partial(_alone, paper, seconds)),
+        (f"{workers} cells of a study at once", functools.partial(_study, paper, seconds, workers)),
+    ):
+        try:
+            rows[name] = _row(measure(), images)
+        except (RuntimeError, OSError) as error:
+            rows[name] = {"failed": one_line(str(error), 300)}
+        save(rows)
 
 
 def _row(rates: list[float], images: float) -> dict[str, float]:
     return {"images_per_s": sum(rates), "minutes_per_run": images / sum(rates) / 60, "n": len(rates)}
 
 
-def _alone(paper: dict, seconds: float) -> float:
+def _run(*command: str) -> None:
+    """Run a module of Rebar.
+
+    Raises:
+        RuntimeError: it fails; the sentence is the last that it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        raise RuntimeError(f"{command[0]}: {said[-1]}")
+
+
+def _alone(paper: dict, seconds: float) -> list[float]:
     """Images per second of one run of `training.run`."""
     with tempfile.TemporaryDirectory() as folder:
         settings, out = Path(folder) / "settings.yaml", Path(folder) / "run"
         settings.write_text(yaml.safe_dump(paper | {"budget": seconds}))
-        command = [sys.executable, "-m", "training.run", f"--config={settings}", f"--out={out}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return json.loads((out / "summary.json").read_text())["images_per_second"]
+        _run("training.run", f"--config={settings}", f"--out={out}")
+        return [json.loads((out / "summary.json").read_text())["images_per_second"]]
 
 
 def _study(paper: dict, seconds: float, workers: int) -> list[float]:
@@ -62,6 +83,5 @@ def _study(paper: dict, seconds: float, workers: int) -> list[float]:
             "seeds": -(-workers // len(METHODS)),
         }
         study.write_text(yaml.safe_dump(values))
-        command = [sys.executable, "-m", "training.compare", str(study), f"--out={out}", f"--workers={workers}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        _run("training.compare", str(study), f"--out={out}", f"--workers={workers}")
         return [json.loads(path.read_text())["images_per_second"] for path in sorted(out.rglob("summary.json"))]

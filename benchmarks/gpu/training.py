@@ -3,8 +3,8 @@
 Three questions, on CIFAR-10: how should the host launch a step (kernel by kernel, compiled, as a graph); how many
 epochs does the preset need for the goal; and what do many seeds of it, trained anew, reach in which time. All runs
 share a process, so that start and compilation are paid once. The clock is airbench's: training alone, with choosing and
-making batches, behind a warm-up; what is recorded or compiled, and the whitening filters, lie ahead of it, tests behind
-it.
+making batches, behind a warm-up; what is recorded or compiled lies ahead of it, tests behind it. The whitening filters
+lie ahead of ours and are on airbench's, where they take some milliseconds.
 `training_rows` is what `benchmarks.gpu` calls.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from scipy.stats import t as student_t
 
 from benchmarks.measure import environment, write
 from loaders import open_dataset
+from loaders.formats.sentence import one_line
 from training.arguments import parse_args
 from training.config import Config
 from training.evaluate.accuracy import test
@@ -36,7 +38,7 @@ from training.loop import end_epoch, plan_epoch, train_epoch
 from training.machine.memory import keep_freed_memory
 from training.setup import make_ready, set_up
 
-CONFIG, GOAL = Path(__file__).parents[1] / "configs/cifar10_gpu.yaml", 0.94
+CONFIG, GOAL = Path(__file__).parents[2] / "configs/cifar10_gpu.yaml", 0.94
 WAYS = {
     "eager": {"compile": False, "graph": False},
     "graph": {"compile": False, "graph": True},
@@ -44,6 +46,9 @@ WAYS = {
     "compile + graph": {"compile": True, "graph": True},
 }
 WAYS_SECONDS = 120  # no further way is begun after these
+COMPILE_SECONDS = 90  # that the first way which compiles may take, which nothing can stop
+# The parts of a limit behind which no further way is tried, no greater length, and no further seed (but for airbench).
+WAYS_END, PILOTS_END, SEEDS_END = 0.4, 0.55, 0.7
 SHORT = 0.1  # budget of a run that only shows the pace
 MORE_EPOCHS, PILOTS = (0, 1, 2, 4, 6, 8), 3  # lengths beyond the preset's that are tried, and seeds at each
 FRESH = 1000  # the first seed of those that count: none has chosen its length
@@ -52,7 +57,11 @@ MEASURES = ("accuracy", "accuracy_tta")
 
 
 def training_rows(
-    data: Path, seeds: int, airbench: Path | None, save: Callable[[dict], None] = lambda result: None
+    data: Path,
+    seeds: int,
+    airbench: Path | None,
+    save: Callable[[dict], None] = lambda result: None,
+    seconds: float = math.inf,
 ) -> dict:
     """What this benchmark measures, with the preset for 94 %.
 
@@ -60,39 +69,54 @@ def training_rows(
         data: folder of convert/cifar.py.
         seeds: how many count.
         airbench: airbench94_muon.py, which is run as it is; None leaves it out.
-        save: is given what is known, as soon as it is.
+        save: is given what is known, after each run.
+        seconds: in which all should be done. Where they do not suffice, ways and lengths are left out and fewer runs
+            are made, at least two seeds; each result tells its number, `n`.
 
     Returns:
-        plain values: "ways", "way", "pilots", "airbench", and "seeds": for each of MEASURES the shortest length that
-        reached the goal, with its runs and their means.
+        plain values: "ways", "way", "pilots", "seeds": for each of MEASURES the shortest length that reached the goal,
+        with its runs and their means; and "airbench".
     """
-    return rows_of(CONFIG, GOAL, data, seeds, airbench, save)
+    return rows_of(CONFIG, GOAL, data, seeds, airbench, save, seconds)
 
 
 def rows_of(
-    preset: Path, goal: float, data: Path, seeds: int, airbench: Path | None, save: Callable[[dict], None]
+    preset: Path,
+    goal: float,
+    data: Path,
+    seeds: int,
+    airbench: Path | None,
+    save: Callable[[dict], None],
+    seconds: float = math.inf,
 ) -> dict:
     """The same with another preset and goal."""
+    begin = time.monotonic()
     config, _ = parse_args([f"--config={preset}", f"--data={data}"])
-    result: dict = {"preset": preset.name, "goal": goal, "ways": ways(config)}
-    save(result)
-    rates = {way: row["images_per_second"] for way, row in result["ways"].items() if "failed" not in row}
-    result["way"] = max(rates, key=rates.__getitem__)
-    config = dataclasses.replace(config, **WAYS[result["way"]])
-    result["pilots"], lengths = pilots(config, goal)
-    save(result)
+    result: dict = {"preset": preset.name, "goal": goal}
+
+    def know(name: str, value: object) -> None:
+        result[name] = value
+        save(result)
+
+    found = ways(config, lambda rows: know("ways", rows), WAYS_END * seconds)
+    rates = {way: row["images_per_second"] for way, row in found.items() if "failed" not in row}
+    if rates:
+        know("way", max(rates, key=rates.__getitem__))
+        config = dataclasses.replace(config, **WAYS[result["way"]])
+        _, lengths = pilots(config, goal, lambda rows: know("pilots", rows), begin + PILOTS_END * seconds)
+        end = begin + (SEEDS_END if airbench else 1.0) * seconds
+        runs: dict[int, list[dict]] = {length: [] for length in lengths.values()}
+        for length, rows in runs.items():
+            while len(rows) < seeds and (len(rows) < 2 or time.monotonic() < end):
+                rows.append(trained(config, FRESH + len(rows), length))
+                done = {measure: each for measure, each in lengths.items() if runs[each]}
+                know("seeds", {measure: {"epochs": each, **summary(runs[each])} for measure, each in done.items()})
     if airbench is not None:
+        left = min(AIRBENCH_SECONDS, begin + seconds - time.monotonic())
         try:
-            result["airbench"] = airbench_rows(airbench, data, seeds)
+            know("airbench", airbench_rows(airbench, data, seeds, left, lambda rows: know("airbench", rows)))
         except ValueError as error:
-            result["airbench"] = {"failed": str(error)}
-        save(result)
-    result["seeds"], counted = {}, {}
-    for measure, length in lengths.items():
-        if length not in counted:
-            counted[length] = summary([trained(config, FRESH + k, length) for k in range(seeds)])
-        result["seeds"][measure] = {"epochs": length, **counted[length]}
-        save(result)
+            know("airbench", {"failed": str(error)})
     return result
 
 
@@ -116,25 +140,39 @@ def trained(config: Config, seed: int, epochs: int) -> dict:
     }
 
 
-def ways(config: Config) -> dict[str, dict]:
+def ways(
+    config: Config, save: Callable[[dict], None] = lambda rows: None, seconds: float = math.inf
+) -> dict[str, dict]:
     """Images per second of each way to launch a step: of the second of two short runs. One that fails says why."""
     rows: dict[str, dict] = {}
-    begin = time.monotonic()
+    begin, to_compile = time.monotonic(), COMPILE_SECONDS
     for way, options in WAYS.items():
-        if time.monotonic() - begin > WAYS_SECONDS:
-            rows[way] = {"failed": f"not begun: the ways before took {WAYS_SECONDS} s"}
+        spent = time.monotonic() - begin
+        if spent > WAYS_SECONDS:
+            rows[way] = {"failed": f"not begun: the ways before took {spent:.0f} s"}
             continue
+        if rows and spent + (to_compile if options["compile"] else 0) > seconds:
+            rows[way] = {"failed": f"not begun: too little of {seconds:.0f} s was left"}
+            continue
+        to_compile = 0 if options["compile"] else to_compile
         short = dataclasses.replace(config, budget=SHORT, **options)
         try:
             trained(short, 0, short.epochs)
             rows[way] = trained(short, 0, short.epochs)
         except Exception as error:  # noqa: BLE001 (a compiler raises anything; the others go on)
-            rows[way] = {"failed": f"{type(error).__name__}: {error}"}
+            rows[way] = {"failed": one_line(f"{type(error).__name__}: {error}", 300)}
+        save(rows)
     return rows
 
 
-def pilots(config: Config, goal: float) -> tuple[list[dict], dict[str, int]]:
+def pilots(
+    config: Config, goal: float, save: Callable[[list[dict]], None] = lambda rows: None, end: float = math.inf
+) -> tuple[list[dict], dict[str, int]]:
     """Longer and longer runs until the mean of a few reaches the goal.
+
+    Args:
+        save: is given all runs, after each length.
+        end: on the clock of `time.monotonic`, behind which no greater length is begun.
 
     Returns:
         all runs, and the epochs with which each measure reached it; one that never did takes the longest.
@@ -144,10 +182,11 @@ def pilots(config: Config, goal: float) -> tuple[list[dict], dict[str, int]]:
         epochs = config.epochs + more
         here = [trained(config, seed, epochs) for seed in range(PILOTS)]
         rows += here
+        save(rows)
         for measure in MEASURES:
             if fmean(row[measure] for row in here) >= goal:
                 lengths.setdefault(measure, epochs)
-        if len(lengths) == len(MEASURES):
+        if len(lengths) == len(MEASURES) or time.monotonic() > end:
             break
     return rows, {measure: lengths.get(measure, rows[-1]["epochs"]) for measure in MEASURES}
 
@@ -162,13 +201,24 @@ def summary(rows: list[dict]) -> dict:
     return {"n": len(rows), **means, "train_seconds": fmean(row["train_seconds"] for row in rows), "runs": rows}
 
 
-def airbench_rows(script: Path, data: Path, runs: int) -> dict:
+def airbench_rows(
+    script: Path,
+    data: Path,
+    runs: int,
+    seconds: float = AIRBENCH_SECONDS,
+    save: Callable[[dict], None] = lambda rows: None,
+) -> dict:
     """Run a script of airbench as it is, on the same images, and read the table that it prints.
 
     Its first run warms up and does not count. `train_seconds` is its clock before its test with augmentation.
 
+    Args:
+        runs: that count; it is stopped behind them.
+        seconds: after which it is stopped too; the runs until then count.
+        save: is given the result after each run.
+
     Raises:
-        ValueError: it ends or takes too long before it has made these runs; what it said last is in the sentence.
+        ValueError: it ends or is stopped before a run that counts; what it said last is in the sentence.
     """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "cifar10").mkdir()
@@ -180,16 +230,19 @@ def airbench_rows(script: Path, data: Path, runs: int) -> dict:
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             assert process.stdout is not None
-            late = threading.Timer(AIRBENCH_SECONDS, process.kill)
+            late = threading.Timer(max(seconds, 0), process.kill)
             late.start()
             try:
                 for row in printed_runs(iter(process.stdout.readline, ""), said):
                     found.append(row)
+                    save({"script": script.name, **summary(found[1:])} if len(found) > 1 else {"script": script.name})
                     if len(found) > runs:
-                        return {"script": script.name, **summary(found[1:])}
+                        break
             finally:
                 late.cancel()
                 process.kill()
+    if len(found) > 1:
+        return {"script": script.name, **summary(found[1:])}
     raise ValueError(f"{script.name} made {len(found)} of {runs + 1} runs; it ended with: {' / '.join(said[-3:])}")
 
 

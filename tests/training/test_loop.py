@@ -11,6 +11,7 @@ from loaders.importance import ImportanceTable
 from loaders.order.scheduler import IndexScheduler
 from loaders.scoring import scores as sample_scores
 from loaders.types import Batch, EpochPlan, Mix
+from tests.no_waiting import no_waiting
 from training.budget import Budget
 from training.config import Config
 from training.data.augmentation import choose_image_sizes
@@ -371,9 +372,6 @@ def test_no_step_waits_for_the_gpu():
     run = make_run(batches, device, precision=choose_precision("auto", device), schedule=Schedule(ema=0.9))
     steps = train_epoch(run)
     next(steps)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         next(steps), next(steps)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert run.ledger.steps == 3

@@ -15,8 +15,8 @@ from training.schedules import Schedule
 class Average(AveragedModel):
     """Follows a model by the decay of a schedule; its first update is the model itself.
 
-    torch's own update reads the number of updates on the device, for which the host would wait in each step. Here the
-    host counts (`advance`), and what a device does with the count (`follow`) takes it as a number or from a tensor.
+    torch's own update reads the number of updates from the device, for which the host would wait in each step. Here the
+    host counts the updates (`advance`), and the update itself (`follow`) takes its weight as a number or from a tensor.
 
     Attributes:
         module: the averaged model.
@@ -28,14 +28,14 @@ class Average(AveragedModel):
         self._schedule = schedule
 
     def advance(self) -> float:
-        """Count an update; returns by which part of the way the average then moves to the model."""
+        """Count an update; returns the part of the way to the model by which the average is to move, in (0, 1]."""
         count = int(self.n_averaged)
         self.n_averaged += 1
         return 1 - self._schedule.decay(count) if count else 1.0
 
     @torch.no_grad()
     def follow(self, model: nn.Module, part: float | Tensor) -> None:
-        """Move to the model by a part of the way; whole numbers, which count, are copied.
+        """Move the average to the model by a part of the way; integer buffers, which are counters, are copied.
 
         Args:
             part: in (0, 1]; a number, or a float32 scalar on the model's device, which the host does not read.
@@ -54,5 +54,5 @@ class Average(AveragedModel):
                 average.copy_(value)
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Both at once."""
+        """Count an update and make it."""
         self.follow(model, self.advance())

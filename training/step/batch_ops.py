@@ -1,4 +1,4 @@
-"""Batches whose images leave the batch that they came in: take, join, split, and to a checkpoint and back.
+"""Select images of batches, join and split batches, and convert them for a checkpoint.
 
 A mixed image that leaves its batch carries the labels and ids of the samples that it shows, since positions in the
 batch mean nothing elsewhere.

@@ -1,8 +1,9 @@
-"""The step as one CUDA graph for each kind of batch: the host copies a batch into place and launches once.
+"""Record the step as a CUDA graph for each kind of batch: the host copies a batch into place and launches once.
 
-Of a small network the host would launch some thousand kernels a step, and their launches set the pace. A graph repeats
-what was recorded, at the same addresses: so it reads a batch, the rates and the part by which the average moves from
-tensors of its own, and all that a step changes stays where it is. What is recorded is `training.step.step.step`.
+A step of a small network is about a thousand kernels, and to launch them one by one takes longer than to run them. A
+graph repeats what was recorded, at the same addresses: so it reads the batch, the learning rates and the part by which
+the average moves from tensors of its own, and all that a step changes stays where it is. What is recorded is
+`training.step.step.step`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from training.state import Run
 
 _WARM_UPS = 3
-"""Steps ahead of the recording, which choose kernels, begin momenta and compile; they are undone."""
+"""Steps before the recording, which choose kernels, make the momenta and compile; they are undone."""
 _LOOKS = 200
-"""At how many points of a run is looked for the kinds of its steps."""
+"""Number of points of a run at which the schedule is asked for the kind of a step."""
 
 
 class StepGraph(NamedTuple):
@@ -125,7 +126,10 @@ def _recorded(body: Callable[[], None], device: torch.device) -> Callable[[], No
             body()
     current.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # a loader's threads may allocate
+    with (
+        torch.cuda.stream(current),  # which a recording that fails would not make the current stream again
+        torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),  # a loader's threads may allocate
+    ):
         body()
     return graph.replay
 

@@ -1,4 +1,4 @@
-"""What a step does on the device. The host launches it, kernel by kernel or as one graph (`training.step.graph`)."""
+"""One training step on the device. The host launches it, kernel by kernel or as one graph (`training.step.graph`)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def step(run: Run, batch: Batch, size: int | None, part: float | Tensor) -> int:
-    """One forward pass, one backward pass, one step of each optimiser, and their traces in the average and the table.
+    """One forward pass, one backward pass, one step of each optimiser; then the average and the table are updated.
 
-    The rates are those that the optimisers' groups have.
+    The learning rates are those of the optimisers' groups.
 
     Args:
         size: height and width at which the network sees the images; None is their own.

@@ -32,6 +32,8 @@ from .transfer import sent
 # JPEG streams -> their images, uint8 [H, W, 3] on the device, by the current stream; None for what cannot be decoded.
 # The images may be overwritten by the next call's.
 Decode = Callable[[list[np.ndarray]], "list[Tensor | None]"]
+# Ratio of a resize up to which torch's own is used: on a GPU it keeps weights in 48 KB, which end at a ratio of 94.
+STEEPEST = 64
 AT_ONCE = 1 << 30  # bytes of whole images that one call may decode; a larger image is decoded alone
 
 
@@ -63,12 +65,25 @@ def resize_into(out: Tensor, image: Tensor, top: int, left: int, height: int, wi
         image: uint8 [H, W, 3], on the same device.
     """
     box = image[top : top + height, left : left + width].permute(2, 0, 1)[None].float()
-    sums = torch.nn.functional.interpolate(box, out.shape[:2], mode="bilinear", antialias=True, align_corners=False)
-    out.copy_(sums[0].permute(1, 2, 0).add_(0.5))  # the copy cuts off
+    size = len(out)
+    if max(height, width) > STEEPEST * size:
+        sums = _triangles(height, size, box.device) @ box @ _triangles(width, size, box.device).mT
+    else:
+        sums = torch.nn.functional.interpolate(box, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    out.copy_(sums[0].permute(1, 2, 0).add_(0.5))  # the copy truncates
+
+
+def _triangles(length: int, size: int, device: torch.device) -> Tensor:
+    """The weights of `length` pixels in each of `size` pixels of a resize: float32 [size, length], rows sum to one."""
+    scale = length / size
+    centers = (torch.arange(size, device=device) + 0.5) * scale
+    apart = (torch.arange(length, device=device) + 0.5 - centers[:, None]).abs()
+    weights = (1 - apart / max(scale, 1.0)).clamp_min(0)
+    return weights / weights.sum(1, keepdim=True)
 
 
 class _Signal:
-    """Work on one stream that another waits for, by an event; nothing on a CPU, whose calls return when all is done."""
+    """An event that one stream records and another waits for; does nothing on a CPU, whose calls are synchronous."""
 
     def __init__(self, device: torch.device):
         self._event = torch.cuda.Event() if device.type == "cuda" else None
@@ -108,7 +123,7 @@ class _Fetch:
         self._workers = [Worker(dataset) for _ in range(settings.num_threads or available_cores())]
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._slots: list[_Slot] = []
-        self._told = False
+        self._warned = False
 
     def __call__(self, plan: EpochPlan, todo: list[Span]) -> Generator[DeviceImages]:
         """The images of each span, one behind the other; see `loaders.backends.batching.DeviceFetch`."""
@@ -132,7 +147,8 @@ class _Fetch:
             return self._slots
         self._slots = []
         for _ in range(2):
-            images = torch.empty((batch_size, *self._shape), dtype=torch.uint8, device=self._device)
+            with torch.inference_mode(False):  # the thread that fills it is in no such mode
+                images = torch.empty((batch_size, *self._shape), dtype=torch.uint8, device=self._device)
             if self._stream is not None:
                 images.record_stream(self._stream)  # when it is dropped, a decoder may still write to it
             self._slots.append(_Slot(images, _Signal(self._device), _Signal(self._device)))
@@ -174,16 +190,16 @@ class _Fetch:
             images = np.empty((len(rows), *self._shape), np.uint8)
             decode_batch(self._workers, ids[rows], None if box is None else box[rows], images)
             out[sent(torch.from_numpy(rows), self._device)] = sent(torch.from_numpy(images), self._device)
-            self._tell(int(ids[rows[0]]))
+            self._warn(int(ids[rows[0]]))
 
-    def _tell(self, sample: int) -> None:
-        if not self._told:
+    def _warn(self, sample: int) -> None:
+        if not self._warned:
             warnings.warn(
                 f"{self._dataset.file_of(sample)}: sample {sample} is no baseline JPEG that the GPU's decoder knows: "
-                "it and its like are decoded on the CPU and copied, which is slower (this is said once)",
+                "such images are decoded on the CPU and copied, which is slower (this warning is given once)",
                 stacklevel=2,
             )
-        self._told = True
+        self._warned = True
 
 
 def _chunks(rows: np.ndarray, sizes: np.ndarray) -> Iterator[np.ndarray]:

@@ -121,7 +121,10 @@ class DeviceFeed:
         return self._batches(plan, spans(plan, self.dataset, self.settings, start_batch))
 
     def _batches(self, plan: EpochPlan, todo: list[Span]) -> Generator[Batch]:
-        fetch = self._idle.pop() if self._idle else self.new_fetch()
+        try:
+            fetch = self._idle.pop()
+        except IndexError:  # asked for no sooner: several threads take from the list
+            fetch = self.new_fetch()
         labels, ids, weights = columns(plan, self.dataset)
         beside = Columns(sent(labels, self.device), sent(ids, self.device), sent_if_any(weights, self.device))
         draws = self._draws(plan)

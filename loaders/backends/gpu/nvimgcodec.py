@@ -1,7 +1,7 @@
 """JPEG of a `.beton` or a `.tar` decoded on a GPU by NVIDIA's nvImageCodec, in our order and cut by our draws.
 
-A light neighbour of `dali`: 32 MB to download, and nothing but a decoder. Boxes, resize and all that comes after are
-ours (`loaders.backends.gpu.decoding`). Where batches are made on the host, it is `native` that makes them.
+A smaller alternative to `dali`: 32 MB to download, a decoder alone. Crop boxes, resizing and augmentation are Rebar's
+own (`loaders.backends.gpu.decoding`). Where batches are made on the host, backend `native` makes them.
 
 `nvidia.nvimgcodec` is imported when a loader is opened, not with this module.
 """
@@ -19,7 +19,7 @@ from ...threads import available_cores
 from .. import native
 from ..batching import Settings, delivered_shape
 from ..host import Feed
-from .decoding import Decode, decoding
+from .decoding import AT_ONCE, Decode, decoding
 from .device import DeviceFeed
 
 _MISSING = (
@@ -27,6 +27,7 @@ _MISSING = (
     "'nvidia-nvimgcodec-cu13[nvjpeg]' beside a torch for CUDA 13"
 )
 _OPTIONS = ":fancy_upsampling=1"  # smooth colours, as every other backend makes them
+_KEPT = 2 * AT_ONCE  # bytes of images whose memory is kept: in the end, each would be as large as the largest image
 
 
 def open_backend(dataset: DatasetFile, settings: Settings) -> Feed:
@@ -106,6 +107,8 @@ def decoder(device: torch.device, num_threads: int, kinds: tuple[str, ...] = ())
         )
         if reused is None:
             kept = [image for image in images if image is not None]
+        if sum(image.capacity for image in kept) > _KEPT:
+            kept = []
         return [None if image is None else as_tensor(image) for image in images]
 
     return decode

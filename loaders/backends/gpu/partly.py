@@ -1,4 +1,4 @@
-"""Images of a data set that is too large for a device: those that a plan draws most stay there, the rest come and go.
+"""Keep a part of a data set on a device that cannot hold all of it: what a plan draws most. The rest is copied.
 
 One buffer on the device has a place for each image that stays, and behind these some parts, of a batch each, for the
 others. So a batch's images lie in one piece of memory, wherever they come from, and one kernel makes it. A thread works
@@ -98,14 +98,17 @@ class PartlyResident:
         self._part = min(settings.batch_size, dataset.num_samples)
         self.num_staying = min(max(capacity // self._image - PARTS * self._part, 0), dataset.num_samples)
         shape = self.num_staying + PARTS * self._part, self._image
-        self._places = torch.empty(shape, dtype=torch.uint8, device=device)
+        with torch.inference_mode(False):  # the thread that fills it is in no such mode
+            self._places = torch.empty(shape, dtype=torch.uint8, device=device)
         is_gpu, shape = device.type == "cuda", (self._part, self._image)
         self._host = [torch.empty(shape, dtype=torch.uint8, pin_memory=is_gpu) for _ in range(PARTS)]
         with torch.cuda.device(device) if is_gpu else contextlib.nullcontext():
             self._stream = self._module.Stream()
             if is_gpu:
-                self._places.record_stream(self._stream)  # is not freed under a copy
+                self._places.record_stream(self._stream)  # not freed while a copy writes to it
             self._copied, self._read = ([self._module.Event() for _ in range(PARTS)] for _ in range(2))
+            for event in self._read:
+                event.record(self._module.current_stream(device))  # by whoever had the memory before
         self._held = np.full(dataset.num_samples, -1, np.int64)
         self._group = object()  # names the threads of this one's epochs
         stop_threads_at_exit()

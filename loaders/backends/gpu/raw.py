@@ -1,8 +1,8 @@
-"""The backend "gpu": raw images, of which every batch is made on a GPU, whatever is asked for.
+"""The backend "gpu": every batch of raw images is made on a GPU, with every augmentation.
 
 What "fused" leaves to the host is done there too: resizing, RandAugment, grey images, and a data set that is larger
 than the GPU's memory. Its pixels are those of the backends on the CPU. It has not run on a GPU yet, only in Triton's
-interpreter, hence nothing chooses it by itself.
+interpreter, so "auto" does not choose it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def open_backend(dataset: DatasetFile, settings: Settings) -> NoReturn:
 
 
 def obstacle(dataset: DatasetFile, settings: Settings, device: torch.device) -> None:
-    """There is nothing for which it would turn to the host."""
+    """None: the device can always make the batches."""
 
 
 def open_on_device(

@@ -1,8 +1,9 @@
-"""Carry host batches to a CUDA device on a side stream, one batch ahead of the consumer.
+"""Copy host batches to a CUDA device on a side stream, one batch ahead of the consumer.
 
 It wraps any backend whose `epoch` yields host batches; page-locked ones are copied without the host waiting.
 """
 
+import functools
 from collections import deque
 from collections.abc import Generator
 
@@ -12,25 +13,33 @@ from torch import Tensor
 from ...types import Backend, Batch, EpochPlan, Mix
 
 IN_FLIGHT = 2  # host batches that a copy may still be reading
+UNREAD = 8  # device batches whose consumer may still have work to do when the next one is asked for
 
 
 class OnDevice:
     """A backend over a backend: the same batches, on `device`.
 
-    The copies come before the consumer's work on its current stream; the host never waits for the consumer's work.
+    The copies come before the consumer's work on its current stream. The host runs ahead of the consumer's work, but by
+    at most `UNREAD` batches: their memory is in use until that work is done.
     """
 
     def __init__(self, host: Backend, device: torch.device):
         self.host, self.device = host, device
+
+    @functools.cached_property
+    def _stream(self) -> torch.cuda.Stream:
+        """One for all epochs: torch keeps freed memory for the stream that it was allocated on."""
+        return torch.cuda.Stream(self.device)
 
     def epoch(self, plan: EpochPlan, start_batch: int = 0) -> Generator[Batch]:
         """Deliver a plan as the host's backend does, on the device."""
         return self._upload(self.host.epoch(plan, start_batch))
 
     def _upload(self, batches: Generator[Batch]) -> Generator[Batch]:
-        stream = torch.cuda.Stream(self.device)
+        stream = self._stream
         copying: deque[tuple[torch.cuda.Event, Batch]] = deque()  # host batches: a buffer is kept while it is read
         arriving: deque[tuple[torch.cuda.Event, Batch]] = deque()  # device batches, at most one ahead
+        read: deque[torch.cuda.Event] = deque()  # behind the consumer's work on each batch
         try:
             for batch in batches:
                 with torch.cuda.stream(stream):
@@ -44,6 +53,10 @@ class OnDevice:
                     copying.popleft()[0].synchronize()
                 if len(arriving) > 1:
                     yield self._received(*arriving.popleft())
+                    read.append(torch.cuda.Event())
+                    read[-1].record(torch.cuda.current_stream(self.device))
+                    if len(read) > UNREAD:
+                        read.popleft().synchronize()
             while arriving:
                 yield self._received(*arriving.popleft())
         finally:

@@ -1,6 +1,7 @@
 """`benchmarks.gpu` on a CPU: parts that fail or take too long, what is kept, and the table. Nothing is measured."""
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tables
-from benchmarks.gpu import in_turn
+from benchmarks.gpu import batches, in_turn, paper
 from benchmarks.gpu.in_turn import earlier, measure_all, measured
 from benchmarks.gpu.paper import paper_rows
+from convert.shapes import convert_shapes
 
 WRITES = "import json, sys; open(sys.argv[1], 'w').write(json.dumps({'a': {'images_per_s': 1234567.0}})); "
 WHERE = {"gpu": "a card", "driver": "1", "cuda": "2", "versions": {"torch": "3"}}
@@ -69,6 +71,51 @@ def test_each_part_is_in_the_file_as_soon_as_it_is_there(tmp_path):
     assert measure_all({"batches": program("")}, 100, result, path)
 
 
+def test_a_part_is_told_its_limit(tmp_path):
+    tell = "open(sys.argv[1], 'w').write(json.dumps({'told': sys.argv[2:]}))"
+    result = {"environment": WHERE, "parts": {}}
+    assert measure_all({"tests": program(tell)}, 105, result, tmp_path / "gpu.json")
+    assert result["parts"]["tests"]["rows"] == {"told": ["--seconds=100"]}
+
+
+def test_where_one_of_the_papers_rows_fails_the_other_is_measured(betons, tmp_path, monkeypatch):
+    shutil.copy(betons["square"].path, tmp_path / "train.beton")
+
+    def fail(*args):
+        paper._run("no_such_module_of_rebar")
+
+    monkeypatch.setattr(paper, "_alone", fail)
+    monkeypatch.setattr(paper, "_study", lambda *args: [100.0, 200.0])
+    said = []
+    paper_rows(tmp_path, lambda rows: said.append(dict(rows)), 1.0)
+    assert "No module named no_such_module_of_rebar" in said[0]["one run"]["failed"]
+    assert said[1]["4 cells of a study at once"]["images_per_s"] == 300
+
+
+def test_where_one_row_of_batches_fails_the_others_are_measured(betons, tmp_path, monkeypatch):
+    shutil.copy(betons["square"].path, tmp_path / "train.beton")
+    taken = []
+
+    def fail():
+        raise RuntimeError("no such kernel")
+
+    def deliver():
+        taken.append(1)
+        return iter([1, 2, 3])
+
+    makers = {"broken": fail, "ours": deliver, batches.GATHER: deliver}
+    monkeypatch.setattr(batches, "contenders", lambda *args: dict(makers))
+    said: list[dict] = []
+    for seconds, turns in ((60.0, 3), (0.0, 1)):
+        taken.clear()
+        rows = batches.batch_rows(tmp_path, "cpu", 3, (7,), save=lambda rows: said.append(dict(rows)), seconds=seconds)
+        assert rows["broken, batch 7"] == {"failed": "no such kernel"}
+        assert rows["ours, batch 7"]["n"] == turns
+        assert rows["ours, batch 7"]["of_gather"] > 0
+        assert len(taken) == 2 * (turns + 1), "the first turn does not count"
+    assert [len(rows) for rows in said] == [1, 3, 3, 3, 1, 3], "saved after each turn"
+
+
 def test_parts_of_an_earlier_call_are_kept_on_the_same_card_only(tmp_path):
     path = tmp_path / "gpu.json"
     assert earlier(path, WHERE) == {}
@@ -101,12 +148,11 @@ def test_the_table_has_every_row():
 
 @pytest.mark.slow
 def test_the_papers_part_trains_alone_and_as_a_study(tmp_path):
-    from convert.shapes import main as shapes
-
-    shapes(["--root", str(tmp_path / "shapes")])
+    convert_shapes(tmp_path, 600, 100)
     said = []
     options = {"model": "resnet8", "batch_size": 50, "precision": "fp32", "device": "cpu"}
     paper_rows(tmp_path / "shapes", lambda rows: said.append(dict(rows)), 1.0, 2, **options)
+    assert not [row for rows in said for row in rows.values() if "failed" in row]
     assert [list(rows) for rows in said] == [["one run"], ["one run", "2 cells of a study at once"]]
     assert said[1]["2 cells of a study at once"]["n"] == 2
     assert all(row["images_per_s"] > 0 for row in said[1].values())

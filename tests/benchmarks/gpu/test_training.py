@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,9 +45,58 @@ def test_airbench_runs_as_it_is_and_its_first_run_does_not_count(small, tmp_path
     assert [row["accuracy"] for row in result["runs"]] == [0.9, 0.91]
     assert result["accuracy_tta"]["mean"] == pytest.approx(0.955)
     assert (result["n"], result["train_seconds"], result["runs"][0]["seconds_with_tta"]) == (2, 2.0, 2.5)
+    assert airbench_rows(script, small, 20)["n"] == 3, "it ends early, and what it made counts"
     script.write_text(AIRBENCH.replace("RUNS", "1"))
     with pytest.raises(ValueError, match=r"airbench.py made 1 of 3 runs; it ended with: .*no more"):
         airbench_rows(script, small, 2)
+
+
+class Clock:
+    """Time that passes only while something is run."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def trained(self, config: Config, seed: int, epochs: int) -> dict:
+        self.now += 10
+        measured = {"accuracy": 0.95, "accuracy_tta": 0.96, "train_seconds": 1.0}
+        return {"seed": seed, "epochs": epochs, **measured, "images_per_second": 100.0 + config.graph}
+
+
+def test_what_a_limit_leaves_time_for_is_measured(monkeypatch, tmp_path):
+    """No way that compiles, fewer seeds, and airbench within the rest; each is saved as soon as it is there."""
+    clock, said = Clock(monkeypatch), []
+    monkeypatch.setattr(training, "trained", clock.trained)
+    monkeypatch.setattr(training, "airbench_rows", lambda script, data, runs, seconds, save: {"within": seconds})
+    rows = training.rows_of(
+        training.CONFIG, 0.94, tmp_path, 20, tmp_path, lambda rows: said.append((clock.now, sorted(rows))), 155
+    )
+    assert rows["ways"]["compile"]["failed"] == "not begun: too little of 62 s was left"
+    assert rows["way"] == "graph"
+    assert len(rows["pilots"]) == 3
+    assert rows["seeds"]["accuracy"]["n"] == rows["seeds"]["accuracy_tta"]["n"] == 4
+    assert rows["airbench"] == {"within": 155 - 110}
+    assert [at for at, _ in said[:2]] == [20, 40]
+    assert said[-2] == (110, ["goal", "pilots", "preset", "seeds", "way", "ways"])
+
+
+def test_without_a_limit_all_is_measured(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "trained", Clock(monkeypatch).trained)
+    rows = training.rows_of(training.CONFIG, 0.94, tmp_path, 20, None, lambda rows: None)
+    assert not any("failed" in row for row in rows["ways"].values())
+    assert rows["seeds"]["accuracy"]["n"] == 20
+
+
+def test_where_no_way_works_airbench_is_measured(monkeypatch, tmp_path):
+    def fail(*args):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(training, "trained", fail)
+    monkeypatch.setattr(training, "airbench_rows", lambda *args: {"n": 3})
+    rows = training.rows_of(training.CONFIG, 0.94, tmp_path, 20, tmp_path, lambda rows: None)
+    assert all(row == {"failed": "RuntimeError: no such kernel"} for row in rows["ways"].values())
+    assert rows["airbench"] == {"n": 3}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ GPU's, so all but the decoder and the streams is tried. A GPU's decoder rounds i
 """
 
 import contextlib
+import importlib
 import io
 import math
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 from loaders import RICAP, Augment, EpochPlan, RandAugment, make_loader, open_dataset
 from loaders.backends.batching import Settings, delivered_shape, spans
 from loaders.backends.gpu import decoding as module
+from loaders.backends.gpu import nvimgcodec as nvimgcodec_module
 from loaders.backends.gpu.decoding import decoding, resize_into
 from loaders.backends.gpu.nvimgcodec import decoder, open_on_device
 from loaders.backends.gpu.transfer import OnDevice
@@ -193,6 +195,14 @@ def test_what_the_decoder_does_not_know_is_decoded_by_the_cpu(plain, tmp_path):
     assert (got[0].int() - wanted[0].int()).abs().max() <= 1
 
 
+def test_buffers_that_inference_mode_began_serve_every_epoch(paths):
+    """A test set is evaluated in that mode; the thread that fills the buffers is not in it."""
+    one = Fetching(paths["photos"])
+    with torch.inference_mode():
+        one.check()
+    one.check()
+
+
 def test_a_damaged_image_is_named_and_the_next_epoch_goes_on(paths, device, decode, tmp_path):
     dataset, content = open_dataset(paths["jpeg"]), np.fromfile(paths["jpeg"], np.uint8)
     content[dataset.offsets[23] + 300 : dataset.offsets[23] + dataset.sizes[23]] = 0
@@ -237,8 +247,11 @@ def test_few_bytes_are_decoded_at_once(plain, tmp_path, monkeypatch):
     assert counts == [1] * 4
 
 
+@pytest.mark.parametrize("steepest", [module.STEEPEST, 0])
 @pytest.mark.parametrize("size", [7, 32, 90])
-def test_the_resize_is_pillows_up_to_rounding(size):
+def test_the_resize_is_pillows_up_to_rounding(monkeypatch, size, steepest):
+    """Also by the weights that are used where the image shrinks by more than torch's own resize can do on a GPU."""
+    monkeypatch.setattr(module, "STEEPEST", steepest)
     rng, out = np.random.default_rng(size), torch.empty(size, size, 3, dtype=torch.uint8)
     for _ in range(10):
         pixels = smooth(rng, *(int(side) for side in rng.integers(20, 150, 2)))
@@ -248,6 +261,15 @@ def test_the_resize_is_pillows_up_to_rounding(size):
         box = Image.fromarray(pixels[top : top + height, left : left + width])
         wanted = np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
         assert np.abs(out.numpy().astype(int) - wanted).max() <= 1
+
+
+def test_a_large_image_becomes_a_thumbnail(device):
+    """By a ratio that torch's own resize refuses on a GPU."""
+    pixels = smooth(np.random.default_rng(4), 1200, 1000)
+    out = torch.empty(8, 8, 3, dtype=torch.uint8, device=device)
+    resize_into(out, torch.from_numpy(pixels.copy()).to(device), 0, 0, 1200, 1000)
+    wanted = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
+    assert np.abs(out.cpu().numpy().astype(int) - wanted).max() <= 1
 
 
 @nvimgcodec
@@ -261,6 +283,28 @@ def test_the_decoder_takes_batches_of_any_length(plain):
                 assert np.array_equal(image.numpy(), np.asarray(Image.open(io.BytesIO(stream)).convert("RGB")))
             else:
                 assert image is None
+
+
+@nvimgcodec
+def test_a_decoder_keeps_no_memory_of_large_images(plain, monkeypatch):
+    """In the course of many batches each place of a batch meets the largest image."""
+    kept = []
+
+    class Watched:
+        def __init__(self, library):
+            self.library = library
+
+        def decode(self, streams, images, **options):
+            kept.append(images is not None)
+            return self.library.decode(streams, images=images, **options)
+
+    library, streams = importlib.import_module("nvidia.nvimgcodec"), [np.frombuffer(each, np.uint8) for each in plain]
+    monkeypatch.setattr(library, "Decoder", lambda make=library.Decoder, **options: Watched(make(**options)))
+    monkeypatch.setattr(nvimgcodec_module, "_KEPT", 4 * 3 * 150 * 131)
+    decode = decoder(CPU, 1)
+    for count in (4, 3, 12, 4):
+        decode(streams[:count])
+    assert kept == [False, True, False, False]
 
 
 @nvimgcodec

@@ -33,6 +33,7 @@ from loaders.engine import open_engine
 from tests.conftest import photographs
 from tests.loaders.backends.test_backends import STATISTICS, assert_equal
 from tests.loaders.backends.test_fused_gpu import compile_epoch, compiled, on_host
+from tests.no_waiting import no_waiting
 
 __all__ = ["compiled"]  # a fixture
 NUM_SAMPLES = 20
@@ -197,6 +198,15 @@ def test_what_stays_is_not_copied_again(paths):
     assert copied == [20, 8, 8]
 
 
+def test_buffers_that_inference_mode_began_serve_every_epoch(paths):
+    dataset, plan = open_dataset(paths["rgb"]), [Span(0, 5), Span(5, 10)]
+    with torch.inference_mode():
+        fetcher = PartlyResident(dataset, Settings(5), 0, torch.device("cpu"))
+    for epoch in range(2):
+        with torch.inference_mode(mode=bool(epoch)):
+            assert len(list(fetcher.fetch(IndexScheduler(NUM_SAMPLES).plan(epoch), plan))) == 2
+
+
 def test_where_batches_are_made_is_told(paths, device, betons):
     dataset = open_dataset(paths["rgb"])
     settings = Settings(2, augment=Augment(randaugment=RandAugment()))
@@ -243,9 +253,6 @@ def test_no_batch_waits_for_the_device(paths, capacity):
     plan, device = IndexScheduler(NUM_SAMPLES).plan(0), torch.device("cuda", torch.cuda.current_device())
     feed = open_on_device(open_dataset(paths["rgb"]), Settings(4, augment=augment), device, capacity)
     list(feed.epoch(plan))
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         batches = list(feed.epoch(plan))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert_equal(on_host(batches), make_loader(paths["rgb"], 4, backend="fused", augment=augment).epoch(plan))

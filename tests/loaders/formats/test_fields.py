@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from loaders import IndexScheduler, make_loader, open_dataset
+from loaders import loader as loader_module
 
 pytestmark = pytest.mark.ffcv
 N = 20
@@ -79,6 +80,16 @@ def test_further_fields_are_those_of_samples_that_a_function_reordered(written):
     ids, age, place = (torch.cat(parts) for parts in zip(*loader, strict=True))
     assert np.array_equal(age, columns["age"][ids])
     assert np.array_equal(place, columns["ids"][ids])
+
+
+def test_further_fields_go_to_a_gpu_through_page_locked_memory(written, monkeypatch):
+    """From other memory, a copy waits in each batch for all that the GPU has to do."""
+    path, columns = written
+    copied = []
+    monkeypatch.setattr(loader_module, "sent", lambda host, device: copied.append(device.type) or host)
+    loader = make_loader(path, 5, fields=FIELDS, deliver=("images", "age"), sequential=True)
+    assert np.array_equal(torch.cat([age for _, age in loader]), columns["age"])
+    assert copied == ["cpu"] * 4
 
 
 def test_what_a_file_does_not_have_is_one_sentence(written, tmp_path):
