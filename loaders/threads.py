@@ -68,7 +68,7 @@ def for_blocks(
     grain: int = 1,
     caller_helps: bool = True,
 ) -> None:
-    """Split the blocks 0..num_blocks-1 among threads, and return when all are done.
+    """Split the blocks 0..num_blocks-1 among threads, and return when all are done, also where one of them raises.
 
     Each thread calls `kernel(first, last, *args)` once, for the blocks first..last-1. What the kernel does for a block
     must not depend on which call covers it: then no result depends on the number of threads.
@@ -94,5 +94,9 @@ def for_blocks(
         if caller_helps:
             kernel(cuts[0], cuts[1], *args)
     finally:
-        for future in futures:
-            future.result()
+        errors = [error for future in futures if (error := future.exception()) is not None]  # waits for each
+    if errors:
+        try:
+            raise errors[0]
+        finally:
+            del errors, futures  # the exception holds this frame

@@ -87,14 +87,16 @@ def clipped_scale(weights: np.ndarray, k: int, threads: int | None = None) -> fl
     """The c for which sum(min(1, c w)) = k. At least k weights must be positive.
 
     Found by iteration: given which items are certain to be drawn (c w >= 1), c follows from the others. The set of
-    certain items only grows, so the iteration ends, after a few passes over the weights.
+    certain items only grows, so the iteration ends, after a few passes over the weights. Where c w of an item is one up
+    to rounding, it may also come and go in a cycle: then any c of the cycle will do.
     """
-    scale, certain = k / total(weights, threads), -1
+    scale, certain, tried = k / total(weights, threads), -1, set[float]()
     while True:
         sums, now = _clipped_sums(weights, scale, threads)
         rest = float(np.cumsum(sums)[-1])
-        if now == certain or rest <= 0.0 or now >= k:
+        if now == certain or rest <= 0.0 or now >= k or scale in tried:
             return scale
+        tried.add(scale)
         scale, certain = scale * ((k - now) / rest), now
 
 
