@@ -41,6 +41,7 @@ def fit(run: Run, report: Report) -> None:
                     run.agree()
             run.agree()
             end_epoch(run)
+            report.history(run)
             report.epoch(run, evaluate_run(run))
             run.next_epoch()
         except Stopped:
