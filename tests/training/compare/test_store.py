@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,9 @@ import pytest
 from training.compare.controls import add_controls
 from training.compare.store import Store, read_values
 from training.compare.study import make_study
+from training.compare.worker import train
+from training.machine.signals import StopRequest
+from training.report import folder as files
 
 VALUES = {"name": "small", "methods": ["uniform", "scan"], "budgets": [0.1, 0.3, 1], "seeds": 4}
 RESULT = {"status": "finished", "error": "", "accuracy": 0.5, "summary": {}}
@@ -157,8 +161,22 @@ def test_a_result_made_with_another_default_is_not_taken_for_this_ones(store):
         store.finish(cell, RESULT)
     path = store.folder / "done" / f"{cell.name}.json"
     path.write_text(path.read_text().replace('"momentum": 0.85', '"momentum": 0.9'))
-    with pytest.raises(ValueError, match="was made when momentum had another default"):
+    with pytest.raises(ValueError, match=f"momentum had another default: delete it and .*runs/{cell.name}, and call"):
         store.outcomes()
+
+
+def test_a_finished_run_made_with_another_default_is_not_taken_for_the_cells(store):
+    """A result that is deleted is made of the run's summary again, where the run has the cell's settings."""
+    cell = store.study.cells[0]
+    folder = store.run_folder(cell)
+    folder.mkdir()
+    resolved = {"batch_size": 250, "device": "cpu", "precision": "fp32"}
+    files.write_config(folder, dataclasses.replace(cell.config, **resolved))
+    files.write_summary(folder, {"test_accuracy": 0.5})
+    assert train(store, cell, StopRequest())["accuracy"] == 0.5
+    files.write_config(folder, dataclasses.replace(cell.config, **resolved, momentum=0.9))
+    with pytest.raises(ValueError, match=f"{cell.name} holds a run that was made when momentum had another default"):
+        train(store, cell, StopRequest())
 
 
 @pytest.mark.parametrize("look", range(4))
