@@ -107,14 +107,14 @@ def _run(
             run = set_up(config, ranks, stop, coreset_files, content)
         if content:
             checkpoint.restore(content, run)
-    with console.status("getting ready to step"):
+    with console.status("getting ready to step"), ranks.together():
         make_ready(run)
     folder, summary = _open_folder(run, resume, held)
     if summary is not None:
         print_finished(console, summary, folder)
         return summary
     changed = checkpoint.other_processes(content, ranks) if content else []
-    where = f"continuing {folder} behind step {run.ledger.steps:,}" if content else f"results go to {folder}"
+    where = f"continuing {folder} after step {run.ledger.steps:,}" if content else f"results go to {folder}"
     if resume and not content:
         where = f"{resume.parent} holds no checkpoint yet, so the run begins anew; {where}"
     for line in (*_about(run), where, *changed):
