@@ -71,7 +71,7 @@ def state_dict(run: Run) -> dict[str, Any]:
 
 
 def encode(content: dict[str, Any]) -> memoryview:
-    """The bytes of a checkpoint: what torch saves, and behind it the SHA-256 of that."""
+    """The bytes of a checkpoint: what torch saves, followed by the SHA-256 of that."""
     whole = io.BytesIO()
     torch.save(content, whole)
     whole.seek(-2, io.SEEK_END)
@@ -204,7 +204,7 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
 
 
 def other_processes(content: dict[str, Any], ranks: Ranks) -> list[str]:
-    """A sentence where other ranks or threads than those of the checkpoint continue it: how near that is."""
+    """A sentence where the number of ranks or threads is not the checkpoint's: how close the result will be."""
     saved, mine, settings = content.get("processes", _processes(ranks)), _processes(ranks), content["config"]
     if saved == mine:
         return []

@@ -63,7 +63,7 @@ def set_up(
     `network` is the model itself until `make_ready`.
 
     Args:
-        stop: tells that a signal has come; None is never.
+        stop: whether a signal has come; None is never.
         coreset_files: content of the settings' core-set, read by another rank perhaps; None reads it here.
         saved: a loaded checkpoint that will be restored; one of another run is refused before any work is done.
 
@@ -164,9 +164,9 @@ def set_up(
 
 
 def make_ready(run: Run) -> None:
-    """Put in what distributes or compiles the network, and record the run's steps as graphs, where that is asked for.
+    """Distribute and compile the network, and record the run's steps as graphs, as the settings say.
 
-    Behind a checkpoint that is restored: both know the tensors that a run has.
+    Called after a checkpoint is restored: both keep references to the run's tensors.
 
     Raises:
         ValueError: a step does what a graph cannot.

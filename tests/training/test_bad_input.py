@@ -234,12 +234,11 @@ def test_resume_with_other_settings_names_the_keys(stopped, capsys, no_network):
 
 
 def test_resume_of_a_folder_that_is_not_a_runs(stopped, tmp_path, capsys, no_network):
-    for folder in (tmp_path, stopped.parent):
-        before = sorted(folder.iterdir())
-        assert "that folder is not a run's, it holds neither checkpoint.pt nor" in fails(
-            capsys, ["--resume", str(folder)]
-        )
-        assert before == sorted(folder.iterdir())
+    for other in (tmp_path, stopped.parent):
+        before = sorted(other.iterdir())
+        sentence = fails(capsys, ["--resume", str(other)])
+        assert "that folder is not a run's, it holds neither checkpoint.pt nor config.yaml" in sentence
+        assert before == sorted(other.iterdir())
 
 
 def test_resume_may_change_what_does_not_matter(broken, capsys):

@@ -1,4 +1,4 @@
-"""Tells of a run while it goes on: on the terminal, in its folder, and to TensorBoard on request."""
+"""Reports on a run: on the terminal, in its folder, and to TensorBoard or a tracker on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.state import Run
 
 
 class Report:
-    """What a run tells of itself. All ranks have one; only rank 0's writes.
+    """Writes the progress of a run. All ranks have one; only rank 0's writes.
 
     Attributes:
         folder: of the run's results.
