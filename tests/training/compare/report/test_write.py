@@ -196,7 +196,7 @@ def test_runs_that_did_not_choose_for_one_reason_are_one_sentence():
 
 
 def test_the_accuracy_is_called_after_what_the_runs_were_tested_on(tmp_path):
-    outcomes = grid(**SMALL)
+    outcomes = grid(null, **SMALL)
     assert "Test accuracy of the last epoch" in page_of(tmp_path / "test", outcomes).text
     held_out = [replace(one, summary={**one.summary, "validation_accuracy": one.accuracy}) for one in outcomes]
     page = page_of(tmp_path / "validation", held_out)
