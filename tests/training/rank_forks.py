@@ -114,6 +114,7 @@ def normalise(folder: Path) -> int:
         model = torch.nn.Sequential(
             torch.nn.Conv2d(3, 4, 3),
             torch.nn.BatchNorm2d(4, momentum=0.2),
+            torch.nn.Tanh(),  # what lies between two norms: without it the gradients of the first would be zero
             torch.nn.Flatten(),
             torch.nn.BatchNorm1d(36, affine=False),
         )
