@@ -97,7 +97,7 @@ def _run(
     saved, content = b"none", None
     with ranks.together():
         if ranks.is_writer and resume and resume.exists():
-            saved = resume.read_bytes()
+            saved = resume.read_bytes() or b"\0"  # an empty file is refused like any other that is cut short
     saved = ranks.broadcast(saved)
     coreset_files = broadcast_files(config.coreset, ranks)
     with ranks.together():
