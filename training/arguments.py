@@ -25,6 +25,8 @@ from training.settings_file import read_yaml
 
 T = TypeVar("T")
 
+_SETTINGS = "config.yaml"  # in the folder of a run
+
 _RESUME_HELP = (
     "continue a run from its last checkpoint, with its settings: a run's folder, or nothing for the run in --out "
     "(without --out: the newest unfinished one of the same name)"
@@ -92,7 +94,7 @@ def _read(argv: list[str]) -> tuple[Config, Path | None]:
         path = _newest(_parse(argv, None))
     if out and Path(out).resolve() != path.parent.resolve():
         raise ValueError(f"--resume continues {path.parent} in place, but --out is {out}: leave --out out")
-    settings = path.with_name("config.yaml")
+    settings = path.with_name(_SETTINGS)
     config = _parse(argv, settings if settings.exists() else None)
     return dataclasses.replace(config, out=str(path.parent)), path
 
@@ -268,11 +270,22 @@ def _unknown(name: str, method: str) -> str:
 
 
 def _find_checkpoint(resume: str) -> Path:
-    """The checkpoint that --resume means: a file, or a run's folder."""
+    """The checkpoint that --resume means: a file, or a run's folder, which has settings before it has a checkpoint.
+
+    Raises:
+        ValueError: there is no such file or folder, or the folder is not that of a run.
+    """
     path = Path(resume)
     if not path.exists():
         raise ValueError(f"--resume {resume}: there is no such file or folder")
-    return path / checkpoint.FILE if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    if not any((path / name).exists() for name in (checkpoint.FILE, _SETTINGS)):
+        raise ValueError(
+            f"--resume {resume}: that folder is not a run's, it holds neither {checkpoint.FILE} nor {_SETTINGS}: name "
+            "the folder of a run, such as runs/cifar10-scan-b0.3-s0"
+        )
+    return path / checkpoint.FILE
 
 
 def _newest(config: Config) -> Path:
@@ -281,8 +294,8 @@ def _newest(config: Config) -> Path:
         return Path(config.out) / checkpoint.FILE
     name = config.run_name
     pattern = re.compile(re.escape(name) + r"(-\d+)?")
-    found = [path.parent for path in Path("runs").glob("*/config.yaml") if pattern.fullmatch(path.parent.name)]
+    found = [path.parent for path in Path("runs").glob(f"*/{_SETTINGS}") if pattern.fullmatch(path.parent.name)]
     found = [path for path in found if not (path / "summary.json").exists()]
     if not found:
         raise ValueError(f"--resume: there is no unfinished run runs/{name}: leave --resume out, or give it a path")
-    return max(found, key=lambda path: (path / "config.yaml").stat().st_mtime) / checkpoint.FILE
+    return max(found, key=lambda path: (path / _SETTINGS).stat().st_mtime) / checkpoint.FILE

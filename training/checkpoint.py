@@ -71,7 +71,7 @@ def state_dict(run: Run) -> dict[str, Any]:
 
 
 def encode(content: dict[str, Any]) -> memoryview:
-    """The bytes of a checkpoint: what torch saves, and behind it the SHA-256 of that."""
+    """The bytes of a checkpoint: what torch saves, followed by the SHA-256 of that."""
     whole = io.BytesIO()
     torch.save(content, whole)
     whole.seek(-2, io.SEEK_END)
@@ -132,25 +132,36 @@ def _check_sizes(data: bytes) -> None:
     check_stored("the records", sum(record.file_size for record in records), len(data))
 
 
+def check_origin(content: dict[str, Any], config: Config, digest: str) -> None:
+    """Refuse a loaded checkpoint of another run than the one that these settings and data describe.
+
+    Args:
+        config: the settings, what depends on machine and data resolved.
+        digest: of the data (`training.data.manifest.data_digest`).
+
+    Raises:
+        ValueError: the checkpoint was made with other settings, other data or another core-set; says which.
+    """
+    name = "the checkpoint"
+    check_config(entry(content, "config", dict, name), config)
+    saved_data, _, saved_coreset = entry(content, "data", str, name).partition("/")
+    data, _, coreset = digest.partition("/")
+    if saved_data != data:
+        raise ValueError(f"the checkpoint was made on other data than {config.data} holds: point --data to that data")
+    if saved_coreset != coreset:
+        raise ValueError(
+            f"{config.coreset} is another core-set than the checkpoint's: bring that back, or start a new run"
+        )
+
+
 def restore(content: dict[str, Any], run: Run) -> None:
     """Put a loaded checkpoint into a run that stands at its beginning.
 
     Raises:
-        ValueError: the run to continue was made with other settings or other data, or a value is missing or of another
-            kind; the sentence names it.
+        ValueError: the checkpoint is of another run (`check_origin`), or a value is missing or of another kind; the
+            sentence names it.
     """
-    name = "the checkpoint"
-    check_config(entry(content, "config", dict, name), run.config)
-    saved_data, _, saved_coreset = entry(content, "data", str, name).partition("/")
-    data, _, coreset = run.data.digest.partition("/")
-    if saved_data != data:
-        raise ValueError(
-            f"the checkpoint was made on other data than {run.config.data} holds: point --data to that data"
-        )
-    if saved_coreset != coreset:
-        raise ValueError(
-            f"{run.config.coreset} is another core-set than the checkpoint's: bring that back, or start a new run"
-        )
+    check_origin(content, run.config, run.data.digest)
     try:
         check_state(content, run)
         run.model.load_state_dict(content["model"])
@@ -193,7 +204,7 @@ def check_config(saved: dict[str, Any], config: Config) -> None:
 
 
 def other_processes(content: dict[str, Any], ranks: Ranks) -> list[str]:
-    """A sentence where other ranks or threads than those of the checkpoint continue it: how near that is."""
+    """A sentence where the number of ranks or threads is not the checkpoint's: how close the result will be."""
     saved, mine, settings = content.get("processes", _processes(ranks)), _processes(ranks), content["config"]
     if saved == mine:
         return []

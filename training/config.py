@@ -106,7 +106,7 @@ class OptimiserOptions:
         muon_lr: learning rate of Muon at the first step
         lr: learning rate of SGD at the first step
         head_lr: learning rate of SGD beside Muon for the last layer's matrix
-        final_lr: learning rate behind the last step; for linear and cosine
+        final_lr: learning rate that is reached after the last step; for linear and cosine
         momentum: momentum of SGD
         nesterov: use Nesterov's form of the momentum
         weight_decay: L2 term on all parameters of SGD
@@ -133,9 +133,9 @@ class AugmentationOptions:
 
     Args:
         crop_padding: pixels added on each side before a random crop; 0 is no crop
-        pad_mode: what the added pixels hold
+        pad_mode: value of the added pixels: zero, or the reflection of the image
         smallest_box: with image_size, the smallest fraction of an image's area that a random box takes
-        flip: mirror half of the images left to right; alternating shows an image's other side in each next epoch
+        flip: mirror half of the images left to right; alternating mirrors an image in every second of its epochs
         vertical_flip: mirror half of the images top to bottom
         cutout: size in pixels of the square that is cut out; 0 is none
         erasing: probability that a random rectangle of an image is erased

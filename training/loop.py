@@ -1,4 +1,4 @@
-"""The ring: plan, batches, steps, scores."""
+"""The training loop: plan an epoch, train on its batches, record the scores of the samples, plan the next."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def fit(run: Run, report: Report) -> None:
                     run.agree()
             run.agree()
             end_epoch(run)
+            report.history(run)
             report.epoch(run, evaluate_run(run))
             run.next_epoch()
         except Stopped:
@@ -60,8 +61,9 @@ def plan_epoch(run: Run) -> EpochPlan:
 def train_epoch(run: Run) -> Iterator[None]:
     """Train on the rest of the run's plan, until plan or budget end; yields after each batch.
 
-    A batch is one step, or at most one where the method chooses within batches. Closing it early leaves the run behind
-    the last whole batch. With several ranks, what decides the rates must be equal on all of them after each yield.
+    A batch is one step, or at most one where the method chooses within batches. Closing it early leaves the run at the
+    end of the last whole batch. With several ranks, what decides the rates must be equal on all of them after each
+    yield.
     """
     assert run.plan is not None, "no epoch is planned"
     plan = run.shard(run.plan)

@@ -83,29 +83,38 @@ def run(config: Config, resume: Path | None, console: Console, stop: StopRequest
                 held.enter_context(lock_folder(known))
                 if not resume:
                     files.check_unused(known)
+                elif not resume.exists() and (known / files.SUMMARY).exists():
+                    raise ValueError(
+                        f"{known} holds a finished run, and no {checkpoint.FILE} to continue: choose another --out, or "
+                        f"delete its {files.SUMMARY} to train anew"
+                    )
         return _run(config, resume, console, stop, ranks, held)
 
 
 def _run(
     config: Config, resume: Path | None, console: Console, stop: StopRequest, ranks: Ranks, held: ExitStack
 ) -> dict[str, Any]:
-    saved = ranks.broadcast(resume.read_bytes() if ranks.is_writer and resume and resume.exists() else b"none")
-    coreset_files, content = broadcast_files(config.coreset, ranks), None
+    saved, content = b"none", None
+    with ranks.together():
+        if ranks.is_writer and resume and resume.exists():
+            saved = resume.read_bytes() or b"\0"  # an empty file is refused like any other that is cut short
+    saved = ranks.broadcast(saved)
+    coreset_files = broadcast_files(config.coreset, ranks)
     with ranks.together():
         if resume and saved != b"none":
             content = checkpoint.load(resume, saved)
         with console.status("getting ready; the first run on a machine compiles for some 20 seconds"):
-            run = set_up(config, ranks, stop, coreset_files)
+            run = set_up(config, ranks, stop, coreset_files, content)
         if content:
             checkpoint.restore(content, run)
-    with console.status("getting ready to step"):
+    with console.status("getting ready to step"), ranks.together():
         make_ready(run)
-    folder, summary = _open_folder(run, resume, content is not None, held)
+    folder, summary = _open_folder(run, resume, held)
     if summary is not None:
         print_finished(console, summary, folder)
         return summary
     changed = checkpoint.other_processes(content, ranks) if content else []
-    where = f"continuing {folder} behind step {run.ledger.steps:,}" if content else f"results go to {folder}"
+    where = f"continuing {folder} after step {run.ledger.steps:,}" if content else f"results go to {folder}"
     if resume and not content:
         where = f"{resume.parent} holds no checkpoint yet, so the run begins anew; {where}"
     for line in (*_about(run), where, *changed):
@@ -162,9 +171,7 @@ def _about(run: Run) -> list[str]:
     return lines
 
 
-def _open_folder(
-    run: Run, resume: Path | None, is_resumed: bool, held: ExitStack
-) -> tuple[Path, dict[str, Any] | None]:
+def _open_folder(run: Run, resume: Path | None, held: ExitStack) -> tuple[Path, dict[str, Any] | None]:
     """The run's folder, locked and made ready by rank 0, and its summary where the run is finished already."""
     opened = b""
     with run.ranks.together():
@@ -174,11 +181,6 @@ def _open_folder(
                 held.enter_context(lock_folder(folder))
             if (folder / files.SUMMARY).exists():
                 summary = files.read_summary(folder)
-                if not is_resumed:
-                    raise ValueError(
-                        f"{folder} holds a finished run, and no {checkpoint.FILE} to continue: choose another --out, "
-                        f"or delete its {files.SUMMARY} to train anew"
-                    )
             else:
                 files.begin(folder, run.config, run.epoch)
             opened = json.dumps([str(folder), summary]).encode()

@@ -10,8 +10,8 @@ def linear(progress: float, start: float, end: float, until: float = 1.0) -> flo
     """From `start` at progress 0 to `end` at progress `until`; `end` from there on.
 
     Args:
-        progress: in [0, 1], before the step about to be taken. With `until` 1 the end lies behind the last step, which
-            still learns; with `until` the progress before the last step, that step takes `end`: entry k of
+        progress: in [0, 1], before the step about to be taken. With `until` 1 the end is reached after the last step,
+            which still learns; with `until` the progress before the last step, that step takes `end`: entry k of
             `linspace(start, end, n)` is the value at progress k / n with `until` (n - 1) / n.
         until: in (0, 1]; 0 is a run of one step, which takes `start`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable
 from loaders.loader import make_loader
 from loaders.order.rng import INIT, fold_in
+from training import checkpoint
 from training.budget import draw_fraction, make_budget, with_batch_size
 from training.config import Config
 from training.coreset.file import Coreset, read_coreset
@@ -54,17 +56,20 @@ def set_up(
     ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
     stop: StopRequest | None = None,
     coreset_files: tuple[bytes, bytes] | None = None,
+    saved: dict[str, Any] | None = None,
 ) -> Run:
     """Make everything that this rank of a run needs; what depends on the machine is resolved in the run's config.
 
     `network` is the model itself until `make_ready`.
 
     Args:
-        stop: tells that a signal has come; None is never.
+        stop: whether a signal has come; None is never.
         coreset_files: content of the settings' core-set, read by another rank perhaps; None reads it here.
+        saved: a loaded checkpoint that will be restored; one of another run is refused before any work is done.
 
     Raises:
-        ValueError, FileNotFoundError: one sentence on what the settings or the data lack.
+        ValueError, FileNotFoundError: one sentence on what the settings or the data lack, or on how they differ from
+            those of the checkpoint.
     """
     if config.tensorboard:
         require_tensorboard()
@@ -97,6 +102,8 @@ def set_up(
         context = dataclasses.replace(
             context, subset=coreset.ids, subset_weights=coreset.weights, reference_losses=coreset.losses
         )
+    if saved is not None:
+        checkpoint.check_origin(saved, config, data_digest(manifest, coreset))
     held_out, num_trainable = None, num_samples
     if config.validation:
         if coreset:
@@ -157,9 +164,9 @@ def set_up(
 
 
 def make_ready(run: Run) -> None:
-    """Put in what distributes or compiles the network, and record the run's steps as graphs, where that is asked for.
+    """Distribute and compile the network, and record the run's steps as graphs, as the settings say.
 
-    Behind a checkpoint that is restored: both know the tensors that a run has.
+    Called after a checkpoint is restored: both keep references to the run's tensors.
 
     Raises:
         ValueError: a step does what a graph cannot.

@@ -111,7 +111,13 @@ def normalise(folder: Path) -> int:
     """A step and an evaluation of a network with batch norms, each rank with its part of one batch."""
     with join() as ranks:
         generator = torch.Generator().manual_seed(1)
-        model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4, momentum=0.2), torch.nn.Flatten())
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3),
+            torch.nn.BatchNorm2d(4, momentum=0.2),
+            torch.nn.Tanh(),  # what lies between two norms: without it the gradients of the first would be zero
+            torch.nn.Flatten(),
+            torch.nn.BatchNorm1d(36, affine=False),
+        )
         with torch.no_grad():
             for p in model.parameters():
                 p.copy_(torch.rand(p.shape, generator=generator) + 0.5)

@@ -14,7 +14,7 @@ import torch
 from loaders.formats.manifest import FILE_NAME
 from loaders.importance import ImportanceTable
 from loaders.types import Scores
-from training import checkpoint, run
+from training import checkpoint, run, setup
 from training.checkpoint import check_config, other_processes
 from training.config import Config
 from training.machine.commands import command as shell
@@ -171,7 +171,7 @@ def test_a_mistake_leaves_no_folder_and_no_lock(quick_args, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finished_run_without_a_checkpoint_is_not_begun_again(broken, capsys):
+def test_a_finished_run_without_a_checkpoint_is_not_begun_again(broken, capsys, no_network):
     (broken / "summary.json").write_text("{}")
     (broken / "checkpoint.pt").unlink()
     files = {path.name: path.read_bytes() for path in broken.iterdir()}
@@ -217,16 +217,35 @@ def test_a_folder_that_cannot_be_made(quick_args, tmp_path, capsys):
     assert "cannot make the folder" in fails(capsys, quick_args(out=tmp_path / "file" / "run"))
 
 
-def test_resume_with_other_settings_names_the_keys(stopped, capsys):
+@pytest.fixture
+def no_network(monkeypatch):
+    """Whatever is refused is refused before a loader or a network is made."""
+
+    def made(*arguments, **named):
+        raise AssertionError("the run was set up")
+
+    for name in ("open_loader", "make_method", "build_model"):
+        monkeypatch.setattr(setup, name, made)
+
+
+def test_resume_with_other_settings_names_the_keys(stopped, capsys, no_network):
     sentence = fails(capsys, ["--resume", str(stopped), "--lr=0.5", "--seed=3"])
     assert "lr was 0.05 and is now 0.5, seed was 0 and is now 3" in sentence
+
+
+def test_resume_of_a_folder_that_is_not_a_runs(stopped, tmp_path, capsys, no_network):
+    for other in (tmp_path, stopped.parent):
+        before = sorted(other.iterdir())
+        sentence = fails(capsys, ["--resume", str(other)])
+        assert "that folder is not a run's, it holds neither checkpoint.pt nor config.yaml" in sentence
+        assert before == sorted(other.iterdir())
 
 
 def test_resume_may_change_what_does_not_matter(broken, capsys):
     assert main(["--resume", str(broken), "--eval_every=1", "--tta=true"]) == 0
 
 
-def test_resume_on_other_data(stopped, shapes, tmp_path, capsys):
+def test_resume_on_other_data(stopped, shapes, tmp_path, capsys, no_network):
     data = shutil.copytree(shapes, tmp_path / "shapes")
     manifest = data / FILE_NAME
     text = manifest.read_text()

@@ -2,6 +2,7 @@
 
 import json
 import random  # noqa: TID251 (its state is watched)
+import signal
 
 import matplotlib.image
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from training import checkpoint
+from training import checkpoint, loop
 from training.config import FIELDS
 from training.report import folder as record
 from training.run import main
@@ -148,3 +149,27 @@ def test_json_is_plain(runs):
     text = (runs["c-sgd"] / "summary.json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["name"] == "c-sgd"
+
+
+def test_a_run_that_is_stopped_while_it_is_tested_keeps_what_its_epoch_has_told(quick_args, tmp_path, monkeypatch):
+    """The checkpoint holds the scores of that epoch already: the resumed run finds no new visits in the table."""
+    evaluate_run = loop.evaluate_run
+
+    def stopped_in_the_second_epoch(run):
+        run.stop.signal = signal.SIGTERM if run.epoch == 1 else None
+        return evaluate_run(run)
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(quick_args(method="p-sgd", out=whole)) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "evaluate_run", stopped_in_the_second_epoch)
+        assert main(quick_args(method="p-sgd", out=stopped)) == 143
+    assert [row["epoch"] for row in record.read_rows(stopped)] == [1]
+    assert main(["--resume", str(stopped)]) == 0
+    rows = [
+        [{key: value for key, value in row.items() if "second" not in key} for row in record.read_rows(folder)]
+        for folder in (whole, stopped)
+    ]
+    assert rows[0] == rows[1]
+    histories = [(folder / "history.u8").read_bytes() for folder in (whole, stopped)]
+    assert histories[0] == histories[1]

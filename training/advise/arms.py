@@ -14,7 +14,7 @@ from training.compare.outcome import Outcome
 
 @dataclass(frozen=True)
 class Arm:
-    """What could be recommended, and what its pilots say of it.
+    """A combination of augmentation and method that may be recommended, with the results of its pilots.
 
     Attributes:
         augmentation, method: labels.

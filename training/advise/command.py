@@ -20,6 +20,7 @@ from training.advise.look import Look, look
 from training.advise.options import Options, parse_options
 from training.advise.pilots import Speed, choose_design, designs, look_cell, measure, study_values
 from training.advise.verdict import Question, Verdict, judge
+from training.budget import with_batch_size
 from training.compare.launch import default_workers, run_workers
 from training.compare.store import DONE, STUDY, Store, read_values
 from training.compare.study import make_study
@@ -63,6 +64,9 @@ def advise(options: Options, stop: StopRequest, console: Console) -> int:
     num_samples = manifest.splits["train"].num_samples
     num_held_out = round(num_samples * options.validation)
     num_workers = options.num_workers or default_workers()
+    if not options.settings.get("batch_size"):  # left to the data: the pilots and the planned run have the same
+        size = with_batch_size(Config(), num_samples, num_ranks=1).batch_size
+        options = dataclasses.replace(options, settings={**options.settings, "batch_size": size})
     asked = {
         "data": data_digest(manifest),
         "budget": options.budget,

@@ -1,4 +1,4 @@
-"""What the data itself says on choosing samples: the gauge tau, labels that look wrong, near duplicates."""
+"""Properties of the data that decide whether choosing samples can pay: tau, label noise, near duplicates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = "look.json"
 
 @dataclass(frozen=True)
 class Look:
-    """What one pilot's network says about the training set.
+    """Properties of the training set, as measured with the network of one pilot.
 
     Attributes:
         tau: sqrt(1 + cv^2) of the errors' lengths (EL2N) of the samples at their last visits: the largest factor by

@@ -1,4 +1,4 @@
-"""What `python -m training.advise` is asked for: a frozen value and its command line."""
+"""Options of `python -m training.advise`: a frozen value and its command line."""
 
 from __future__ import annotations
 

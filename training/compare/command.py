@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(options: Options, stop: StopRequest, console: Console) -> int:
-    """Do what is asked for; returns the exit status.
+    """Carry out one action on a study; returns the exit status.
 
     Raises:
         ValueError, OSError: one sentence on what study file, data or disk lack.
@@ -45,13 +45,15 @@ def compare(options: Options, stop: StopRequest, console: Console) -> int:
     """
     if options.action in ("run", "report"):
         require_libraries()
-    values = add_controls(options.values, options.folder) if options.controls else options.values
-    study = make_study(values, options.own)
+    values, study = options.values, make_study(options.values, options.own)
+    if options.controls:  # of a study that is known to be right, since their data are made at once
+        values = add_controls(values, options.folder)
+        study = make_study(values, options.own)
     store = Store(options.folder, study)
     if options.action in ("run", "report"):
         require_libraries()
     num_workers = options.num_workers or default_workers()
-    if options.action == "dry-run":
+    if options.action == "dry_run":
         waiting = [cell for cell in study.cells if store.state(cell) != DONE]
         forecast(waiting, num_workers, stop, console)
         return 0
@@ -93,7 +95,7 @@ def _run(options: Options, store: Store, num_workers: int, stop: StopRequest, co
     if status:
         own = [f"--own={name}" for name in options.own]
         again = command("compare", str(options.folder), *own)
-        console.print(f"{store.counts()[DONE]:,} of {total:,} runs are done; go on with: {again}")
+        console.print(f"{store.counts()[DONE]:,} of {total:,} runs are done; continue with: {again}")
         return status
     for cell in store.recover():
         console.print(f"{cell.text} is being run by another worker: look again with --status")
@@ -101,7 +103,7 @@ def _run(options: Options, store: Store, num_workers: int, stop: StopRequest, co
 
 
 def _report(options: Options, store: Store, console: Console) -> None:
-    """Write the report of what is done, and tell the answer."""
+    """Write the report of what is done, and print the answer."""
     study, outcomes = store.study, store.outcomes()
     facts = StudyFacts(
         name=study.name,

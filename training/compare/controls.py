@@ -24,6 +24,9 @@ def add_controls(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     Each arm has the first augmentation and the middle budget, and all methods of the study.
 
+    Args:
+        values: of a study file that `make_study` accepts.
+
     Raises:
         ValueError: the data cannot be copied (`convert/derive.py` says why), or the study is not made of one data set.
     """
@@ -33,7 +36,8 @@ def add_controls(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         if "data" in (changed or {}):
             raise ValueError(f"--controls needs one data set for all variants, but {label!r} has another: leave it out")
     data, epochs = settings.get("data", Config.data), settings.get("epochs", Config.epochs)
-    budgets = sorted({budget for grid in [values, *values.get("grids", [])] for budget in grid.get("budgets", [])})
+    grids = [grid or {} for grid in values.get("grids", [{}])]
+    budgets = sorted({budget for grid in [values, *grids] for budget in grid.get("budgets", [])})
     budget = budgets[len(budgets) // 2] if budgets else 0.3
     num_samples = read_manifest(data).splits["train"].num_samples
     distinct = max(1, round(num_samples * (1 - REPEATS)))
@@ -47,7 +51,7 @@ def add_controls(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         _derive(data, added[label]["data"], arguments)
     added["repeats"]["epochs"] = min(epochs, math.ceil(VISITS / budget))
     augmentation = next(iter(values.get("augmentations") or {"standard": {}}))
-    grids = [{"variants": [*variants], **(grid or {})} for grid in values.get("grids", [{}])]
+    grids = [{"variants": [*variants], **grid} for grid in grids]
     for label, role in (("repeats", "positive control"), ("wrong labels", "negative control")):
         grids.append({"role": role, "variants": [label], "augmentations": [augmentation], "budgets": [budget]})
     return {**values, "variants": {**variants, **added}, "grids": grids}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -43,7 +42,7 @@ def forecast(cells: list[Cell], num_workers: int, stop: StopRequest, console: Co
     seconds: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     flops: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     for cell in cells:
-        key = json.dumps({"network": network(cell.config), "batch": cell.config.batch_size})
+        key = f"{network(cell.config)} {cell.config.epochs} {cell.config.budget_unit}"
         if key not in costs:
             costs[key] = full_flops(cell.config)
         line = (cell.variant, cell.augmentation, cell.method, cell.config.budget)
@@ -67,8 +66,9 @@ def forecast(cells: list[Cell], num_workers: int, stop: StopRequest, console: Co
 
 
 def network(config: Config) -> str:
-    """What decides how fast a cell trains on a machine."""
-    return f"{config.data} {config.model} {config.width:g} {config.batch_size} {config.size_schedule}"
+    """What decides how fast a cell trains on a machine, and what an epoch of it costs."""
+    shown = f"{config.image_size} {config.size_schedule} {config.validation:g}"
+    return f"{config.data} {config.model} {config.width:g} {config.batch_size} {shown}"
 
 
 def calibrate(config: Config, seconds: float, stop: StopRequest, num_workers: int) -> float:
@@ -82,6 +82,9 @@ def calibrate(config: Config, seconds: float, stop: StopRequest, num_workers: in
             method="scan",
             options=method_class("scan").Options(),
             coreset=None,
+            mixer_visits=0.0,  # a budget in seconds leaves the number of visits open
+            tensorboard=False,
+            tracker="none",
             out=folder,
         )
         summary = run(short, Path(folder) / "none", Console(quiet=True), stop, Ranks())
@@ -100,11 +103,18 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def full_flops(config: Config) -> float:
-    """FLOPs of the full budget of a cell, without passes for scores alone."""
+    """FLOPs of the full budget of a cell, without passes for scores alone.
+
+    A budget in FLOPs is a fraction of those at the images' own size. Any other budget pays for steps, and a step costs
+    what its image size does: each size of the schedule has an equal part of the steps.
+    """
     whole = dataclasses.replace(config, method="scan", options=method_class("scan").Options(), coreset=None)
     state = set_up(whole)
-    size = state.config.batch_size
-    return config.epochs * (state.data.num_samples // size) * size * state.flops[None].step
+    size, sizes = state.config.batch_size, state.schedule.sizes or (None,)
+    if config.budget_unit == "flops":
+        sizes = (None,)
+    per_sample = sum(state.flops[shown].step for shown in sizes) / len(sizes)
+    return config.epochs * (state.method.scheduler.num_items // size) * size * per_sample
 
 
 def expected_flops(config: Config, full: float, speed: float) -> float:

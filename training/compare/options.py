@@ -1,4 +1,4 @@
-"""What `python -m training.compare` is asked for: a frozen value and its command line."""
+"""Options of `python -m training.compare`: a frozen value and its command line."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import yaml
 from loaders.formats.sentence import one_line
 from training.arguments import underscored
 from training.compare.store import STUDY, read_values
+from training.config import Config
 from training.machine.commands import command
 from training.own_code import is_own
 from training.settings_file import read_yaml
 
 _EPILOG = (
-    "STUDY is a YAML file, or the folder of a study that goes on. Other options are settings of every run (python -m "
-    "training.run --help): --epochs 50 --model resnet8. Everything may be stopped at any time; the same command "
-    "goes on. docs/how-to/compare.md has examples."
+    "STUDY is a YAML file, or the folder of a study to continue. Other options are settings of every run (python -m "
+    "training.run --help): --epochs 50 --model resnet8. A study may be stopped at any time; the same command "
+    "continues it. docs/how-to/compare.md has examples."
 )
 
 
@@ -33,7 +34,7 @@ class Options:
     Attributes:
         folder: of the study.
         values: of its study file.
-        action: "run", "worker", "dry-run", "status" or "report".
+        action: "run", "worker", "dry_run", "status" or "report".
         launcher: what starts the workers: "processes" or "ray".
         num_workers: None is one for each GPU, or for each core.
         gpus: GPUs of one Ray worker, may be a fraction.
@@ -66,6 +67,7 @@ def parse_options(argv: list[str] | None = None) -> Options:
         usage=f"{command('compare')} (STUDY | --methods NAME ... [settings]) [options]",
         description="Run a grid of methods, augmentations, budgets and seeds, and evaluate it.",
         epilog=_EPILOG,
+        allow_abbrev=False,  # --seed 3 is one seed, --seeds 3 are three
     )
     parser.add_argument("--out", help="folder of the study; studies/NAME when not given")
     for name, kind, what in (
@@ -78,25 +80,23 @@ def parse_options(argv: list[str] | None = None) -> Options:
     parser.add_argument("--controls", action="store_true", help="add arms that show whether an effect could be seen")
     actions = parser.add_mutually_exclusive_group()
     for name, what in (
-        ("dry-run", "print cells, FLOPs and expected time"),
+        ("dry_run", "print cells, FLOPs and expected time"),
         ("status", "print how far the study is"),
         ("report", "write the report of what is done"),
         ("worker", "run cells in this process until none waits: for job arrays"),
     ):
-        actions.add_argument(
-            f"--{name}".replace("-", "_").replace("__", "--", 1),
-            dest="action",
-            action="store_const",
-            const=name,
-            help=what,
-        )
+        actions.add_argument(f"--{name}", dest="action", action="store_const", const=name, help=what)
     parser.add_argument("--workers", type=int, help="processes; one for each GPU, or for each core, when not given")
     parser.add_argument("--launcher", choices=("processes", "ray"), default="processes", help="what starts the workers")
     parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of one Ray worker; 0.25 puts four on one")
     parser.add_argument(
         "--own", action="append", default=[], help="a policy or network FILE.py:FUNCTION of the study that may run"
     )
-    parser.add_argument("--update", action="store_true", help="take over a study file that has changed")
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="accept a study file that has changed, and keep finished cells",
+    )
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     known, others = parser.parse_known_args(underscored(sys.argv[1:] if argv is None else argv))
     if known.workers is not None and known.workers < 1:
@@ -137,7 +137,10 @@ def _study(known: argparse.Namespace, study: str | None, settings: dict[str, Any
         return Path(known.out or f"studies/{path.stem}"), {"name": path.stem, **read_yaml(path)}
     if not known.methods:
         raise ValueError("give a study file, or at least --methods (--help lists the options)")
-    folder = Path(known.out or f"studies/{Path(settings.get('data', 'data/cifar10')).name}")
+    for name, plural in (("method", "methods"), ("mixer", "mixers"), ("budget", "budgets"), ("seed", "seeds")):
+        if name in settings:
+            raise ValueError(f"--{name} is of one run: a study has --{plural}")
+    folder = Path(known.out or f"studies/{Path(settings.get('data', Config.data)).name}")
     mixers = known.mixers or ["none"]
     values: dict[str, Any] = {
         "name": folder.name,

@@ -1,4 +1,4 @@
-"""What came of one cell of a study."""
+"""The result of one cell of a study."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one cell of a study.
+    """The result of one cell of a study.
 
     Attributes:
         cell: the hash that names it.
@@ -18,7 +18,8 @@ class Outcome:
         seed: likewise.
         status: "finished" or "failed": a run that diverged is an outcome, not a gap.
         error: the sentence of a failed run, else "".
-        accuracy: of the last epoch on the test set, in [0, 1]; None where the run failed.
+        accuracy: of the last epoch, in [0, 1], on what the run is tested on (the test set, unless its settings say
+            otherwise); None where the run failed.
         summary: summary.json of the run; empty where it failed.
     """
 

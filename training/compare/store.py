@@ -126,7 +126,7 @@ class Store:
         return True
 
     def finish(self, cell: Cell, result: dict[str, Any]) -> None:
-        """Keep what came of a claimed cell."""
+        """Save the result of a claimed cell."""
         _write(self._path(DONE, cell), {**cell.labels, **result, "settings": cell.config.as_dict()})
         self._path(RUNNING, cell).unlink()
 
@@ -156,7 +156,7 @@ class Store:
             os.replace(running, self._path(TODO, cell))
 
     def outcomes(self) -> list[Outcome]:
-        """What came of the cells that are done, in the order of the study.
+        """The results of the cells that are done, in the order of the study.
 
         Raises:
             ValueError: a file of a finished cell is damaged; names it.
@@ -172,15 +172,15 @@ class Store:
                 kept["summary"] = entry(values, "summary", dict, name)
                 is_finished = values.get("accuracy") is not None
                 kept["accuracy"] = entry(values, "accuracy", float, name) if is_finished else None
-                changed = _changed(entry(values, "settings", dict, name), cell.config.as_dict())
+                changed = changed_settings(entry(values, "settings", dict, name), cell.config.as_dict())
             except ValueError as damage:
                 raise ValueError(
                     f"{path} is damaged ({damage}): delete it, and call again to run its cell anew"
                 ) from None
             if changed:
                 raise ValueError(
-                    f"{path} was made when {', '.join(changed)} had another default: delete it, and call again to run "
-                    "its cell anew"
+                    f"{path} was made when {', '.join(changed)} had another default: delete it and "
+                    f"{self.run_folder(cell)}, and call again to run its cell anew"
                 )
             found.append(Outcome(cell=cell.name, **cell.labels, **kept))
         return found
@@ -226,8 +226,8 @@ def _waiting(folder: Path) -> Iterator[None]:
         yield
 
 
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of the settings that both have, with other values."""
+def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of the settings that both have, with other values; those that decide no result are left out."""
     now = json.loads(json.dumps(now))
     return [key for key in before if key in now and before[key] != now[key] and key not in UNNAMED]
 

@@ -29,6 +29,11 @@ _KEYS = (
     "name", "description", "margin", "settings", "methods", "augmentations", "variants", "budgets", "seeds", "grids",
 )  # fmt: skip
 _GRID_KEYS = ("role", "methods", "augmentations", "variants", "budgets", "seeds")
+_OF_THE_GRID = {
+    "budget": "list budgets under `budgets`",
+    "seed": "list seeds, or give their number, under `seeds`",
+    "out": "each run has a folder of its own in that of the study",
+}
 UNNAMED = ("out", "tensorboard", "tracker", "eval_every")  # they say where and how often, never what is computed
 
 Settings = dict[str, Any]
@@ -64,13 +69,13 @@ class Cell:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """What tells this cell from the others."""
+        """What distinguishes this cell from the others."""
         values = {name: getattr(self, name) for name in ("method", "augmentation", "variant", "role")}
         return values | {"budget": self.config.budget, "seed": self.config.seed}
 
     @property
     def text(self) -> str:
-        """The labels as a person says them."""
+        """The labels as text."""
         parts = [self.method, self.augmentation, self.variant, f"budget {self.config.budget:g}"]
         return ", ".join(part for part in (*parts, f"seed {self.config.seed}") if part)
 
@@ -80,7 +85,7 @@ class Study:
     """A grid of runs.
 
     Attributes:
-        name, description: for people.
+        name, description: shown in the report.
         margin: of accuracy, within which two arms count as equal.
         cells: in the order in which they are run: all of one seed, then of the next.
         methods, augmentations, variants: labels in the order of the file; the first augmentation is the standard one.
@@ -174,6 +179,9 @@ def _cells(
     for variant, budget, augmentation in itertools.product(labels[0], budgets, labels[1]):
         for method in _chosen(grid, "methods", methods):
             given = settings | variants[variant] | augmentations[augmentation] | methods[method]
+            for name, instead in _OF_THE_GRID.items():
+                if name in given:
+                    raise ValueError(f"{name} is no setting of a study: {instead}")
             try:
                 config = check_settings({"eval_every": 0, **given, "budget": budget})
             except ValueError as error:

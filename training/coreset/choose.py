@@ -19,7 +19,7 @@ def quotas(sizes_C: np.ndarray, total: int) -> np.ndarray:
 
 
 def hardest(scores_N: np.ndarray, fraction: float, offset: float, key: int, labels_N: np.ndarray | None = None):
-    """The samples with the largest scores behind those that the offset drops; equal scores in the order of a hash.
+    """The samples with the largest scores after those that the offset drops; equal scores in the order of a hash.
 
     Args:
         scores_N: float or integer [N], finite; all equal is a uniform draw.

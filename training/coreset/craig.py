@@ -48,7 +48,7 @@ def craig(gradients_ND: np.ndarray, labels_N: np.ndarray, total: int, key: int) 
 
 
 def require_small_classes(labels_N: np.ndarray) -> None:
-    """Refuse early: ValueError where a class is too large for its matrix of similarities."""
+    """Raises ValueError where a class is too large for its matrix of similarities, before a network is trained."""
     largest = np.bincount(labels_N).max()
     if largest > MAX_CLASS:
         raise ValueError(

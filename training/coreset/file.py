@@ -64,7 +64,7 @@ class Coreset:
     losses: np.ndarray | None = None
 
     def summary(self, path: str) -> dict[str, Any]:
-        """What a run's summary.json says of it."""
+        """Its entry in a run's summary.json."""
         told = {"method": self.method, "num_ids": len(self.ids), "flops": self.cost.flops, "seconds": self.cost.seconds}
         return {"file": path, **told, "sha256": self.digest}
 

@@ -1,4 +1,4 @@
-"""What `training.coreset` is asked for: a frozen value and its command line."""
+"""Options of `training.coreset`: a frozen value and its command line."""
 
 import sys
 from dataclasses import dataclass, fields
@@ -44,7 +44,7 @@ class Options:
         model: rebarnet, resnet18 or resnet8
         width: factor on the network's channels
         image_size: height and width that images are brought to, needed where they vary in size
-        batch_size: samples per step
+        batch_size: samples per step; 0 is 250, or a twentieth of the training set where that is less
         seed: decides everything random
         precision: auto, bf16, fp16 or fp32
         backend: how images are loaded (auto, fused, native, ffcv, dali, nvimgcodec, reference)

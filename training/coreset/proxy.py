@@ -1,4 +1,4 @@
-"""Small networks trained on the whole training set for a while, and what they then say about each of its samples."""
+"""Small networks, trained for a few epochs, and their outputs for each sample of the training set."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def train_proxy(config: Config, say: Callable[[int], None] = lambda num_epochs: 
     while not run.is_over:
         ids = torch.from_numpy(np.array(plan_epoch(run).ids)).to(run.device)
         with closing(run.ledger.timed("train", train_epoch(run))) as steps:
-            for batch_B, _ in zip(ids.split(config.batch_size), steps, strict=True):
+            for batch_B, _ in zip(ids.split(run.config.batch_size), steps, strict=True):
                 forgotten.see(batch_B, last["logits"].argmax(dim=1) == labels[batch_B])
         end_epoch(run)
         run.next_epoch()

@@ -1,4 +1,4 @@
-"""What a small network says about each sample of the training set: pure functions, and a count of forgetting events.
+"""Scores of samples by a small network: pure functions of its outputs, and a count of forgetting events.
 
 Every score is larger the harder the sample is.
 """
@@ -13,7 +13,7 @@ from loaders.scoring import scores
 
 
 class Answer(NamedTuple):
-    """What a network says about a batch.
+    """Outputs of a network for a batch.
 
     Attributes:
         logits: float32 [B, C].

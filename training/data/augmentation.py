@@ -22,7 +22,7 @@ def make_mixer(config: AugmentationOptions) -> Mixup | CutMix | RICAP | None:
 
 
 def make_randaugment(config: Config) -> RandAugment | None:
-    """RandAugment, in the reference's version where that is asked for, or None."""
+    """RandAugment, the reference code's version under compat=arazo, or None."""
     version = "arazo" if config.compat == "arazo" else "standard"
     return None if config.randaugment is None else RandAugment(*config.randaugment, version)
 
@@ -104,13 +104,13 @@ def clean_fraction(config: Config, passes: float = 1.0) -> float:
         passes: N over the number of samples that there are to draw; more than one in a part of the training set.
 
     Raises:
-        ValueError: the visits cannot be told beforehand.
+        ValueError: the number of visits is not known beforehand.
     """
     if not config.mixer_visits:
         return config.clean_fraction
     if config.budget_unit == "seconds":
         raise ValueError(
-            "mixer_visits needs a budget that tells the visits; with seconds choose clean_fraction yourself"
+            "mixer_visits needs the number of visits, which a budget in seconds leaves open: give clean_fraction"
         )
     visits = passes * config.budget * config.epochs
     return max(config.clean_fraction, 1 - visits / config.mixer_visits)

@@ -6,10 +6,12 @@ from typing import Literal
 
 from rich.console import Console
 
+from loaders.types import EpochPlan
 from training.arguments import parse_run_options
 from training.data.augmentation import normalise
 from training.data.loading import open_loader, whole_split
 from training.data.manifest import check_labels, open_manifest
+from training.data.validation import held_out
 from training.evaluate.accuracy import evaluate
 from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
@@ -27,7 +29,8 @@ class Options:
         run: folder of a run, finished or not
         data: folder of the data, where it lies elsewhere than the run found it
         model: the run's network of your own, FILE.py:FUNCTION, named again since no file may name what runs
-        eval_split: test, val or train; what the run is tested on when not given
+        eval_split: test, val or train; what the run is tested on when not given, which is the part of the training set
+            that --validation holds out, where it does
         tta: report the accuracy under test-time augmentation (flip and one-pixel shifts) too
         backend: how images are loaded (auto, fused, native, ffcv, dali, nvimgcodec, reference)
         device: auto takes a GPU where there is one
@@ -66,7 +69,8 @@ def test_again(options: Options, console: Console) -> None:
         ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
     """
     run = read_run(Path(options.run), options.data, options.model, options.backend)
-    split = options.eval_split or run.config.eval_split
+    holds_out = options.eval_split is None and run.config.validation > 0
+    split = "train" if holds_out else options.eval_split or run.config.eval_split
     if split not in run.manifest.splits:
         raise ValueError(
             f"{run.config.data} has no {split} split: choose one with --eval_split {' or '.join(run.manifest.splits)}"
@@ -76,12 +80,14 @@ def test_again(options: Options, console: Console) -> None:
     precision, plain = choose_precision(options.precision, device), normalise(run.config, run.manifest)
     loader = open_loader(run.config, device, split, plain, _MOST_AT_ONCE)
     check_labels(loader, run.manifest, split)
-    num_samples = run.manifest.splits[split].num_samples
-    with console.status(f"testing on {num_samples:,} images"):
-        batches = loader.epoch(whole_split(num_samples))
-        result = evaluate(run.model.to(device), batches, precision, device, options.tta)
+    plan = whole_split(run.manifest.splits[split].num_samples)
+    if holds_out:
+        plan = EpochPlan(held_out(loader.dataset.labels, run.config.validation))
+    with console.status(f"testing on {len(plan):,} images"):
+        result = evaluate(run.model.to(device), loader.epoch(plan), precision, device, options.tta)
     tta = "" if result.accuracy_tta is None else f", {100 * result.accuracy_tta:.2f} % with test-time augmentation"
+    name = "validation" if holds_out else split
     console.print(
-        f"{split}: {100 * result.accuracy:.2f} %{tta} of {num_samples:,} images, loss {result.loss:.4f}, after "
+        f"{name}: {100 * result.accuracy:.2f} %{tta} of {len(plan):,} images, loss {result.loss:.4f}, after "
         f"{run.num_epochs} epochs, in {precision.name}"
     )

@@ -1,4 +1,4 @@
-"""What a run's network says about each training image as it is: one forward pass over the training set."""
+"""The outputs of a run's network for each unaugmented training image, by one forward pass."""
 
 from __future__ import annotations
 

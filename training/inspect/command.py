@@ -1,4 +1,4 @@
-"""`python -m training.inspect runs/NAME`: what the scores of a run say about its data, as a page and as a table."""
+"""`python -m training.inspect runs/NAME`: the data of a run by its scores, as a page and as a table."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -15,6 +15,7 @@ from training.budget import budget_text
 from training.inspect.drawing import HEIGHT, MOST_DOTS, WIDTH, data_uri, histogram, history_points, path_of
 from training.inspect.lists import List, labels_differ
 from training.inspect.table import Columns
+from training.report.numbers import tested_split
 from training.report.past_run import PastRun
 
 FILE = "samples.html"
@@ -172,8 +173,8 @@ def details(sample: int, values: Columns, label: tuple[str, float], rival: tuple
 
 def _accuracy(run: PastRun) -> tuple[str, float] | None:
     """What the run was tested on, and its accuracy there, where it is finished."""
-    for split in ("test", "validation"):
-        value = (run.summary or {}).get(f"{split}_accuracy")
-        if value is not None:
-            return split, value
-    return None
+    if run.summary is None:
+        return None
+    split = tested_split(run.summary)
+    value = run.summary.get(f"{split}_accuracy")
+    return None if value is None else (split, value)

@@ -15,7 +15,7 @@ Columns = dict[str, np.ndarray]
 
 
 def columns(run: PastRun, answers: Answers, duplicates_N: np.ndarray) -> Columns:
-    """Name -> a value for each sample, [N]; what no visit has told is NaN.
+    """Name -> a value for each sample, [N]; NaN where it needs a visit and there was none.
 
     id and label; guess, rival, p_label and p_rival of the finished network (`Answers`); of the training passes: visits,
     mean_error over all of them, error, loss and el2n in the latest epoch with one, error_variance, error_average

@@ -1,4 +1,4 @@
-"""Commands as this machine's shell takes them, for what a program tells its user to run."""
+"""Shell commands for messages that tell the user what to run."""
 
 import shlex
 import shutil

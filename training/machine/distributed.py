@@ -1,6 +1,6 @@
-"""Several processes that train one model: which one this is, and what they tell each other.
+"""Several processes that train one model: the rank of this one, and the collectives between them.
 
-One process alone is the case of one rank, for which every function returns at once.
+One process alone is one rank, for which every collective returns at once.
 """
 
 import os
@@ -18,7 +18,7 @@ from training.machine.batch_norm import over_all_ranks
 
 TIMEOUT = timedelta(minutes=2)
 """How long a rank waits for the others. A rank that ends is noticed at once; this is for one that hangs, and longer
-than the longest honest wait: compiling kernels, writing a checkpoint."""
+than the longest regular wait: compiling kernels, writing a checkpoint."""
 
 
 class OtherRankFailed(Exception):

@@ -54,7 +54,7 @@ class WeightedOptions(DesignOption):
 
 @dataclass(frozen=True)
 class Context:
-    """What a method is told of its run.
+    """What a method knows of its run.
 
     Attributes:
         config: the settings.

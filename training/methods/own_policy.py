@@ -20,7 +20,7 @@ from training.methods.latest_score import SmoothedOptions, Weighted
 from training.own_code import load_function
 
 TOLD = ("epoch", "progress", "key", "before")
-"""What a function is told besides the snapshot, where it has a parameter of that name."""
+"""Arguments that a function gets besides the snapshot, where it has a parameter of that name."""
 
 
 class OwnPolicy(Weighted):
@@ -46,7 +46,7 @@ class OwnPolicy(Weighted):
             self.chooses, self.even_epochs, self.own_length = False, False, True
 
     def policy_of(self, epoch: int, progress: float) -> Policy:
-        """The function for one epoch, with what it wants to be told of it."""
+        """The function with the arguments of one epoch that it has parameters for."""
         before = self.before
         if before is not None and self.subset is not None:
             before = Snapshot(*(values[self.subset] for values in before))

@@ -15,8 +15,8 @@ def build_own_network(name: str, num_classes: int, seed: int, width: float, chan
     """What the function returns, given the number of classes; `width` and `channels`, of an image, where it has these
     parameters.
 
-    Its initial values are drawn from torch's global generator, as torch's layers do, which stands at `seed` meanwhile
-    and is put back behind it.
+    Its initial values are drawn from torch's global generator, as torch's layers do, which is seeded with `seed` for
+    the call and restored after it.
 
     Raises:
         ValueError: the file or the function fails, or the result is no network that can be trained.

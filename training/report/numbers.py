@@ -1,4 +1,4 @@
-"""What is told of a run in numbers: a row of metrics.jsonl for each epoch, and summary.json at the end."""
+"""The numbers of a run: a row of metrics.jsonl for each epoch, and summary.json at the end."""
 
 import platform
 from importlib import metadata
@@ -37,7 +37,7 @@ def epoch_row(run: Run, tested: Result | None) -> dict[str, Any]:
 
 
 def _next_weights(run: Run) -> dict[str, float] | None:
-    """How uneven the weights of the next epoch are; None where they cannot be told.
+    """How uneven the weights of the next epoch are; None where they cannot be computed.
 
     There may be no next epoch. If there is one, its plan raises the error, when this epoch's row and checkpoint are
     written.
@@ -49,7 +49,7 @@ def _next_weights(run: Run) -> dict[str, float] | None:
 
 
 def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Result) -> dict[str, Any]:
-    """What summary.json says of a finished run.
+    """The content of summary.json, of a finished run.
 
     Args:
         rows: of metrics.jsonl.
@@ -131,7 +131,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """The processor's marketing name where the system tells it."""
+    """The processor's marketing name where the system gives one."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""What is read of a run: its settings, its data, its network, its scores and their history."""
+"""Reads a run from its folder: settings, data, network, scores and their history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from training.report.history import read_history
 
 @dataclass(frozen=True, eq=False)
 class PastRun:
-    """A run as its folder tells it.
+    """A run as read from its folder.
 
     Attributes:
         folder: of the run.

@@ -17,7 +17,7 @@ def draw_curve(path: Path, rows: list[dict[str, Any]], title: str, warning: str 
 
     Args:
         title: above the curves.
-        warning: what nobody should read the figure without, above the title.
+        warning: printed above the title; None is none.
     """
     matplotlib.use("Agg")
     from matplotlib import pyplot

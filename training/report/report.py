@@ -1,4 +1,4 @@
-"""Tells of a run while it goes on: on the terminal, in its folder, and to TensorBoard on request."""
+"""Reports on a run: on the terminal, in its folder, and to TensorBoard or a tracker on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.state import Run
 
 
 class Report:
-    """What a run tells of itself. All ranks have one; only rank 0's writes.
+    """Writes the progress of a run. All ranks have one; only rank 0's writes.
 
     Attributes:
         folder: of the run's results.
@@ -38,22 +38,30 @@ class Report:
         """A batch is done."""
         self._bar.advance()
 
+    def history(self, run: Run) -> None:
+        """The scores of an epoch are known: its row of history.u8 is written.
+
+        Before the epoch is tested, since a signal may stop the test: the checkpoint then holds these scores, and
+        nothing in it tells which of them are of this epoch. The resumed run keeps the row.
+        """
+        assert run.scores is not None, "the epoch has ended"
+        visits_N = run.scores.visits
+        visited_N = visits_N > self._visits_N
+        is_kept = run.trained > 0 and not visited_N.any()
+        with run.ranks.together():
+            if run.ranks.is_writer and not is_kept:
+                history.write_epoch(self.folder, run.epoch, run.scores.error, visited_N)
+        self._visits_N = visits_N
+
     def epoch(self, run: Run, tested: Result | None) -> None:
         """An epoch is done, and perhaps tested."""
         with run.ranks.together():
             row = epoch_row(run, tested)
             if run.ranks.is_writer:
                 files.append_row(self.folder, row)
-                self._append_history(run)
         self._bar.epoch(row)
         for write in self._writers:
             write(row)
-
-    def _append_history(self, run: Run) -> None:
-        assert run.scores is not None, "the epoch has ended"
-        visits_N = run.scores.visits
-        history.write_epoch(self.folder, run.epoch, run.scores.error, visits_N > self._visits_N)
-        self._visits_N = visits_N
 
 
 @contextmanager

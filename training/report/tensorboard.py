@@ -12,7 +12,7 @@ WriteEvents = Callable[[dict[str, Any]], None]
 
 
 def require_tensorboard() -> None:
-    """Refuse early.
+    """Check that TensorBoard is installed, before a run is set up.
 
     Raises:
         ImportError: the package is missing.
@@ -29,7 +29,7 @@ def event_writer(folder: Path, num_epochs: int) -> Iterator[WriteEvents]:
     """Yield a function that adds the numbers of one row of metrics.jsonl to the folder's event file.
 
     Args:
-        num_epochs: epochs done already; events behind them, of a run that was killed, no longer count.
+        num_epochs: epochs done already; later events, left by a run that was killed, are discarded.
     """
     from torch.utils.tensorboard import SummaryWriter
 

@@ -1,4 +1,4 @@
-"""What a person sees on the terminal while a run goes on and when it ends."""
+"""The terminal output of a run: progress bar, a line for each epoch, final table."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

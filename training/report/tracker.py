@@ -17,7 +17,7 @@ PROJECT = "rebar"
 
 
 def require_tracker(name: str) -> None:
-    """Refuse early.
+    """Check that the tracker is installed, before a run is set up.
 
     Raises:
         ImportError: the package is missing.

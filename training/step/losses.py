@@ -9,7 +9,7 @@ from loaders.types import Batch, Mix, Scores
 
 
 class LossFailure(ValueError):
-    """The losses let a run go no further: what came of it, not a mistake in its settings."""
+    """Training has diverged or cannot go on: a result of the run, not a mistake in its settings."""
 
 
 def sample_losses(logits_BC: Tensor, labels_B: Tensor, mix: Mix | None = None, label_smoothing: float = 0.0) -> Tensor:

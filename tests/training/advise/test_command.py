@@ -55,6 +55,7 @@ def test_a_wrong_question_is_told_in_a_sentence(shapes, tmp_path, capsys):
     for words, told in (
         (["--modell=resnet8"], "unknown setting 'modell': did you mean 'model'?"),
         (["--batch_size=400"], "steps, of which the smallest pilot would have a sixteenth"),
+        (["--batch_size=0"], "4 epochs at a budget of 1 are 64 steps, of which the smallest pilot would have a sixt"),
         (["--validation=0.0001"], "holds out none"),
     ):
         assert advise(shapes, folder, *words) == 2

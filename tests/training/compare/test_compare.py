@@ -153,6 +153,7 @@ def test_a_diverged_run_is_an_outcome(study_file, tmp_path, capsys):
     assert "failed: training has diverged in epoch 1" in capsys.readouterr().out
     (outcome,) = Store(tmp_path / "out", make_study(values)).outcomes()
     assert (outcome.status, outcome.accuracy) == ("failed", None)
+    assert not [*(tmp_path / "out" / "runs").glob("*/checkpoint.pt"), *(tmp_path / "out" / "runs").glob("*/history.u8")]
 
 
 def test_a_cell_that_cannot_begin_is_given_back_and_the_sentence_names_it(study_file, tmp_path, capsys):
@@ -183,6 +184,9 @@ def test_a_grid_from_the_command_line(shapes, tmp_path, capsys):
         (["--methods", "uniform", "--budgets", "two"], "invalid float value: 'two'"),
         (["--methods", "uniform", "--workers", "0"], "--workers must be at least 1"),
         (["--methods", "uniform", "--epoch", "3"], "unknown setting 'epoch': did you mean 'epochs'"),
+        (["--methods", "psgd", "--controls", "--data", "nowhere"], "'psgd' is no method"),
+        (["--methods", "uniform", "--seed", "3"], "--seed is of one run: a study has --seeds"),
+        (["--methods", "uniform", "--mixer=ricap"], "--mixer is of one run: a study has --mixers"),
         (["--methods", "uniform", "--epochs"], "--epochs needs a value"),
         (["--status", "--report", "--methods", "uniform"], "not allowed with argument"),
     ],

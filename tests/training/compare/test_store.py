@@ -1,13 +1,20 @@
+import dataclasses
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from training.compare.controls import add_controls
 from training.compare.store import Store, read_values
 from training.compare.study import make_study
+from training.compare.worker import train
+from training.machine.signals import StopRequest
+from training.report import folder as files
 
 VALUES = {"name": "small", "methods": ["uniform", "scan"], "budgets": [0.1, 0.3, 1], "seeds": 4}
 RESULT = {"status": "finished", "error": "", "accuracy": 0.5, "summary": {}}
@@ -154,5 +161,54 @@ def test_a_result_made_with_another_default_is_not_taken_for_this_ones(store):
         store.finish(cell, RESULT)
     path = store.folder / "done" / f"{cell.name}.json"
     path.write_text(path.read_text().replace('"momentum": 0.85', '"momentum": 0.9'))
-    with pytest.raises(ValueError, match="was made when momentum had another default"):
+    with pytest.raises(ValueError, match=f"momentum had another default: delete it and .*runs/{cell.name}, and call"):
         store.outcomes()
+
+
+def test_a_finished_run_made_with_another_default_is_not_taken_for_the_cells(store):
+    """A result that is deleted is made of the run's summary again, where the run has the cell's settings."""
+    cell = store.study.cells[0]
+    folder = store.run_folder(cell)
+    folder.mkdir()
+    resolved = {"batch_size": 250, "device": "cpu", "precision": "fp32"}
+    files.write_config(folder, dataclasses.replace(cell.config, **resolved))
+    files.write_summary(folder, {"test_accuracy": 0.5})
+    assert train(store, cell, StopRequest())["accuracy"] == 0.5
+    files.write_config(folder, dataclasses.replace(cell.config, **resolved, momentum=0.9))
+    with pytest.raises(ValueError, match=f"{cell.name} holds a run that was made when momentum had another default"):
+        train(store, cell, StopRequest())
+
+
+@pytest.mark.parametrize("look", range(4))
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_cell_that_a_worker_moves_while_its_state_is_read_is_not_laid_out_again(store, monkeypatch, look, ends):
+    """Another worker claims the first cell, or finishes it, between two looks at the folders."""
+    worker, first = Store(store.folder, store.study), store.study.cells[0]
+    exists, looks = Path.exists, []
+    with ExitStack() as held:
+        if ends:
+            held.enter_context(worker.claim())
+
+        def look_and_let_it_move(path: Path) -> bool:
+            found = exists(path)
+            if path.name == f"{first.name}.json":
+                looks.append(path)
+                if len(looks) == look + 1:
+                    worker.finish(first, RESULT) if ends else held.enter_context(worker.claim())
+            return found
+
+        monkeypatch.setattr(Path, "exists", look_and_let_it_move)
+        store.begin(VALUES)
+        monkeypatch.undo()
+        assert not (store.folder / "todo" / f"{first.name}.json").exists() or len(looks) <= look
+    assert sum(store.counts().values()) == 24
+
+
+def test_the_data_of_controls_that_are_made_first_do_not_bar_the_folder(shapes, tmp_path):
+    values = add_controls({**VALUES, "settings": {"data": str(shapes)}}, tmp_path / "new")
+    store = Store(tmp_path / "new", make_study(values))
+    store.begin(values)
+    roles = [cell.role for cell in store.study.cells]
+    assert {role: roles.count(role) for role in roles} == {"main": 24, "positive control": 8, "negative control": 8}
+    data = {cell.config.data for cell in store.study.cells if cell.role != "main"}
+    assert all((Path(folder) / "train.beton").exists() for folder in data)

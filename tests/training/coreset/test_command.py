@@ -115,6 +115,11 @@ def test_the_seed_decides(coresets, choose, tmp_path):
     assert not np.array_equal(choose("margin", tmp_path / "a.npz", fraction=0.3, seed=1).ids, coresets["margin"][0].ids)
 
 
+def test_the_batch_size_may_be_left_to_the_data(choose, tmp_path):
+    """A twentieth of 600 samples, as in a run."""
+    assert len(choose("forgetting", tmp_path / "a.npz", batch_size=0).ids) == 180
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

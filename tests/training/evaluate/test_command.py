@@ -49,6 +49,14 @@ def test_any_split_may_be_asked_for(run, capsys, split, count):
     assert f"of {count} images" in capsys.readouterr().out
 
 
+def test_a_run_that_held_images_out_is_tested_on_those(quick_args, tmp_path, capsys):
+    assert main_run(quick_args(out=tmp_path, validation=0.25, epochs=1)) == 0
+    summary = read_summary(tmp_path)
+    assert main([str(tmp_path), "--precision=fp32", "--backend=reference"]) == 0
+    told = f"validation: {100 * summary['validation_accuracy']:.2f} % of 150 images, loss"
+    assert told in capsys.readouterr().out
+
+
 def test_a_mistake_is_one_sentence(run, shapes, with_val, quick_args, tmp_path, capsys):
     for arguments, sentence in (
         ([str(tmp_path)], "holds no checkpoint.pt, from which"),

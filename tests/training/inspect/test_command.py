@@ -1,6 +1,7 @@
 """`python -m training.inspect`: a page and a table of what a run knows about its data."""
 
 import base64
+import dataclasses
 import importlib.util
 import io
 import json
@@ -18,8 +19,10 @@ from loaders.formats.open import open_dataset
 from tests.conftest import photographs
 from training import checkpoint
 from training.inspect.command import main
+from training.inspect.page import _accuracy
 from training.report import history
 from training.report.folder import read_summary
+from training.report.past_run import read_run
 from training.run import main as main_run
 
 
@@ -85,6 +88,16 @@ def test_the_guess_is_the_evaluated_network_s(small, looked, tmp_path):
     table = parquet.read_table(tmp_path / "scores.parquet")
     accuracy = (table["guess"].to_numpy() == table["label"].to_numpy()).mean()
     assert accuracy == pytest.approx(read_summary(small)["test_accuracy"])
+
+
+@pytest.mark.parametrize("split", ["test", "val", "validation"])
+def test_the_page_names_what_the_run_was_tested_on(small, tmp_path, split):
+    run = read_run(small)
+    accuracy = run.summary["test_accuracy"]
+    summary = {key: value for key, value in run.summary.items() if not key.startswith("test_")}
+    run = dataclasses.replace(run, summary={**summary, f"{split}_accuracy": accuracy})
+    assert _accuracy(run) == (split, accuracy)
+    assert _accuracy(dataclasses.replace(run, summary=None)) is None
 
 
 def test_the_page_needs_nothing_but_itself(page):

@@ -209,5 +209,8 @@ class Silence:
     def batch(self, run: Run) -> None:
         pass
 
+    def history(self, run: Run) -> None:
+        pass
+
     def epoch(self, run: Run, tested) -> None:
         self.losses.append(run.train_loss)

@@ -56,14 +56,14 @@ class Arm:
         return mean_interval(self.accuracies) if self.accuracies else None
 
     def mean_of(self, name: str) -> float | None:
-        """Mean of a number of summary.json over the finished runs; None where one of them does not tell it."""
+        """Mean of a number of summary.json over the finished runs; None where one of them lacks it."""
         values = [one.summary.get(name) for one in self.finished]
         told = [value for value in values if value is not None]
         return statistics.fmean(told) if told and len(told) == len(values) else None
 
     @property
     def did_not_choose(self) -> tuple[str, ...]:
-        """What the runs say that did not choose: they say nothing of their method."""
+        """Reasons of the runs that did not choose, whose results say nothing about their method."""
         return tuple(str(one.summary["did_not_choose"]) for one in self.finished if one.summary.get("did_not_choose"))
 
 

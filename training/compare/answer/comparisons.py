@@ -75,11 +75,6 @@ class Comparison:
         return "equivalent" if self.is_equivalent else "unclear"
 
     @property
-    def sentence(self) -> str:
-        """Why it is left out, with the method and the cell."""
-        return f"{self.arm.method} ({self.arm.cell}): {self.detail or self.left_out}."
-
-    @property
     def _counts(self) -> bool:
         return not self.left_out
 

@@ -1,4 +1,4 @@
-"""What a report must know of a study beside its outcomes."""
+"""What the report of a study needs besides its outcomes."""
 
 from dataclasses import dataclass
 

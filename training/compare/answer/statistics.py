@@ -29,8 +29,8 @@ class Difference(NamedTuple):
     p: float
 
 
-def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Mean and confidence interval, by Student's t.
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % confidence interval, by Student's t.
 
     Args:
         values: at least one.
@@ -38,12 +38,12 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     mean, n = statistics.mean(values), len(values)
     if n < 2:
         return Interval(mean, -math.inf, math.inf)
-    half = float(_t().ppf((1 + confidence) / 2, n - 1)) * math.sqrt(statistics.variance(values) / n)
+    half = float(_t().ppf((1 + CONFIDENCE) / 2, n - 1)) * math.sqrt(statistics.variance(values) / n)
     return Interval(mean, mean - half, mean + half)
 
 
-def welch(a: Sequence[float], b: Sequence[float], null: float = 0.0, confidence: float = CONFIDENCE) -> Difference:
-    """mean(a) - mean(b), its confidence interval, and the p-value of "the difference is `null`".
+def welch(a: Sequence[float], b: Sequence[float], null: float = 0.0) -> Difference:
+    """mean(a) - mean(b), its 95 % confidence interval, and the p-value of "the difference is `null`".
 
     Welch's t with Satterthwaite's degrees of freedom (Welch, "The generalization of Student's problem when several
     different population variances are involved", Biometrika 1947).
@@ -54,7 +54,7 @@ def welch(a: Sequence[float], b: Sequence[float], null: float = 0.0, confidence:
     value, error, freedom = _welch_terms(a, b)
     if math.isinf(error):
         return Difference(value, -math.inf, math.inf, 1.0)
-    half = error * float(_t().ppf((1 + confidence) / 2, freedom))
+    half = error * float(_t().ppf((1 + CONFIDENCE) / 2, freedom))
     p = 2 * _upper_tail(abs(value - null), error, freedom)
     return Difference(value, value - half, value + half, min(1.0, p))
 

@@ -1,4 +1,4 @@
-"""What a rule says of a claim."""
+"""The verdict on a claim: supported, refuted or undecided."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Decision = Literal["supported", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule says of a claim, with the numbers that it rests on.
+    """The decision of a rule on a claim, with the numbers that it rests on.
 
     Attributes:
         claim: in one sentence.

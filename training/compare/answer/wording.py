@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: accuracies in percent, differences in points."""
+"""Numbers as text: accuracies in percent, differences in percentage points."""
 
 import math
 from collections.abc import Sequence

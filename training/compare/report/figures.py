@@ -16,8 +16,12 @@ from training.compare.report.plots import Place, Plot
 from training.compare.report.style import BAND, INK, LINE, MUTED, Mark
 
 
-def accuracy_panels(study: StudyFacts, answer: Answer, marks: dict[str, Mark]) -> list[Panel]:
-    """Accuracy against budget, one panel for each variant and augmentation, all on one scale."""
+def accuracy_panels(study: StudyFacts, answer: Answer, marks: dict[str, Mark], accuracy: str) -> list[Panel]:
+    """Accuracy against budget, one panel for each variant and augmentation, all on one scale.
+
+    Args:
+        accuracy: what the accuracies are called, as "test accuracy".
+    """
     cells = {cell: arms for cell, arms in answer.cells.items() if cell.role == MAIN}
     values = [value for arms in cells.values() for arm in arms.values() for value in arm.accuracies]
     if not values:
@@ -39,7 +43,7 @@ def accuracy_panels(study: StudyFacts, answer: Answer, marks: dict[str, Mark]) -
         )
 
         def draw(axes: Axes) -> dict[str, str]:
-            axes.set(xlim=(-0.5, len(budgets) - 0.5), ylim=limits, xlabel="budget", ylabel="test accuracy (%)")
+            axes.set(xlim=(-0.5, len(budgets) - 0.5), ylim=limits, xlabel="budget", ylabel=f"{accuracy} (%)")
             axes.set_xticks(range(len(budgets)), [f"{budget:g}" for budget in budgets])
             axes.grid(visible=False, axis="x")
             for edge in range(1, len(budgets)):

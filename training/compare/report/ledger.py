@@ -13,6 +13,7 @@ from training.compare.answer.claims import Answer
 from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome
 from training.compare.report.plots import place_of
+from training.report.numbers import tested_split
 from training.report.terminal import clock
 
 CONSTANTS = (
@@ -32,8 +33,14 @@ CONSTANTS = (
 """What all runs of a study tend to have in common, by its name in summary.json."""
 
 
+def tested_accuracy(outcomes: Iterable[Outcome]) -> str:
+    """What the accuracies are called: "test accuracy", or that of another split; "accuracy" where runs differ."""
+    splits = {tested_split(one.summary) for one in outcomes if one.summary}
+    return f"{splits.pop()} accuracy" if len(splits) == 1 else "accuracy"
+
+
 def did_not_choose(outcomes: Iterable[Outcome]) -> list[str]:
-    """What the runs say that did not choose: each reason of a method once, with the numbers of its first run."""
+    """Why runs did not choose: each reason of a method once, with the numbers of its first run."""
     said: dict[tuple[str, str], list[str]] = {}
     for one in outcomes:
         if sentence := one.summary.get("did_not_choose"):

@@ -67,6 +67,7 @@ def write_page(
         no_effect=choosing.NO_EFFECT,
         first_claim=choosing.CLAIM,
         second_claims=(augmenting.MAINTAINS, augmenting.SURPASSES),
+        accuracy=ledger.tested_accuracy(outcomes),
         figures=figures,
         differences=by_section(shown.differences),
         controls=by_section(shown.controls),

@@ -214,7 +214,7 @@ def _visits(arm: Arm, mark: Mark) -> Row:
 
 
 def _of_visits(arm: Arm, name: str) -> list[float]:
-    """A number of the visits of each run that tells it."""
+    """One statistic of the visits, of each run that has it."""
     found = [one.summary.get("visits", {}).get(name) for one in arm.finished]
     return [value for value in found if value is not None]
 

@@ -12,6 +12,7 @@ from training.compare.answer.facts import StudyFacts
 from training.compare.outcome import Outcome
 from training.compare.report import plots
 from training.compare.report.figures import accuracy_panels, panel_of
+from training.compare.report.ledger import tested_accuracy
 from training.compare.report.page import Shown, write_page
 from training.compare.report.panel import write_png
 from training.compare.report.style import Mark, marks_of
@@ -21,7 +22,7 @@ PAGE, CSV, PARQUET, FIGURES = "report.html", "results.csv", "results.parquet", "
 
 
 def require_libraries() -> None:
-    """Refuse early, before a grid is trained that could not be reported.
+    """Check that the report's libraries are installed, before a grid is trained.
 
     Raises:
         ImportError: a library of the extra `study` is missing.
@@ -49,10 +50,11 @@ def write_report(folder: Path, study: StudyFacts, outcomes: Sequence[Outcome]) -
     marks = marks_of(study, [one.method for one in outcomes])
     used = {one.method for one in outcomes}
     marks = {name: mark for name, mark in marks.items() if name in used}
+    accuracy = tested_accuracy(outcomes)
     main = [one for one in answer.comparisons if one.arm.cell.role == MAIN]
     of_controls = [one for one in answer.comparisons if one.arm.cell.role != MAIN]
     shown = Shown(
-        accuracy=accuracy_panels(study, answer, marks),
+        accuracy=accuracy_panels(study, answer, marks, accuracy),
         differences=plots.differences(main, marks, study.margin),
         controls=plots.differences(of_controls, marks, study.margin),
         whole=plots.against_whole(answer.against_whole, marks, study),
@@ -63,13 +65,13 @@ def write_report(folder: Path, study: StudyFacts, outcomes: Sequence[Outcome]) -
         write_page(folder / PAGE, study, outcomes, answer, marks, shown),
         write_csv(folder / CSV, rows),
         write_parquet(folder / PARQUET, rows),
-        *_figures(folder / FIGURES, shown, marks),
+        *_figures(folder / FIGURES, shown, marks, accuracy),
     ]
 
 
-def _figures(folder: Path, shown: Shown, marks: dict[str, Mark]) -> list[Path]:
+def _figures(folder: Path, shown: Shown, marks: dict[str, Mark], accuracy: str) -> list[Path]:
     figures = (
-        ("accuracy.png", shown.accuracy, "Test accuracy of the last epoch, mean and 95 % interval", marks),
+        ("accuracy.png", shown.accuracy, f"{accuracy.capitalize()} of the last epoch, mean and 95 % interval", marks),
         ("differences.png", [*map(panel_of, shown.differences)], "Choosing, less not choosing", {}),
         ("controls.png", [*map(panel_of, shown.controls)], "Controls: choosing, less not choosing", {}),
         ("whole_budget.png", [*map(panel_of, shown.whole)], "A small budget, less the whole budget", {}),

@@ -1,4 +1,4 @@
-"""DivBS: of each batch, the images whose gradients together stand for that of the batch, and not each for the same."""
+"""DivBS: of each batch, a diverse subset of images whose gradients span that of the whole batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.methods.within_batch.random_batch import even_fraction
 from training.step import batch_ops
 
 EXPLAINED = 1e-9
-"""Part of the batch's gradient that counts as nothing, since it is of the size of rounding errors."""
+"""Fraction of the batch's gradient below which a remainder counts as rounding error."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class DivBSOptions(DesignOption):
 
 
 class DivBS(GatheringMethod):
-    """One forward pass per image for its last-layer gradient; images are drawn one after another by what they tell of
-    the batch's gradient that those before did not (Hong et al., "Diversified batch selection for training
-    acceleration", ICML 2024)."""
+    """One forward pass per image for its last-layer gradient; images are drawn one after another by how much
+    each explains of the batch's gradient that those before do not (Hong et al., "Diversified batch selection for
+    training acceleration", ICML 2024)."""
 
     Options = DivBSOptions
     makes_passes = True

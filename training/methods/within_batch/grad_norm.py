@@ -16,7 +16,7 @@ from training.methods.within_batch.keyed_draws import random_bits, uniforms
 from training.step import batch_ops
 
 LOOK_EVERY = 10
-"""Steps between two looks at tau, so that the host does not wait for the device in each step."""
+"""Steps between two reads of tau by the host, which would otherwise wait for the device in each step."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class GradNorm(Method):
         self.threshold = (options.presample + 3) / 3 if options.tau_threshold is None else options.tau_threshold
         self.held: Batch | None = None  # scored images that wait for more
         self.norms: Tensor | None = None  # of these
-        self.tau = torch.zeros((), dtype=torch.float64, device=context.device)  # running mean
-        self.steps = 0  # that tau is the mean of
+        self.tau = torch.zeros((), dtype=torch.float64, device=context.device)  # moving average
+        self.steps = 0  # updates of tau
         self.draws = 0  # batches that were drawn
-        self.is_drawing = False  # whether tau was above the threshold at the last look
+        self.is_drawing = False  # whether tau was above the threshold when it was last read
 
     def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:
         if self.held is None and self.steps % LOOK_EVERY == 0:
@@ -83,7 +83,7 @@ class GradNorm(Method):
         return None
 
     def _watch(self, norms: Tensor) -> None:
-        """tau <- 0.9 tau + 0.1 that of these norms, from 0 on."""
+        """Moving average: tau <- 0.9 tau + 0.1 tau(norms), which starts at 0."""
         self.tau = 0.9 * self.tau + 0.1 * tau(norms)
         self.steps += 1
 

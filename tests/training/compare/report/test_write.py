@@ -193,3 +193,14 @@ def test_runs_that_did_not_choose_for_one_reason_are_one_sentence():
         "p-sgd, 2 runs, the first of them: p-sgd visited the samples no more unevenly than uniform draws do (cv 0.101, "
         "uniform 0.11)"
     ]
+
+
+def test_the_accuracy_is_called_after_what_the_runs_were_tested_on(tmp_path):
+    outcomes = grid(null, **SMALL)
+    assert "Test accuracy of the last epoch" in page_of(tmp_path / "test", outcomes).text
+    held_out = [replace(one, summary={**one.summary, "validation_accuracy": one.accuracy}) for one in outcomes]
+    page = page_of(tmp_path / "validation", held_out)
+    assert "Validation accuracy of the last epoch" in page.text
+    assert "test accuracy" not in page.text.lower()
+    mixed = page_of(tmp_path / "mixed", [*outcomes[1:], held_out[0]])
+    assert "Accuracy of the last epoch" in mixed.text
