@@ -139,7 +139,7 @@ class Loader:
             ids: int64 [B], of the batch; None copies them from the device, which waits for it.
         """
         assert self._deliver is not None
-fields: list[Any] = []
+        fields: list[Any] = []
         for name in self._deliver:
             if name in Batch._fields:
                 fields.append(getattr(batch, name))

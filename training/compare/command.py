@@ -50,8 +50,6 @@ def compare(options: Options, stop: StopRequest, console: Console) -> int:
         values = add_controls(values, options.folder)
         study = make_study(values, options.own)
     store = Store(options.folder, study)
-    if options.action in ("run", "report"):
-        require_libraries()
     num_workers = options.num_workers or default_workers()
     if options.action == "dry_run":
         waiting = [cell for cell in study.cells if store.state(cell) != DONE]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loaders.formats.manifest import read_manifest
+from training.compare.store import DATA
 from training.config import Config
 
 REPEATS, WRONG_LABELS = 0.9, 0.2
@@ -47,7 +48,7 @@ def add_controls(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
     added: dict[str, Any] = {}
     for label, arguments in copies.items():
-        added[label] = {"data": str(folder / "data" / label.replace(" ", "_"))}
+        added[label] = {"data": str(folder / DATA / label.replace(" ", "_"))}
         _derive(data, added[label]["data"], arguments)
     added["repeats"]["epochs"] = min(epochs, math.ceil(VISITS / budget))
     augmentation = next(iter(values.get("augmentations") or {"standard": {}}))

@@ -4,6 +4,7 @@ study.yaml    what was asked for
 todo/         HASH.json: the settings of a cell that waits
 running/      HASH.json: a cell that a worker has claimed; its lock tells whether that worker lives
 done/         HASH.json: labels, settings and result; all that the evaluation reads
+data/         data sets of the controls, where there are any (`training.compare.controls`)
 runs/         HASH/: the folder of each run, as `training.run` leaves it
 """
 
@@ -28,7 +29,7 @@ from training.report.folder import yaml_text
 from training.settings_file import read_yaml
 
 STUDY = "study.yaml"
-TODO, RUNNING, DONE, RUNS = "todo", "running", "done", "runs"
+TODO, RUNNING, DONE, RUNS, DATA = "todo", "running", "done", "runs", "data"
 
 
 class Store:
@@ -59,13 +60,13 @@ class Store:
             known = self.folder / STUDY
             if known.exists():
                 self._check_same(read_yaml(known), values, update)
-            elif any(path.name != LOCK for path in self.folder.iterdir()):
+            elif any(path.name not in (LOCK, DATA) for path in self.folder.iterdir()):
                 raise ValueError(f"{self.folder} holds something else than a study: choose another --out")
             for state in (TODO, RUNNING, DONE, RUNS):
                 (self.folder / state).mkdir(exist_ok=True)
             for path in (self.folder / TODO).glob("*.json"):
                 if path.stem not in self._cells:
-                    path.unlink()
+                    path.unlink(missing_ok=True)  # a worker of the study as it was may just have claimed it
             for cell in self.study.cells:
                 if self.state(cell) is None:
                     _write(self._path(TODO, cell), {**cell.labels, "settings": cell.config.as_dict()})
@@ -93,8 +94,13 @@ class Store:
             )
 
     def state(self, cell: Cell) -> str | None:
-        """TODO, RUNNING or DONE; None where the cell is not laid out."""
-        return next((state for state in (DONE, RUNNING, TODO) if self._path(state, cell).exists()), None)
+        """TODO, RUNNING or DONE; None where the cell is not laid out.
+
+        The states are read in the order in which a worker moves a cell through them, and TODO again, to which it may
+        have been given back: a cell that moves meanwhile is found all the same.
+        """
+        found = {state for state in (TODO, RUNNING, DONE, TODO) if self._path(state, cell).exists()}
+        return next((state for state in (DONE, RUNNING, TODO) if state in found), None)
 
     def run_folder(self, cell: Cell) -> Path:
         """Where the cell's run is."""

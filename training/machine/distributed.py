@@ -72,13 +72,15 @@ class Ranks:
             raise OtherRankFailed
 
     def broadcast(self, data: bytes) -> bytes:
-        """The bytes (at least one) of rank 0, on all ranks; what the others hand in does not count."""
+        """The bytes (at least one) of rank 0, on all ranks; those that the other ranks pass in are ignored."""
         if self.is_alone:
             return data
         size = torch.tensor(len(data))
         dist.broadcast(size, 0)
-        buffer = torch.tensor(bytearray(data), dtype=torch.uint8) if self.is_writer else None
-        buffer = torch.empty(int(size), dtype=torch.uint8) if buffer is None else buffer
+        if self.is_writer:
+            dist.broadcast(torch.frombuffer(bytearray(data), dtype=torch.uint8), 0)
+            return data
+        buffer = torch.empty(int(size), dtype=torch.uint8)
         dist.broadcast(buffer, 0)
         return buffer.numpy().tobytes()
 

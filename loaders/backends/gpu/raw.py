@@ -90,6 +90,9 @@ def _partly(
     unused = [first]
 
     def new_fetch() -> DeviceFetch:
-        return (unused.pop() if unused else PartlyResident(dataset, settings, 0, device)).fetch
+        try:
+            return unused.pop().fetch
+        except IndexError:  # taken, perhaps by another thread
+            return PartlyResident(dataset, settings, 0, device).fetch
 
     return new_fetch, first.num_staying
