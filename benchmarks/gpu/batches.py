@@ -1,7 +1,7 @@
 """Batches made on a GPU, beside those made on the host and copied, and a bare gather: a part of `benchmarks.gpu`.
 
 All deliver CIFAR-10 with crop and flip from one plan of several epochs. The clock starts when its first batch is there,
-so the start of an epoch does not count. Each is timed at a small and at a large batch. Where `host_share` is near one,
+so the start of an epoch does not count. Each is timed at a small and at a large batch. Where `host_fraction` is near one,
 the GPU had little left to do when the host had queued the last batch, so the host set the pace.
 """
 
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     name: str
     dtype: torch.dtype
     more: dict[str, object]  # of `Augment`, beside crop and flip
-    kept: float | None = None  # the share of the images that the GPU's memory may take
+    kept: float | None = None  # the fraction of the images that the GPU's memory may take
     host: bool = False  # made on the host as well
 
 
@@ -106,8 +106,8 @@ def batch_rows(
         save: is given the rows after each size.
 
     Returns:
-        name, with the size of the batch -> `images_per_s` (median), `q1`, `q3`, `n`; `of_gather`, its share of a bare
-        gather of that size; `host_share`, the share of the time in which the host was still queueing.
+        name, with the size of the batch -> `images_per_s` (median), `q1`, `q3`, `n`; `of_gather`, its fraction of a bare
+        gather of that size; `host_fraction`, the fraction of the time in which the host was still queueing.
     """
     path, where, rows = data / "train.beton", torch.device(device), {}
     wait = torch.cuda.synchronize if where.type == "cuda" else torch.cpu.synchronize
@@ -139,15 +139,15 @@ def _rated(times: dict[str, list[tuple[float, float]]], num_images: int, batch: 
             "q3": num_images / seconds["q1_s"],
             "n": seconds["n"],
             "of_gather": ceiling / seconds["median_s"],
-            "host_share": queued["median_s"] / seconds["median_s"],
+            "host_fraction": queued["median_s"] / seconds["median_s"],
         }
     return rated
 
 
 def main() -> None:
     for name, row in batch_rows(Path("data/cifar10")).items():
-        shares = f"{row['of_gather']:7.1%} of the gather, host queueing {row['host_share']:.0%} of the time"
-        print(f"{name:60}{row['images_per_s']:14,.0f} images/s {shares}", flush=True)
+        fractions = f"{row['of_gather']:7.1%} of the gather, host queueing {row['host_fraction']:.0%} of the time"
+        print(f"{name:60}{row['images_per_s']:14,.0f} images/s {fractions}", flush=True)
 
 
 if __name__ == "__main__":
