@@ -38,7 +38,9 @@ def run_command(function: Callable[..., None], *, as_positional: bool = False) -
     try:
         function(**arguments.as_dict())
     except KeyboardInterrupt:
-        sys.exit(_say("stopped; what was there before and whole downloads stay, the rest was removed: call again", 130))
+        sys.exit(
+            _say("stopped; existing data and complete downloads were kept, partial files were removed: call again", 130)
+        )
     except ConnectionError as error:
         sys.exit(_say(error, NOWHERE))
     except (ValueError, OSError, ImportError) as error:

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
         (OSError(28, "no space left while writing x"), 1, "error: no space left while writing x\n"),
         (ImportError("needs FFCV"), 1, "error: needs FFCV\n"),
         (ConnectionError("from nowhere"), NOWHERE, "error: from nowhere\n"),
-        (KeyboardInterrupt(), 130, "error: stopped; what was there before"),
+        (KeyboardInterrupt(), 130, "error: stopped; existing data and complete downloads were kept"),
     ],
 )
 def test_exit_status(error, status, message, monkeypatch, capsys):

@@ -49,9 +49,10 @@ def find_tars(source: Path) -> list[Path]:
     found = {pattern: glob.glob(pattern) for pattern in _expanded(str(source))}
     missing = [pattern for pattern, paths in found.items() if not paths]
     if 0 < len(missing) < len(found):
+        names = few(Path(path).name for path in missing)
         raise FileNotFoundError(
-            f"{len(missing)} of the {len(found)} tars of {source} are missing: {few(Path(path).name for path in missing)}: get them, or give the "
-            "numbers that are there"
+            f"{len(missing)} of the {len(found)} tars of {source} are missing: {names}: get them, or give the numbers "
+            "that are there"
         )
     return sorted({Path(path) for paths in found.values() for path in paths})
 
