@@ -1,8 +1,8 @@
 """Batches made on a GPU, beside those made on the host and copied, and a bare gather: a part of `benchmarks.gpu`.
 
 All deliver CIFAR-10 with crop and flip from one plan of several epochs. The clock starts when its first batch is there,
-so the start of an epoch does not count. Each is timed at a small and at a large batch. Where `host_fraction` is near one,
-the GPU had little left to do when the host had queued the last batch, so the host set the pace.
+so the start of an epoch does not count. Each is timed at a small and at a large batch. Where `host_fraction` is near
+one, the GPU had little left to do when the host had queued the last batch, so the host set the pace.
 """
 
 import dataclasses
@@ -106,8 +106,8 @@ def batch_rows(
         save: is given the rows after each size.
 
     Returns:
-        name, with the size of the batch -> `images_per_s` (median), `q1`, `q3`, `n`; `of_gather`, its fraction of a bare
-        gather of that size; `host_fraction`, the fraction of the time in which the host was still queueing.
+        name, with the size of the batch -> `images_per_s` (median), `q1`, `q3`, `n`; `of_gather`, its fraction of a
+        bare gather of that size; `host_fraction`, the fraction of the time in which the host was still queueing.
     """
     path, where, rows = data / "train.beton", torch.device(device), {}
     wait = torch.cuda.synchronize if where.type == "cuda" else torch.cpu.synchronize
