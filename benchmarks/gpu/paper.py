@@ -11,7 +11,7 @@ import yaml
 
 from loaders import open_dataset
 
-CONFIG = Path(__file__).parents[1] / "configs/arazo_cifar10.yaml"
+CONFIG = Path(__file__).parents[2] / "configs/arazo_cifar10.yaml"
 BUDGET = 0.3
 METHODS = ("scan", "uniform", "p-sgd", "fixed")
 SETTINGS = {"budget_unit": "seconds", "eval_every": 0}

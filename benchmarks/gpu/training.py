@@ -36,7 +36,7 @@ from training.loop import end_epoch, plan_epoch, train_epoch
 from training.machine.memory import keep_freed_memory
 from training.setup import make_ready, set_up
 
-CONFIG, GOAL = Path(__file__).parents[1] / "configs/cifar10_gpu.yaml", 0.94
+CONFIG, GOAL = Path(__file__).parents[2] / "configs/cifar10_gpu.yaml", 0.94
 WAYS = {
     "eager": {"compile": False, "graph": False},
     "graph": {"compile": False, "graph": True},

@@ -22,3 +22,8 @@ def test_a_benchmark_has_help_and_the_options_of_the_page(name, monkeypatch, cap
         importlib.import_module(name).main()
     assert caught.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["paper", "training"])
+def test_the_settings_of_a_part_exist(name):
+    assert importlib.import_module(f"benchmarks.gpu.{name}").CONFIG.is_file()

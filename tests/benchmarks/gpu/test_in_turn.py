@@ -11,6 +11,7 @@ from benchmarks import tables
 from benchmarks.gpu import in_turn
 from benchmarks.gpu.in_turn import earlier, measure_all, measured
 from benchmarks.gpu.paper import paper_rows
+from convert.shapes import convert_shapes
 
 WRITES = "import json, sys; open(sys.argv[1], 'w').write(json.dumps({'a': {'images_per_s': 1234567.0}})); "
 WHERE = {"gpu": "a card", "driver": "1", "cuda": "2", "versions": {"torch": "3"}}
@@ -101,9 +102,7 @@ def test_the_table_has_every_row():
 
 @pytest.mark.slow
 def test_the_papers_part_trains_alone_and_as_a_study(tmp_path):
-    from convert.shapes import main as shapes
-
-    shapes(["--root", str(tmp_path / "shapes")])
+    convert_shapes(tmp_path, 1000, 200)
     said = []
     options = {"model": "resnet8", "batch_size": 50, "precision": "fp32", "device": "cpu"}
     paper_rows(tmp_path / "shapes", lambda rows: said.append(dict(rows)), 1.0, 2, **options)
