@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from benchmarks import measure
-from benchmarks.jpeg import canvas
+from benchmarks.jpeg_sets import canvas
 from convert.writers.beton import Samples, write_samples
 from loaders import Augment, EpochPlan, IndexScheduler, make_loader
 from loaders.formats.beton_layout import JPEG, MIN_PAGE_BYTES, RAW

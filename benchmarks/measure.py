@@ -1,4 +1,4 @@
-"""What all benchmarks share: interleaved repetitions, their medians and quartiles, and a description of the machine.
+"""What all benchmarks use: interleaved repetitions, their medians and quartiles, and a description of the machine.
 
 A claim is a ratio between peers measured in one run. Their repetitions take turns, so that all of them meet the same
 drift of the machine's speed.

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import measure
-from benchmarks.jpeg import canvas
+from benchmarks.jpeg_sets import canvas
 from convert.writers.beton import write_beton, write_jpeg_beton
 from convert.writers.streams import Streams
 

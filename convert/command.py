@@ -38,7 +38,9 @@ def run_command(function: Callable[..., None], *, as_positional: bool = False) -
     try:
         function(**arguments.as_dict())
     except KeyboardInterrupt:
-        sys.exit(_say("stopped; what was there before and whole downloads stay, the rest was removed: call again", 130))
+        sys.exit(
+            _say("stopped; existing data and complete downloads were kept, partial files were removed: call again", 130)
+        )
     except ConnectionError as error:
         sys.exit(_say(error, NOWHERE))
     except (ValueError, OSError, ImportError) as error:
@@ -82,13 +84,16 @@ def _with_values(function: Callable[..., None], words: list[str]) -> list[str]:
 
 
 def _plain(message: str) -> str:
-    """Return the parser's message about a wrong value in plain words, any other message as it is."""
-    wrong = re.match(r'Parser key "(\w+)":\s+Expected an? (.+)\. Got value: (.*)', message, re.DOTALL)
+    """Return the parser's message about a wrong value as one sentence, any other message as it is."""
+    wrong = re.fullmatch(r'Parser key "(\w+)":(.*?)G(?:ot|iven) value(?: type)?: .*', message, re.DOTALL)
     if wrong is None:
         return message
-    name, kind, value = wrong.groups()
-    allowed = ", ".join(re.findall(r"'(\w+)'", kind))  # of <class 'int'> or typing.Literal['beton', 'dali']
-    return f"--{name.replace('_', '-')} is {value}, allowed: {allowed}"
+    name, expected = wrong.groups()
+    value = re.findall(r"G(?:ot|iven) value: (.*)", message)[-1]
+    choices = re.search(r"Literal\[(.*?)\]", expected)  # else the types are listed, as <class 'int'>
+    allowed = re.findall(r"[\w-]+", choices[1]) if choices else re.findall(r"<class '([\w.]+)'>", expected)
+    allowed = [word for word in dict.fromkeys(allowed) if word != "NoneType"]
+    return f"--{name.replace('_', '-')} is {value}, allowed: {', '.join(allowed)}"
 
 
 def _say(message: object, status: int) -> int:

@@ -2,7 +2,7 @@
 
 Such copies are the controls of a study: in a training set that consists mostly of repeats, choosing samples must win;
 in one with wrong labels, choosing those that the network gets wrong must lose. All draws are raw words of the
-counter-based Philox generator, a pure function of the seed. The test set keeps all its images and its labels.
+counter-based Philox generator, a pure function of the seed. Other splits keep all their images and labels.
 """
 
 import sys
@@ -69,15 +69,17 @@ def derive(
             raise ValueError(f"{out} holds another data set ({earlier.note or earlier.name}): choose another OUT")
         console.print(f"{out} is already there")
         return
-    splits = {split: _read(source / f"{split}.beton") for split in ("train", "test")}
+    if wrong_labels and len(manifest.classes) < 2:
+        raise ValueError(f"--wrong_labels needs two classes or more, and {source} has {len(manifest.classes)}")
+    splits = {split: _read(source / f"{split}.beton") for split in manifest.splits}
     train = choose(*splits["train"], samples, seed)
-    train, test = shrink(train, size), shrink(splits["test"], size)
-    train = repeat(train, repeats, repeated, seed)
+    train = repeat(shrink(train, size), repeats, repeated, seed)
     train = train[0], mislabel(train[1], len(manifest.classes), wrong_labels, seed)
+    others = {split: shrink(images, size) for split, images in splits.items() if split != "train"}
     written = write_dataset(
         out,
         out.name,
-        {"train": train, "test": test},
+        {"train": train, **others},
         manifest.classes,
         source=str(source),
         verified=False,

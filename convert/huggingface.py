@@ -15,6 +15,7 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 from rich.console import Console
 
 from convert.command import run_command
+from convert.sources.folder.records import asked_for, difference
 from convert.terminal import print_summary
 from convert.writers.split import finished
 from loaders.formats.manifest import Manifest
@@ -37,7 +38,8 @@ def convert_huggingface(
 ) -> None:
     """Convert a folder of Parquet or Arrow files with images to ROOT: one file per split and format, and a manifest.
 
-    When they are already there, nothing is done. The ids run through the rows, file after file.
+    When they are already there, nothing is done; when other tables or options made what is there, that is an error.
+    The ids run through the rows, file after file.
 
     Args:
         tables: a folder that `save_to_disk` has written, or of Parquet or Arrow files from a hub.
@@ -56,7 +58,7 @@ def convert_huggingface(
     Raises:
         FileNotFoundError, ValueError: the folder is missing, or holds no such data set or a damaged one; or an option
             is out of range.
-        ImportError: pyarrow is not installed, or what the format needs.
+        ImportError: pyarrow is not installed.
         OSError: a file cannot be written.
     """
     if not 1 <= quality <= 95 or max_side < 0 or workers < 0:
@@ -65,9 +67,17 @@ def convert_huggingface(
     console = Console(markup=False, highlight=False, soft_wrap=True)
     root = root or Path("data") / tables.resolve().name
     manifest = finished(root, format)
-    if manifest is not None and manifest.source != tables.resolve().name:
-        raise ValueError(f"{root} holds images of {manifest.source}: delete it, or choose another --root")
+    asked = asked_for(
+        tables,
+        {
+            **{"image_column": image_column, "label_column": label_column, "store": store, "channels": channels},
+            **{"max_side": max_side, "quality": quality},
+        },
+    )
     if manifest is not None:
+        changed = difference(manifest, asked)
+        if changed:
+            raise ValueError(f"{root} holds another conversion ({changed}): delete it, or choose another --root")
         console.print(f"{root} is already there (from {manifest.source}); delete it to convert again")
         return
     # Imported here, so that a call that finds its work done returns at once.
@@ -86,7 +96,8 @@ def convert_huggingface(
     )
     with console.status("looking at the images"):
         size = None if store == "jpeg" else common_size(found, only_small=store == "auto")
-    options = {"format": format, "source": tables.resolve().name, "console": console}
+    inventory = {"asked": asked, "notes": [f"left out: {phrase}" for phrase in found.left_out]}
+    options = {"format": format, "source": tables.resolve().name, "inventory": inventory, "console": console}
     if size is not None:
         manifest = _write_raw(root, found, size, channels, options)
     elif channels == 1:

@@ -115,6 +115,7 @@ def find_pieces(root: Path, folders: list[Path]) -> list[Piece]:
             ("images (number, names or order)", piece.stamp.listing_sha256, first.stamp.listing_sha256),
             ("classes", piece.manifest.classes, first.manifest.classes),
             ("settings", piece.manifest.note, first.manifest.note),
+            ("options", piece.manifest.inventory.get("asked"), first.manifest.inventory.get("asked")),
             ("source", piece.manifest.source, first.manifest.source),
             ("formats", _kinds(piece), _kinds(first)),
         ):

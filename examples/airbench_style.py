@@ -3,14 +3,14 @@
 Such scripts keep CIFAR-10 in the GPU's memory and loop over `(inputs, labels)`. So does `make_loader`: on a GPU one
 kernel draws, crops, flips and normalises each batch, and the same line runs on a CPU. A budget is one argument.
 
-python examples/airbench_style.py data/cifar10 [budget]
+python examples/airbench_style.py data/cifar10 --budget 0.5
 """
 
-import sys
 import time
 
 import torch
 import torch.nn.functional as F
+from jsonargparse import auto_cli
 from torch import nn
 
 from rebar_loaders import Augment, IndexScheduler, make_loader, open_dataset
@@ -20,7 +20,8 @@ DTYPE = torch.float16 if DEVICE == "cuda" else torch.float32
 STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 
-def main(folder: str, budget: float = 1.0, epochs: int = 4, batch_size: int = 100) -> float:
+def main(folder: str, budget: float = 1.0, epochs: int = 4, batch_size: int = 100) -> None:
+    """Train on the fraction `budget` of the images in each epoch, then test; `folder` is a converted data set."""
     order = IndexScheduler(open_dataset(f"{folder}/train.beton").num_samples, budget=budget, batch_size=batch_size)
     augment = Augment(crop_padding=2, pad_mode="reflect", flip="alternating", **STATISTICS)
     options = {"device": DEVICE, "dtype": DTYPE}
@@ -45,8 +46,7 @@ def main(folder: str, budget: float = 1.0, epochs: int = 4, batch_size: int = 10
     with torch.inference_mode():
         hits = torch.cat([model(inputs).argmax(1) == labels for inputs, labels, *_ in test])
     print(f"accuracy {hits.float().mean():.4f} after {time.perf_counter() - start:.1f} s")
-    return hits.float().mean().item()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 1.0)
+    auto_cli(main)

@@ -3,11 +3,10 @@
 torchrun --nproc_per_node 2 examples/ddp.py data/cifar10/train.beton
 """
 
-import sys
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from jsonargparse import auto_cli
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -17,6 +16,9 @@ GLOBAL_BATCH = 100
 
 
 def main(path: str, epochs: int = 3) -> None:
+    """Train on several ranks, which torchrun starts; `path` is a file of raw images."""
+    if not dist.is_torchelastic_launched():
+        raise SystemExit("start it with torchrun, as in torchrun --nproc_per_node 2 examples/ddp.py PATH")
     dist.init_process_group("gloo")
     dataset = open_dataset(path)
     num_classes = int(dataset.labels.max()) + 1
@@ -49,4 +51,4 @@ def main(path: str, epochs: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    auto_cli(main)

@@ -3,16 +3,16 @@
 python examples/importance_loop.py data/cifar10/train.beton
 """
 
-import sys
-
 import torch
 import torch.nn.functional as F
+from jsonargparse import auto_cli
 from torch import nn
 
 from rebar_loaders import Augment, ImportanceTable, IndexScheduler, make_loader, open_dataset, scores
 
 
 def main(path: str, epochs: int = 4) -> None:
+    """Train on three tenths of the images in each epoch, drawn by their errors; `path` is a file of raw images."""
     dataset = open_dataset(path)
     num_samples, num_classes = dataset.num_samples, int(dataset.labels.max()) + 1
     augment = Augment(crop_padding=4, flip=True, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))
@@ -39,4 +39,4 @@ def main(path: str, epochs: int = 4) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    auto_cli(main)

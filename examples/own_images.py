@@ -7,13 +7,15 @@ The folder holds train/<class>/* and test/<class>/*. It is converted by
 python examples/own_images.py data/mine
 """
 
-import sys
 from pathlib import Path
+
+from jsonargparse import auto_cli
 
 from rebar_loaders import Augment, EpochPlan, IndexScheduler, make_loader, open_dataset
 
 
 def main(folder: Path) -> None:
+    """Deliver two epochs of boxes at random places, then a list of ids; `folder` is a converted data set."""
     dataset = open_dataset(folder / "train.beton")
     print(f"{dataset.num_samples} images with labels {sorted(set(dataset.labels.tolist()))}")
 
@@ -32,4 +34,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    auto_cli(main)

@@ -99,12 +99,22 @@ def test_the_readme_of_a_package_names_all_its_files(package):
 
 
 def test_the_documented_quickstart_draws_its_budget(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     convert_shapes(tmp_path / "data", 200, 50)
     monkeypatch.chdir(tmp_path)
     run_example("quickstart", tmp_path, monkeypatch)
     lines = capsys.readouterr().out.splitlines()[-5:]
     assert [line.partition(",")[0] for line in lines] == [f"epoch {epoch}: 60 of 200 images" for epoch in range(5)]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_paths_that_a_page_names_exist(page):
+    """But for what a reader is told to save, and in the notebook, which describes the code of its day."""
+    if page.parent.name == "experiments":
+        return
+    text = page.read_text("utf-8")
+    named = set(re.findall(r"`((?:benchmarks|configs|convert|examples|loaders|tests|training)/[\w./]+\.\w+)`", text))
+    named -= set(re.findall(r"Save it as\s+`(.+?)`", text))
+    assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
 
 
 def test_the_lines_to_copy_are_those_of_the_examples():
@@ -119,7 +129,6 @@ def test_the_lines_to_copy_are_those_of_the_examples():
 @pytest.fixture(scope="module")
 def folder_with_cifar(tmp_path_factory):
     """A folder with a file where CIFAR-10's lies, of a tenth of the images, and smaller ones."""
-    pytest.importorskip("ffcv", reason="writing .beton files needs the extra rebar-loaders[ffcv]")
     path = tmp_path_factory.mktemp("project") / "data" / "cifar10" / "train.beton"
     path.parent.mkdir(parents=True)
     write_beton(path, np.zeros((5_000, 4, 4, 3), np.uint8), np.arange(5_000) % 10)

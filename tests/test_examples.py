@@ -41,6 +41,20 @@ def test_an_example_is_short_and_says_how_it_is_run(name):
     assert f"examples/{name}" in text.partition('"""')[2].partition('"""')[0]
 
 
+@pytest.mark.parametrize("name", ["airbench_style", "ddp", "importance_loop", "own_images", "plain_loop"])
+def test_an_example_has_help(name):
+    assert run(EXAMPLES / f"{name}.py", "--help").startswith(f"usage: {name}.py ")
+
+
+def test_the_example_of_several_ranks_says_how_it_is_started():
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TORCHELASTIC")}
+    words = [sys.executable, str(EXAMPLES / "ddp.py"), "absent.beton"]
+    env["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=280)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("start it with torchrun, as in torchrun --nproc_per_node 2 examples/ddp.py PATH")
+
+
 @pytest.mark.slow
 def test_importance_loop(shapes):
     """Four epochs of 300 draws: the table has each of them, and later epochs come back to what is wrong."""
@@ -54,7 +68,9 @@ def test_importance_loop(shapes):
 
 @pytest.mark.slow
 def test_airbench_style(shapes):
-    told = run(EXAMPLES / "airbench_style.py", shapes, 0.5)  # too few steps to learn: only that it comes to its end
+    told = run(
+        EXAMPLES / "airbench_style.py", shapes, "--budget=0.5"
+    )  # too few steps to learn: only that it comes to its end
     assert 0 <= float(re.search(r"accuracy ([\d.]+) after", told)[1]) <= 1
 
 
@@ -71,7 +87,6 @@ def test_ddp(shapes):
     assert sorted(told.splitlines()) == lines
 
 
-@pytest.mark.ffcv
 @pytest.mark.slow
 def test_own_images(tmp_path):
     for split, count in (("train", 20), ("test", 4)):

@@ -3,8 +3,8 @@
     python -m benchmarks.gpu --json benchmarks/results/gpu.json --airbench PATH/airbench94_muon.py
 
 The parts are `tests` (those marked `gpu`), `batches`, `jpeg`, `training` and `paper`. Each runs in a process of its own
-within its share of the time that is left, and its result is in the file as soon as it is there. A part that fails, or
-is stopped, says so in the table, with what it had measured, and the next one goes on; the exit status is then 1.
+within its fraction of the time that is left, and its result is in the file as soon as it is there. A part that fails,
+or is stopped, says so in the table, with what it had measured, and the next one goes on; the exit status is then 1.
 `--parts` picks some; those of an earlier call on the same card stay in the file. Without a GPU this program says so and
 ends with status 2; `--device cpu` tries `jpeg` and `paper` on tiny sizes, which measures nothing.
 """

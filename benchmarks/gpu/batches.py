@@ -1,8 +1,8 @@
 """Batches made on a GPU, beside those made on the host and copied, and a bare gather: a part of `benchmarks.gpu`.
 
 All deliver CIFAR-10 with crop and flip from one plan of several epochs. The clock starts when its first batch is there,
-so the start of an epoch does not count. Each is timed at a small and at a large batch. Where `host_share` is near one,
-the GPU had little left to do when the host had queued the last batch, so the host set the pace.
+so the start of an epoch does not count. Each is timed at a small and at a large batch. Where `host_fraction` is near
+one, the GPU had little left to do when the host had queued the last batch, so the host set the pace.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     name: str
     dtype: torch.dtype
     more: dict[str, object]  # of `Augment`, beside crop and flip
-    kept: float | None = None  # the share of the images that the GPU's memory may take
+    kept: float | None = None  # the fraction of the images that the GPU's memory may take
     host: bool = False  # made on the host as well
 
 
@@ -126,9 +126,9 @@ def batch_rows(
         seconds: after which no further turn is begun; the sizes have equal parts of them, and one turn at least.
 
     Returns:
-        name, with the size of the batch -> `images_per_s` (median), `q1`, `q3`, `n`; `of_gather`, its share of a bare
-        gather of that size; `host_share`, the share of the time in which the host was still queueing; or `failed`, a
-        sentence.
+        name, with the size of the batch -> `images_per_s` (median), `q1`, `q3`, `n`; `of_gather`, its fraction of a
+        bare gather of that size; `host_fraction`, the fraction of the time in which the host was still queueing; or
+        `failed`, a sentence.
     """
     path, where, rows, end = data / "train.beton", torch.device(device), {}, time.monotonic() + seconds
     wait = torch.cuda.synchronize if where.type == "cuda" else torch.cpu.synchronize
@@ -167,7 +167,7 @@ def _rated(times: dict[str, list[tuple[float, float]]], num_images: int, batch: 
             "q1": num_images / seconds["q3_s"],
             "q3": num_images / seconds["q1_s"],
             "n": seconds["n"],
-            "host_share": queued["median_s"] / seconds["median_s"],
+            "host_fraction": queued["median_s"] / seconds["median_s"],
         }
     ceiling = rated.get(f"{GATHER}, batch {batch:,}")
     for row in rated.values() if ceiling else ():
@@ -180,10 +180,10 @@ def main() -> None:
         if "failed" in row:
             print(f"{name:60} failed: {row['failed']}", flush=True)
             continue
-        shares = (
-            f"{row.get('of_gather', math.nan):7.1%} of the gather, host queueing {row['host_share']:.0%} of the time"
+        fractions = (
+            f"{row.get('of_gather', math.nan):7.1%} of the gather, host queueing {row['host_fraction']:.0%} of the time"
         )
-        print(f"{name:60}{row['images_per_s']:14,.0f} images/s {shares}", flush=True)
+        print(f"{name:60}{row['images_per_s']:14,.0f} images/s {fractions}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks.measure import write
 from loaders.formats.sentence import one_line
 
 # The relative time of each part. What one leaves over is shared by those behind it.
-SHARES = {"tests": 18, "batches": 16, "jpeg": 16, "training": 34, "paper": 16}
+TIME_WEIGHTS = {"tests": 18, "batches": 16, "jpeg": 16, "training": 34, "paper": 16}
 GRACE = 5.0  # s from asking a part to end until it is made to
 
 
@@ -88,8 +88,11 @@ def measure_all(commands: dict[str, list[str]], seconds: float, result: dict, pa
     end, waiting = time.monotonic() + seconds, dict(commands)
     with tempfile.TemporaryDirectory() as folder:
         for name, command in commands.items():
-            out, share = Path(folder) / f"{name}.json", SHARES[name] / sum(SHARES[each] for each in waiting)
-            limit = max(0.0, end - time.monotonic() - GRACE) * share
+            out, fraction = (
+                Path(folder) / f"{name}.json",
+                TIME_WEIGHTS[name] / sum(TIME_WEIGHTS[each] for each in waiting),
+            )
+            limit = max(0.0, end - time.monotonic() - GRACE) * fraction
             print(f"{name}: at most {limit:.0f} s", flush=True)
             result["parts"][name] = measured([*command, str(out), f"--seconds={limit:.0f}"], out, limit)
             result["parts"][name]["date"] = time.strftime("%Y-%m-%d %H:%M", time.gmtime())

@@ -48,8 +48,8 @@ def jpeg_rows(
     Args:
         folder: where the images are kept, made on the first call.
         device: where the batches go; "cpu" is to try the program.
-        save: is given the rows: name -> `images_per_s`, and `of_decoder` and `of_hardware`, the shares of the ceilings;
-            or `failed`, a sentence.
+        save: is given the rows: name -> `images_per_s`, and `of_decoder` and `of_hardware`, the fractions of the
+            ceilings; or `failed`, a sentence.
         num_images: that an epoch of ours delivers; the set is repeated.
         repeats: turns that count.
         in_set: images in the set, when it is made.
@@ -75,9 +75,9 @@ def jpeg_rows(
         for name, rate in rates.items():
             rows[name] = {"images_per_s": rate, "n": len(seconds[name])}
             ceiling = OURS.get(name)
-            for share, what in (("of_decoder", ceiling), ("of_hardware", ceiling and ceiling + HARDWARE)):
+            for fraction, what in (("of_decoder", ceiling), ("of_hardware", ceiling and ceiling + HARDWARE)):
                 if what in rates:
-                    rows[name][share] = rate / rates[what]
+                    rows[name][fraction] = rate / rates[what]
         save(rows)
 
 

@@ -60,7 +60,7 @@ def first_whole_copy(source: Path | None, root: Path, console: Console) -> tuple
 
 def _copies(root: Path, console: Console) -> Iterator[Path]:
     archive = root / f"{NPM_PACKAGE.replace('@', '-')}.tgz"
-    if any((root / "mnist" / name).exists() or (root / "mnist" / f"{name}.gz").exists() for name in _NAMES):
+    if any(_path_of(root / "mnist", name) for name in _NAMES):
         yield root / "mnist"
     elif archive.exists():
         yield archive
@@ -94,14 +94,19 @@ def read_source(path: Path) -> dict[str, Arrays]:
     return splits
 
 
+def _path_of(folder: Path, name: str) -> Path | None:
+    """Where a file lies in a folder, packed or not; None if it does not."""
+    dotted = name.replace("-idx", ".idx")  # the name that some programs unpack to
+    return next((folder / file for file in (name, dotted, f"{name}.gz") if (folder / file).is_file()), None)
+
+
 def _read(folder: Path, name: str) -> bytes:
     """Return one file, unpacked."""
-    for path in (folder / name, folder / name.replace("-idx", ".idx")):  # some programs unpack to the second name
-        if path.is_file():
-            return read_limited(path, MAX_BYTES)
-    path = folder / f"{name}.gz"
-    if not path.is_file():
+    path = _path_of(folder, name)
+    if path is None:
         raise FileNotFoundError(f"{folder} lacks {name}: fetch the four files of MNIST from {BY_HAND}")
+    if path.suffix != ".gz":
+        return read_limited(path, MAX_BYTES)
     try:
         with gzip.open(path) as file:
             return file.read(MAX_BYTES + 1)

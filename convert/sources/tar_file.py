@@ -1,7 +1,7 @@
 """Reads tar archives whose headers are not trusted.
 
-`tarfile` believes every size: it sets memory aside for it, goes backwards by a negative one, and waits for a line that
-never comes. So it reads through a file that gives no more than there is, and each member is checked.
+`tarfile` trusts every size in a header: it allocates that much memory, seeks backwards by a negative one, and can loop
+at the end of a file that is cut. So it is given a file object that limits each read, and each member is checked.
 """
 
 import gzip
@@ -16,7 +16,7 @@ from typing import IO, cast
 from loaders.formats.claims import check_expanded, check_stored
 from loaders.formats.sentence import one_line
 
-MAX_EMPTY_READS = 100  # at the end of a file, after which nobody waits any longer
+MAX_EMPTY_READS = 100  # in a row at the end of a file, after which reading fails
 
 
 def list_members(path: Path) -> list[tarfile.TarInfo]:
@@ -64,7 +64,7 @@ def read_members(path: Path, wanted: set[str], max_bytes: int) -> dict[str, byte
 
 
 def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members, each behind the one before."""
+    """Yield the members in order; refuse a sparse one, a negative size, or a header that points backwards."""
     before = 0
     for member in archive:
         if member.size < 0 or member.sparse is not None or archive.offset <= before:
@@ -86,7 +86,7 @@ def _errors(path: Path, remedy: str) -> Iterator[None]:
 
 
 class _Bounded:
-    """A file that is asked for no more than `max_bytes` at once, and tells who waits at its end."""
+    """A file that reads at most `max_bytes` at once, and raises EOFError when its end is read again and again."""
 
     def __init__(self, file: io.BufferedIOBase | gzip.GzipFile | IO[bytes], max_bytes: int):
         self._file, self._max_bytes, self._empty = file, max_bytes, 0

@@ -24,3 +24,17 @@ def check_arrays(images_NHWC: np.ndarray, labels_N: np.ndarray) -> Arrays:
             f"labels are {labels_N.dtype} {list(labels_N.shape)}, needed: integers [{len(images_NHWC)}], one per image"
         )
     return images_NHWC, labels_N
+
+
+def check_labels(labels_N: np.ndarray, num_classes: int, split: str) -> None:
+    """Refuse labels that name no class.
+
+    Raises:
+        ValueError: a label is negative, or `num_classes` or more.
+    """
+    labels_N = np.asarray(labels_N)
+    if len(labels_N) and (labels_N.min() < 0 or labels_N.max() >= num_classes):
+        raise ValueError(
+            f"the labels of {split} are {labels_N.min()} to {labels_N.max()}, allowed: 0 to {num_classes - 1}, "
+            f"since there are {num_classes:,} classes"
+        )

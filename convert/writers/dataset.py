@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from convert.terminal import progress_bar
-from convert.writers.arrays import Arrays
+from convert.writers.arrays import Arrays, check_arrays, check_labels
 from convert.writers.exchange import exchanging
 from convert.writers.part_file import PartStamp, write_part_file
 from convert.writers.split import FORMATS, whole_manifest, write_split
@@ -40,6 +40,7 @@ def write_dataset(
     source: str,
     verified: bool,
     note: str = "",
+    inventory: dict[str, Any] | None = None,
     console: Console | None = None,
 ) -> Manifest:
     """Write raw images of one size as `folder/{split}.*`, then `folder/manifest.json`, and return the manifest.
@@ -54,14 +55,17 @@ def write_dataset(
             whose statistics the manifest states.
         classes: label k is `classes[k]`.
         format: "beton", "dali" (a `.tar` and its `.idx`) or "both".
-        source, verified, note: as in `Manifest`.
+        source, verified, note, inventory: as in `Manifest`.
         console: where progress is shown; None shows nothing.
 
     Raises:
-        ValueError: an array has another shape or dtype.
+        ValueError: an array has another shape or dtype, or a label names no class.
         BlockingIOError: another process writes to the folder.
         OSError: a file cannot be written.
     """
+    for split, (images, labels) in splits.items():
+        _, labels = check_arrays(images, labels)
+        check_labels(labels, len(classes), split)
     with _exchanging(folder, console) as new:
         earlier, written = whole_manifest(folder), {}
         num_samples = sum(len(labels) for _, labels in splits.values()) * _num_formats(format)
@@ -79,7 +83,8 @@ def write_dataset(
                 )
         images, _ = splits["train"]
         mean, std = channel_statistics(images)
-        manifest = Manifest(name, tuple(images.shape[1:]), classes, mean, std, source, verified, note, written)
+        shape = tuple(images.shape[1:])
+        manifest = Manifest(name, shape, classes, mean, std, source, verified, note, written, inventory or {})
         write_manifest(new, manifest)
         return manifest
 
@@ -92,7 +97,7 @@ def write_jpeg_dataset(
     format: str,
     source: str,
     note: str,
-    inventory: Callable[[], dict[str, Any]] = dict,
+    inventory: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
     part: PartStamp | None = None,
     console: Console | None = None,
 ) -> Manifest:
@@ -103,12 +108,14 @@ def write_jpeg_dataset(
         splits: the images, which may be made while they are asked for, and their labels, by split name; must hold
             "train", whose statistics the manifest states.
         classes, format, source, note, console: as in `write_dataset`.
-        inventory: what the manifest keeps of how the images were found; asked for when all are written.
+        inventory: as in `Manifest`, or a function that is called for it when all images are written.
         part: which part of a data set this is; `part.json` says so beside the manifest.
 
     Raises:
         ValueError, OSError: as `write_dataset` does, and whatever the iteration over the images raises.
     """
+    for split, (_, labels) in splits.items():
+        check_labels(np.array(labels, np.int64), len(classes), split)
     with _exchanging(folder, console) as new:
         earlier, written, histograms, sizes = whole_manifest(folder), {}, {}, set()
         # Each image is counted once when it is encoded and once for each format.
@@ -146,7 +153,7 @@ def write_jpeg_dataset(
             verified=False,
             note=note,
             splits=written,
-            inventory=inventory(),
+            inventory=inventory() if callable(inventory) else inventory or {},
         )
         if part is not None:
             write_part_file(new, part, histograms["train"])

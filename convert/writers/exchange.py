@@ -29,7 +29,7 @@ def exchanging(folder: Path, console: Console | None = None) -> Iterator[Path]:
     """Yield an empty folder; when the block ends, what is in it takes the place of the data set in `folder`.
 
     The block writes files of splits and, last of all, a manifest, which may also name files of the old set: these stay.
-    The other files of the same splits go, and the contact sheet of the old set. A block that fails leaves the old set
+    The other files of the old set go, its contact sheet too. A block that fails leaves the old set
     as it was. What an earlier conversion that was killed has left is finished where its data set was whole, or removed.
 
     Args:
@@ -89,14 +89,14 @@ def _move_in(folder: Path, console: Console | None) -> None:
 
 
 def _stale(ready: Path) -> list[str]:
-    """Files of the old data set that hold other images of the new one's splits. A manifest may name any file; only
-    those that a conversion writes are taken."""
+    """Files of the old data set that the new one does not name. A manifest may name any file; only those that a
+    conversion writes are taken."""
     try:
         old = read_manifest(ready / _EARLIER)
     except (FileNotFoundError, ValueError):
         return []
     new, endings = read_manifest(ready), "|".join(ENDINGS)
-    splits = "|".join(map(re.escape, new.splits))
+    splits = "|".join(map(re.escape, {**old.splits, **new.splits}))
     ours = rf"({splits})(/part-[0-9]{{5}}-of-[0-9]{{5}})?\.({endings})"
     kept = {name for split in new.splits.values() for name in split.files}
     named = {name for split in old.splits.values() for name in split.files}

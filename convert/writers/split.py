@@ -46,7 +46,9 @@ def write_split(
     earlier: Manifest | None,
     on_samples: Callable[[int], None],
 ) -> Split:
-    """Write one split in `format`; says of it that earlier files of another format stay if they hold the same samples.
+    """Write one split in `format`, and return what the manifest says of it.
+
+    Earlier files of another format stay in the manifest if they hold the same samples.
 
     Args:
         folder: where the files go.

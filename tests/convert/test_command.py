@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
         (OSError(28, "no space left while writing x"), 1, "error: no space left while writing x\n"),
         (ImportError("needs FFCV"), 1, "error: needs FFCV\n"),
         (ConnectionError("from nowhere"), NOWHERE, "error: from nowhere\n"),
-        (KeyboardInterrupt(), 130, "error: stopped; what was there before"),
+        (KeyboardInterrupt(), 130, "error: stopped; existing data and complete downloads were kept"),
     ],
 )
 def test_exit_status(error, status, message, monkeypatch, capsys):
@@ -38,12 +38,20 @@ def test_exit_status(error, status, message, monkeypatch, capsys):
     [
         ("--format zip", "error: --format is zip, allowed: beton, dali"),
         ("--num-things=x", "error: --num-things is x, allowed: int"),
+        ("--limit=x", "error: --limit is x, allowed: int"),
+        ("--channels 2", "error: --channels is 2, allowed: 1, 3"),
         ("--formt beton", "error: unrecognized arguments: --formt beton"),
         ("", "error: the following arguments are required: images"),
     ],
 )
 def test_wrong_options_are_one_sentence(words, message, monkeypatch, capsys):
-    def command(images: Path, format: Literal["beton", "dali"] = "beton", num_things: int = 3) -> None:
+    def command(
+        images: Path,
+        format: Literal["beton", "dali"] = "beton",
+        num_things: int = 3,
+        limit: int | None = None,
+        channels: Literal[1, 3] = 3,
+    ) -> None:
         raise AssertionError
 
     monkeypatch.setattr(sys, "argv", ["command", *(["x"] if words else []), *words.split()])

@@ -74,6 +74,24 @@ def test_a_copy_is_the_same_at_each_call_and_its_test_set_is_whole(source, tmp_p
         derive(source, tmp_path / "a", samples=50)
 
 
+def test_every_split_is_copied(tmp_path):
+    splits = {split: make_shapes(count) for split, count in (("train", 30), ("val", 20))}
+    write_dataset(tmp_path / "in", "in", splits, tuple("abcdefghij"), source="drawn", verified=False)
+    derive(tmp_path / "in", tmp_path / "out", samples=10, size=16)
+    val = open_dataset(tmp_path / "out" / "val.beton")
+    assert (val.num_samples, val.image_shape) == (20, (16, 16, 3))
+    assert {name: split.num_samples for name, split in read_manifest(tmp_path / "out").splits.items()} == {
+        **{"train": 10, "val": 20}
+    }
+
+
+def test_one_class_has_no_wrong_labels(tmp_path):
+    images, _ = make_shapes(30)
+    write_dataset(tmp_path / "in", "in", {"train": (images, np.zeros(30, int))}, ("a",), source="s", verified=False)
+    with pytest.raises(ValueError, match=r"--wrong_labels needs two classes or more, and .*in has 1"):
+        derive(tmp_path / "in", tmp_path / "out", wrong_labels=0.2)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

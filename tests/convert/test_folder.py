@@ -171,6 +171,11 @@ def test_other_images_leave_no_file_of_the_first(source, tmp_path, capsys):
     assert all(
         f"removing {tmp_path / 'x' / name}: it holds other images" in said for name in ("train.beton", "val.beton")
     )
+    shutil.rmtree(other / "val")
+    assert set(convert(other, tmp_path / "x", format="both")) == {
+        "manifest.json",
+        *("train.beton", "train.tar", "train.idx"),
+    }
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -213,6 +218,25 @@ def tar_of(path: Path, members: dict[str, bytes]) -> Path:
 def test_tars_that_will_not_do(tmp_path, members, message):
     with pytest.raises(ValueError, match=message):
         convert_folder(tar_of(tmp_path / "x.tar", members), tmp_path / "out", format="tar")
+
+
+def test_images_of_other_splits_only_are_refused(tmp_path):
+    """By a table of labels, by the names of tars, and where every image of the split train is broken."""
+    (tmp_path / "flat" / "test").mkdir(parents=True)
+    image(0, 20, 20).save(tmp_path / "flat" / "test" / "a.jpg")
+    (tmp_path / "labels.csv").write_text("image,label\na.jpg,cat\n")
+    content = (tmp_path / "flat" / "test" / "a.jpg").read_bytes()
+    tar = tar_of(tmp_path / "test-0.tar", {"a.jpg": content, "a.cls": b"0"})
+    message = "no image of the split train can be used, there are only images of test: the folders of splits, or the"
+    with pytest.raises(ValueError, match=message):
+        convert_folder(tmp_path / "flat", tmp_path / "x", labels=tmp_path / "labels.csv")
+    with pytest.raises(ValueError, match=message):
+        convert_folder(tar, tmp_path / "x", dry_run=True)
+    (tmp_path / "broken" / "a").mkdir(parents=True)
+    (tmp_path / "broken" / "a" / "1.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="no image of the split train can be used: the folders of splits"):
+        convert_folder(tmp_path / "broken", tmp_path / "x", skip_broken=True)
+    assert not (tmp_path / "x").exists()
 
 
 def test_other_wrong_input(tmp_path):

@@ -96,7 +96,6 @@ def test_small_lossless_images_keep_their_pixels(tmp_path, pixels, write, capsys
     assert "is already there" in capsys.readouterr().out
 
 
-@pytest.mark.ffcv
 def test_grey_images_stay_grey_if_asked(tmp_path, pixels):
     export(tmp_path / "tables", {"train": table(map(image_file, pixels["train"]), np.zeros(23, int))})
     convert_huggingface(tmp_path / "tables", tmp_path / "mine", channels=1)
@@ -129,6 +128,47 @@ def test_a_split_without_labels_is_left_out_and_told(tmp_path, pixels, capsys):
     convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
     assert "left out: test, 9 images, 9 of them without a label\n" in capsys.readouterr().out
     assert [*read_manifest(tmp_path / "mine").splits] == ["train"]
+
+
+def test_a_split_without_a_column_of_labels_is_left_out_and_told(tmp_path, pixels, capsys):
+    files = [image_file(image) for image in pixels["test"]]
+    export(tmp_path / "tables", {"train": table(files, [0, 1, 2] * 3), "test": table(files, [0] * 9).drop(["label"])})
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
+    assert "left out: test, which has no column label\n" in capsys.readouterr().out
+    manifest = read_manifest(tmp_path / "mine")
+    assert [*manifest.splits] == ["train"]
+    assert manifest.inventory["notes"] == ["left out: test, which has no column label"]
+
+
+def test_splits_that_number_the_classes_differently_are_refused(tmp_path, pixels):
+    rows = table([image_file(image) for image in pixels["test"]], [0, 1, 2] * 3)
+    noted = {"info": {"features": FEATURES | {"label": {"_type": "ClassLabel", "names": NAMES[::-1]}}}}
+    other = rows.replace_schema_metadata({"huggingface": json.dumps(noted)})
+    export(tmp_path / "tables", {"train": rows, "test": other})
+    with pytest.raises(
+        ValueError, match=r"name the classes of column 'label' differently \(cat, dog, owl; owl, dog, c"
+    ):
+        convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
+
+
+def test_files_that_end_in_the_name_of_a_split_belong_to_it(tmp_path, pixels):
+    for name, images in pixels.items():
+        rows = table(map(image_file, images), np.zeros(len(images), int))
+        parquet.write_table(rows, tmp_path / f"faces_{name}.parquet")
+    convert_huggingface(tmp_path, tmp_path / "mine", "dali")
+    splits = read_manifest(tmp_path / "mine").splits
+    assert {name: split.num_samples for name, split in splits.items()} == {"train": 23, "test": 9}
+
+
+def test_other_tables_or_options_than_those_of_the_first_call_are_refused(tmp_path, pixels):
+    rows = table(map(image_file, pixels["train"]), np.zeros(23, int))
+    for name in ("one", "two"):
+        export(tmp_path / name, {"train": rows})
+    convert_huggingface(tmp_path / "one", tmp_path / "mine", "dali")
+    with pytest.raises(ValueError, match=r"holds another conversion \(images was one and is now two\): delete it, or"):
+        convert_huggingface(tmp_path / "two", tmp_path / "mine", "dali")
+    with pytest.raises(ValueError, match=r"holds another conversion \(store was auto and is now jpeg\): delete it, or"):
+        convert_huggingface(tmp_path / "one", tmp_path / "mine", "dali", store="jpeg")
 
 
 def test_what_will_not_do(tmp_path, pixels, monkeypatch):

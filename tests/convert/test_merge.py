@@ -170,6 +170,13 @@ def test_parts_of_other_images_are_refused(source, big, tmp_path):
         merge(big)
 
 
+def test_parts_of_other_options_are_refused(source, big):
+    shutil.rmtree(part_of(big, 2))
+    convert_folder(source, big, format="both", part=f"2/{PARTS}", background="black")
+    with pytest.raises(ValueError, match="part-00002-of-00003 was made of other options than part-00001-of-00003"):
+        merge(big)
+
+
 def test_no_parts_and_another_set_are_refused(whole, big, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"holds no parts: make them with `convert/folder.py IMAGES --root .* --part 1/16`"

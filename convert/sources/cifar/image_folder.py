@@ -22,7 +22,8 @@ def read_image_folder(path: Path, classes: tuple[str, ...]) -> dict[str, Arrays]
         classes: the names of the class folders; label k is `classes[k]`.
 
     Raises:
-        ValueError: a split is missing or empty, a class folder has an unknown name, or an image is not 32 x 32.
+        ValueError: a split is missing or empty, a class folder has an unknown name, a file is not an image or lies
+            beside the class folders, or an image is not 32 x 32.
     """
     return {split: _read_split(path / split, classes) for split in ("train", "test")}
 
@@ -37,8 +38,16 @@ def _read_split(folder: Path, classes: tuple[str, ...]) -> Arrays:
         for label, name in enumerate(classes)
         if name in names
         for file in sorted((folder / name).iterdir())
-        if file.suffix.lower() in _ENDINGS and not is_skipped(file.name)
+        if not is_skipped(file.name)
     ]
+    strange = [file for _, file in files if file.suffix.lower() not in _ENDINGS]
+    if folder.is_dir():
+        strange += [child for child in folder.iterdir() if not child.is_dir() and not is_skipped(child.name)]
+    if strange:
+        raise ValueError(
+            f"{min(strange)} is not an image in a class folder, needed: <class>/* with {', '.join(_ENDINGS)} only; "
+            "remove it, or convert the folder with convert/folder.py"
+        )
     if not files:
         raise ValueError(f"{folder} holds no images, needed: <class>/*.png or *.jpg in it")
     images = np.empty((len(files), SIZE, SIZE, 3), np.uint8)

@@ -1,6 +1,6 @@
 """The order of the classes, and which of them may lack images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from convert.sources.folder.names import readable
@@ -81,6 +81,11 @@ def note_on_order(classes: tuple[str, ...], listed: tuple[str, ...]) -> tuple[st
 
 
 def few(names: Iterable[str]) -> str:
-    """Some of the names, for a sentence."""
-    shown = [one_line(name, 60) for name in sorted(names)]
-    return ", ".join(shown[:FEW]) + f" and {len(shown) - FEW:,} more" * (len(shown) > FEW)
+    """Some of the names, sorted, for a sentence."""
+    return few_in_order(sorted(names))
+
+
+def few_in_order(names: Sequence[str]) -> str:
+    """The first of the names, for a sentence."""
+    shown = [one_line(name, 60) for name in names[:FEW]]
+    return ", ".join(shown) + f" and {len(names) - FEW:,} more" * (len(names) > FEW)

@@ -14,6 +14,7 @@ from convert.sources.folder.classes import check_classes
 from convert.sources.folder.encoding import BrokenImagesError, Pass
 from convert.sources.folder.inventory import files, print_broken, refusal
 from convert.sources.folder.kinds import VERY_LARGE
+from convert.sources.folder.names import SPLIT_NAMES
 from convert.sources.folder.pixel_notes import pixel_notes
 from convert.sources.folder.records import record
 from convert.sources.folder.values import BrokenFile, FoundImages
@@ -133,6 +134,12 @@ class Conversion:
         for split, images in found.splits.items():
             if not images:
                 raise ValueError(f"no image of the split {split} can be used")
+        if "train" not in found.splits:
+            others = f", there are only images of {' and '.join(found.splits)}" if found.splits else ""
+            raise ValueError(
+                f"no image of the split train can be used{others}: the folders of splits, or the tars, are named "
+                f"{SPLIT_NAMES}"
+            )
         if self.part is not None:
             return found
         notes = check_classes(found, self.allow_empty)

@@ -21,10 +21,8 @@ def pixel_notes(facts: Counter[str], rules: PixelRules, background: str) -> list
     elif facts[TAGGED]:
         notes.append(f"{_images(facts[TAGGED])} with an orientation tag: turned as it asks")
     if facts[ANEW]:
-        why = "their sizes are no whole blocks of JPEG" if can_turn() else "libturbojpeg is not installed"
-        notes.append(
-            f"{_images(facts[ANEW])} of these, JPEG, could not be turned without loss and was encoded anew: {why}"
-        )
+        why = "the size is not a multiple of a JPEG block" if can_turn() else "libturbojpeg is not installed"
+        notes.append(f"of these, {_images(facts[ANEW])} in JPEG had to be encoded anew, with loss: {why}")
     if facts[ALPHA]:
         notes.append(f"{_images(facts[ALPHA])} with an alpha channel: composited on {background} (--background)")
     if facts[DEEP]:

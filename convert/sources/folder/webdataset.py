@@ -30,7 +30,12 @@ class _Sample:
 
 def find_tars(source: Path) -> list[Path]:
     """The tars that a path means, sorted: one tar, a pattern such as `train-*.tar` or `train-{000..009}.tar`, or the
-    tars of a folder that holds nothing else; empty where it means none."""
+    tars of a folder that holds nothing else; empty where it means none.
+
+    Raises:
+        FileNotFoundError: some of the numbers in `{000..009}` have no tar, and others have one.
+        ValueError: the path is one image.
+    """
     if source.is_dir():
         names = [path for path in sorted(source.iterdir()) if not is_skipped(path.name)]
         tars = [path for path in names if path.suffix == ".tar" and path.is_file()]
@@ -41,7 +46,15 @@ def find_tars(source: Path) -> list[Path]:
             if image_format(file.read(HEAD_BYTES)):
                 raise ValueError(f"{source} is one image: give the folder that holds the folders of classes")
         return [source]
-    return sorted({Path(found) for pattern in _expanded(str(source)) for found in glob.glob(pattern)})
+    found = {pattern: glob.glob(pattern) for pattern in _expanded(str(source))}
+    missing = [pattern for pattern, paths in found.items() if not paths]
+    if 0 < len(missing) < len(found):
+        names = few(Path(path).name for path in missing)
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(found)} tars of {source} are missing: {names}: get them, or give the numbers "
+            "that are there"
+        )
+    return sorted({Path(path) for paths in found.values() for path in paths})
 
 
 def by_members(tars: list[Path], listed: tuple[str, ...]) -> Layout:

@@ -88,7 +88,10 @@ def _split_of(file: Path) -> tuple[str, Path]:
         return _called(name), file.parent
     if file.parent.name.removeprefix("partial-") in _KNOWN:
         return _called(file.parent.name.removeprefix("partial-")), file.parent.parent
-    return ("train" if shard is None else name), file.parent
+    if shard is not None:
+        return name, file.parent
+    words = {_called(word) for word in re.split(r"[-_. ]+", file.stem.lower()) if word in _KNOWN}
+    return (words.pop() if len(words) == 1 else "train"), file.parent  # such as cifar10_test
 
 
 def _called(split: str) -> str:

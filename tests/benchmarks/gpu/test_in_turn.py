@@ -59,7 +59,7 @@ def test_a_part_that_takes_too_long_is_ended_with_what_it_started(tmp_path, monk
 
 
 def test_each_part_is_in_the_file_as_soon_as_it_is_there(tmp_path):
-    """The next one goes on after one that fails, with a share of the time that is left."""
+    """The next one goes on after one that fails, with a fraction of the time that is left."""
     path, result = tmp_path / "gpu.json", {"environment": WHERE, "parts": {"paper": {"rows": {}, "seconds": 1.0}}}
     look = f"seen = json.load(open({str(path)!r}))['parts']; open({str(path)!r} + '.seen', 'w').write(' '.join(seen))"
     commands = {"tests": program("sys.exit('a fault')"), "batches": program(look)}

@@ -31,6 +31,24 @@ def test_a_failure_between_files_leaves_the_old_set_whole(arrays, tmp_path, monk
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize(("change", "said"), [(-1, "-1 to 8"), (1, "1 to 10")])
+def test_a_label_that_names_no_class_is_refused(arrays, tmp_path, change, said):
+    """As uint8, the type of the checksum, it would silently become another one."""
+    images, labels = arrays["test"]
+    wrong = {**arrays, "test": (images, labels + change)}
+    message = f"the labels of test are {said}, allowed: 0 to 9, since there are 10 classes"
+    with pytest.raises(ValueError, match=message):
+        write_dataset(tmp_path / "x", "x", wrong, CLASSES, format="dali", source="s", verified=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_files_of_a_split_that_is_no_longer_there_go(arrays, tmp_path):
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    train = {"train": inverted(arrays)["train"]}
+    write_dataset(tmp_path, "x", train, CLASSES, format="beton", source="s", verified=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"train.beton", "manifest.json"}
+
+
 def test_a_missing_file_makes_the_folder_unfinished(arrays, tmp_path):
     write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
     assert whole_manifest(tmp_path) == finished(tmp_path, "dali") == read_manifest(tmp_path)

@@ -168,6 +168,11 @@ def test_bad_image_folders(arrays, published, tmp_path):
     with pytest.raises(ValueError, match="train holds no images"):
         read_source(tmp_path / "c", published)
     make_image_folder(tmp_path / "d", "png", images, ("truck", "bird"))
+    for strange in ("d/train/bird/x.tiff", "d/train/x.png"):
+        (tmp_path / strange).write_bytes(b"one more image")
+        with pytest.raises(ValueError, match=rf"{strange} is not an image in a class folder, needed: <class>/\* with"):
+            read_source(tmp_path / "d", published)
+        (tmp_path / strange).unlink()
     (tmp_path / "d" / "test" / "bird" / "x.png").write_bytes(b"none")
     with pytest.raises(ValueError, match=r"x\.png cannot be used: it is no"):
         read_source(tmp_path / "d", published)

@@ -56,6 +56,10 @@ def test_several_shards_with_the_same_keys(tar, find, tmp_path):
     assert found.notes[0] == "3 tars are read in the order of their names: 2 of train, 1 of val"
     for pattern in ("train-*.tar", "train-{000..001}.tar"):
         assert find(folder / pattern)[1] == {"train": train}
+    with pytest.raises(FileNotFoundError, match=r"1 of the 3 tars of .* are missing: train-002\.tar: get them"):
+        find(folder / "train-{000..002}.tar")
+    with pytest.raises(FileNotFoundError, match="does not exist: give a folder of images or a tar, or a pattern"):
+        find(folder / "none-{000..002}.tar")
     with pytest.raises(FileNotFoundError, match="does not exist: give a folder of images or a tar, or a pattern"):
         find(folder / "other-*.tar")
 
