@@ -24,6 +24,9 @@ CLAIM = "No way of choosing samples consistently beats a uniform order"
 POSITIVE_CLAIM = "Positive control: where most images are duplicates of easy ones, choosing wins"
 NEGATIVE_CLAIM = "Negative control: where labels are wrong, choosing the hard samples loses"
 NO_EFFECT = "This set-up could not have shown an effect"
+NO_HARM = "This set-up has not shown that wrong labels hurt"
+FAILURES = {POSITIVE_CLAIM: NO_EFFECT, NEGATIVE_CLAIM: NO_HARM}
+"""How a control that failed begins the answer."""
 CONSISTENT = 0.8
 
 
@@ -54,9 +57,9 @@ def judge_negative(comparisons: Sequence[Comparison], is_complete: bool) -> Verd
 
 
 def failure(control: Verdict) -> str:
-    """A control that failed, in a sentence that goes on after a colon."""
+    """A control that failed, as a sentence of the answer: a headline, a colon, and its numbers."""
     which = control.claim.partition(":")[0].lower()
-    return f"in the {which}, {control.sentence[0].lower()}{control.sentence[1:]}"
+    return f"{FAILURES[control.claim]}: in the {which}, {control.sentence[0].lower()}{control.sentence[1:]}"
 
 
 def judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -65,16 +68,16 @@ def judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def tally(comparisons: Sequence[Comparison], margin: float) -> str:
-    """Wins, equivalent ones, losses and the rest, in words."""
+    """Wins (also where there are none), equivalent ones, losses and the rest, in words."""
     found = Counter(one.result for one in judged(comparisons))
     texts = {
-        "wins": wording.counted(found["wins"], "win"),
+        "wins": wording.counted(found["wins"], "win") if found["wins"] else "no win",
         "equivalent": f"{found['equivalent']} equivalent within ±{wording.margin(margin)}",
         "loses": wording.counted(found["loses"], "loss", "losses"),
         "failed": f"{found['failed']} with a failed run",
         "unclear": f"{found['unclear']} too uncertain to tell",
     }
-    return wording.listed([text for name, text in texts.items() if found[name]])
+    return wording.listed([text for name, text in texts.items() if found[name] or name == "wins"])
 
 
 def _judge(comparisons: Sequence[Comparison], about: str, margin: float) -> Verdict:
@@ -120,9 +123,9 @@ def _judge_control(
     numbers = f"{wording.difference(best.difference)} against {best.baseline.method}"
     if holds(best):
         return Verdict(claim, "", "supported", f"{best.arm.method} {verb}, as it must: {numbers}.")
-    if not is_complete:
-        return Verdict(claim, "", "undecided", f"No method {verb} so far; the nearest is {best.arm.method}: {numbers}.")
-    return Verdict(claim, "", "refuted", f"No method {verb}; the nearest is {best.arm.method}: {numbers}.")
+    decision, so_far = ("refuted", "") if is_complete else ("undecided", " so far")
+    nearest = f"the nearest is {best.arm.method}: {numbers}"
+    return Verdict(claim, "", decision, f"No method {verb} by Holm's test{so_far}; {nearest}.")
 
 
 def _why_none(comparisons: Sequence[Comparison]) -> str:

@@ -61,7 +61,7 @@ def judge(study: StudyFacts, outcomes: Sequence[Outcome]) -> Answer:
     variants = dict.fromkeys(cell.variant for cell in cells if cell.role == MAIN)
     rows = {variant: tuple(augmenting.against_whole(cells, study, variant)) for variant in variants}
     second = [verdict for variant in variants for verdict in augmenting.judge_variant(rows[variant], study, variant)]
-    failed = [f"{choosing.NO_EFFECT}: {choosing.failure(one)}" for one in controls if one.decision == "refuted"]
+    failed = [choosing.failure(one) for one in controls if one.decision == "refuted"]
     answer = [_on_choosing(claim, by_method, of_role[MAIN], study), _on_augmenting(rows, study)]
     if not is_complete:
         answer = [f"So far, {sentence[0].lower()}{sentence[1:]}" for sentence in answer]

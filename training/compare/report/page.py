@@ -64,7 +64,7 @@ def write_page(
         answer=answer,
         palette=PALETTE,
         marks=marks,
-        no_effect=choosing.NO_EFFECT,
+        failures=tuple(choosing.FAILURES.values()),
         first_claim=choosing.CLAIM,
         second_claims=(augmenting.MAINTAINS, augmenting.SURPASSES),
         accuracy=ledger.tested_accuracy(outcomes),

@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.compare.synthetic import controls, facts, failed, grid, null, run, runs, spends
 from training.compare.answer.augmenting import MAINTAINS, SURPASSES
-from training.compare.answer.choosing import NO_EFFECT
+from training.compare.answer.choosing import NO_EFFECT, NO_HARM
 from training.compare.answer.claims import judge
 
 pytest.importorskip("scipy", reason="needs the extra rebar-loaders[study]")
@@ -75,7 +75,7 @@ def test_a_method_must_beat_the_better_baseline():
 def test_a_method_that_loses_does_not_win_consistently():
     found = answer(grid(better("p-sgd", -0.05)))
     assert decisions(found)["p-sgd"] == "supported"
-    assert found.choosing[1].sentence == "6 comparisons: 6 losses; −5.00 points."
+    assert found.choosing[1].sentence == "6 comparisons: no win and 6 losses; −5.00 points."
 
 
 def test_too_much_noise_leaves_it_undecided():
@@ -113,7 +113,7 @@ def test_a_method_all_of_whose_runs_failed_is_an_outcome():
     outcomes = runs("uniform", 0.5) + [failed(one) for one in runs("p-sgd", 0.5)]
     found = answer(outcomes)
     assert [one.result for one in found.comparisons] == ["failed"]
-    assert found.choosing[1].sentence == "1 comparison: 1 with a failed run."
+    assert found.choosing[1].sentence == "1 comparison: no win and 1 with a failed run."
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,13 @@ def test_controls_come_out_as_they_must():
     assert found.controls[1].sentence.startswith("p-sgd sharp loses, as it must: −5.00 points")
 
 
-@pytest.mark.parametrize("effects", [(0.0, -0.05), (-0.05, -0.05), (0.05, 0.0)])
-def test_a_control_that_fails_comes_first_and_empties_a_null_result(effects):
+@pytest.mark.parametrize(
+    ("effects", "first"), [((0.0, -0.05), NO_EFFECT), ((-0.05, -0.05), NO_EFFECT), ((0.05, 0.0), NO_HARM)]
+)
+def test_a_control_that_fails_comes_first_and_empties_a_null_result(effects, first):
     found = answer(grid(null) + controls(*effects))
-    assert found.sentences[0].startswith(NO_EFFECT)
+    assert found.sentences[0].startswith(first)
+    assert sum(sentence.startswith((NO_EFFECT, NO_HARM)) for sentence in found.sentences) == 1
     assert decisions(found)[""] == "undecided"
     assert found.choosing[0].sentence.endswith("Supported by the rule, but a control failed.")
 
