@@ -65,28 +65,33 @@ class ImportanceTable:
 
         Raises:
             ValueError: no score is given, others than in the batches before, or not one for each id; or an id is not in
-                0..N-1. Ids on a GPU are not looked at, which would wait for it: there torch's assertion fails.
+                0..N-1. On a GPU nothing waits to see such an id: there torch's assertion fails.
         """
-        self._check_ids(ids)
-        error, loss, el2n = self._whole(ids, scores)
-        # A score that is not recorded keeps its columns at zero, whatever the table was loaded from.
-        deviation = torch.zeros_like(error) if scores.error is None else error - self._total[ids, 1]
-        values = torch.stack([torch.ones_like(deviation), deviation, loss, el2n, deviation.square()], dim=1).float()
-        if shares is not None:
-            values = values * shares.unsqueeze(1)
-        self._epoch.index_add_(0, ids, values)
-
-    def _check_ids(self, ids: torch.Tensor) -> None:
         if ids.ndim != 1 or ids.dtype not in (torch.int64, torch.int32):
             raise ValueError(
                 f"ids of a batch are int64 [B], got {ids.dtype} of shape {tuple(ids.shape)}: record mixed batches with "
                 "record_mixed"
             )
-        if ids.device.type == "cpu" and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.num_samples:
+        whole = self._whole(ids, scores)
+        try:
+            self._add(ids, whole, shares, has_error=scores.error is not None)
+        except (IndexError, RuntimeError) as failure:  # looked for afterwards only: a look would wait for the device
+            if ids.device.type != "cpu" or 0 <= int(ids.min()) <= int(ids.max()) < self.num_samples:
+                raise
             raise ValueError(
                 f"the ids of this batch go from {int(ids.min())} to {int(ids.max())}, and the table is of the samples "
                 f"0 to {self.num_samples - 1}: make it with ImportanceTable(len(dataset))"
-            )
+            ) from failure
+
+    def _add(self, ids: torch.Tensor, scores: Scores, shares: torch.Tensor | None, has_error: bool) -> None:
+        error, loss, el2n = scores
+        means = self._total[:, 1].index_select(0, ids)  # fails where an id is not in the table, before anything changes
+        # A score that is not recorded keeps its columns at zero, whatever the table was loaded from.
+        deviation = error - means if has_error else torch.zeros_like(error)
+        values = torch.stack([torch.ones_like(deviation), deviation, loss, el2n, deviation.square()], dim=1).float()
+        if shares is not None:
+            values = values * shares.unsqueeze(1)
+        self._epoch.index_add_(0, ids, values)
 
     def _whole(self, ids: torch.Tensor, scores: Scores) -> Scores:
         """The scores, zeros in place of those that are not given."""

@@ -92,7 +92,7 @@ def test_the_state_of_an_epoch_that_is_done_goes_on_with_the_next(make):
     again = make()
     again.load_state_dict(loader.state_dict())
     assert drawn(again) == drawn(loader)
-    with pytest.raises(ValueError, match="3 samples were done, where no batch of 7 ends"):
+    with pytest.raises(ValueError, match="3 samples of epoch 0 are done, and no batch of 7 ends there"):
         again.load_state_dict({"epoch": 0, "samples_done": 3, "scores": None})
 
 

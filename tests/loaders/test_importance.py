@@ -151,11 +151,11 @@ def test_a_small_variance_is_no_noise(level):
     assert state.mean_error == pytest.approx(mean, rel=1e-6)
 
 
-@pytest.mark.parametrize("ids", [[0, 5], [-1, 2]])
+@pytest.mark.parametrize("ids", [[0, 5], [-1, 2], [2, -1]])
 @pytest.mark.parametrize("given", [scores(0.1, 0.2), Scores(loss=torch.ones(2))], ids=["all", "loss"])
 def test_ids_that_are_not_in_the_table_are_one_sentence(ids, given):
     table = ImportanceTable(5)
-    with pytest.raises(ValueError, match=f"go from {ids[0]} to {ids[1]}, and the table is of the samples 0 to 4"):
+    with pytest.raises(ValueError, match=f"go from {min(ids)} to {max(ids)}, and the table is of the samples 0 to 4"):
         table.record(torch.tensor(ids), given)
     table.record(torch.tensor([0, 4]), given)
     assert table.snapshot().visits.tolist() == [1, 0, 0, 0, 1]

@@ -108,6 +108,8 @@ def _weighed(verdict: Verdict, controls: Sequence[Verdict]) -> Verdict:
 def _on_choosing(
     claim: Verdict, by_method: Sequence[Verdict], comparisons: Sequence[Comparison], study: StudyFacts
 ) -> str:
+    if not comparisons:
+        return "Whether choosing samples pays is not asked here: no method is compared with a baseline."
     valid = choosing.judged(comparisons)
     if not valid:
         return f"Whether choosing samples pays cannot be told: {claim.sentence}"

@@ -171,6 +171,13 @@ def test_a_failed_control_does_not_empty_a_win():
     assert decisions(found)["infobatch"] == "refuted"
 
 
+def test_a_study_of_baselines_alone_does_not_ask_whether_choosing_pays():
+    found = answer(runs("uniform", 0.5) + runs("uniform", 0.6, budget=1.0))
+    assert (
+        found.sentences[0] == "Whether choosing samples pays is not asked here: no method is compared with a baseline."
+    )
+
+
 def test_an_unfinished_control_is_waited_for():
     outcomes = grid(null) + controls(0.0)
     found = answer(outcomes, planned=len(outcomes) + 1)
