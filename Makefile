@@ -32,7 +32,7 @@ test: .venv/.test
 
 test-all: .venv/.test
 	$(SAY_LEFT_OUT)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 # Some ten minutes, of which each data set is trained on for one; needs npm and Debian's apt-get.
 real-images: .venv/.run
