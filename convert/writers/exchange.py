@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from loaders.formats.atomic import sync_folder
+from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import FILE_NAME, read_manifest
 
@@ -55,15 +56,23 @@ def exchanging(folder: Path, console: Console | None = None) -> Iterator[Path]:
 
 
 def finish_exchange(folder: Path) -> None:
-    """Move a whole data set to its place, where a conversion was killed while it did so.
+    """Move a whole data set to its place where a conversion was killed while it did so, and remove what it left.
 
     Raises:
-        BlockingIOError: another process writes to the folder.
-        OSError: a file cannot be moved.
+        BlockingIOError: a whole data set waits, and another process writes to the folder.
+        OSError: a file of it cannot be moved.
     """
-    if (folder / READY).exists():
+    left = [name for name in (READY, BUILDING, LOCK) if (folder / name).exists()]
+    if not left:
+        return
+    try:
         with lock_folder(folder):
             _move_in(folder, None)
+            shutil.rmtree(folder / BUILDING, ignore_errors=True)
+    except OSError:
+        if READY in left:
+            raise
+        # Else a conversion is at work, or the folder is read-only: what is there may be read all the same.
 
 
 def _move_in(folder: Path, console: Console | None) -> None:

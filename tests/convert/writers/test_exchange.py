@@ -10,6 +10,8 @@ import pytest
 from convert.writers.dataset import write_dataset
 from convert.writers.exchange import BUILDING, READY, SHEET, exchanging
 from convert.writers.split import finished, whole_manifest
+from loaders.formats.lock import FILE as LOCK
+from loaders.formats.lock import lock_folder
 
 CLASSES = tuple("abcdefghij")
 ROOT = Path(__file__).parents[3]
@@ -89,6 +91,27 @@ def test_what_a_killed_conversion_left_goes(arrays, tmp_path):
     assert finished(tmp_path, "dali") is not None
     write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("left", [BUILDING, LOCK])
+def test_it_goes_as_well_where_the_next_call_finds_its_work_done(arrays, tmp_path, left):
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    names = {path.name for path in tmp_path.iterdir()}
+    if left == BUILDING:
+        (tmp_path / BUILDING).mkdir()
+        (tmp_path / BUILDING / "train.tar").write_bytes(b"half")
+    else:
+        (tmp_path / LOCK).touch()
+    assert finished(tmp_path, "dali") is not None
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_what_a_conversion_at_work_has_made_stays(arrays, tmp_path):
+    write_dataset(tmp_path, "x", arrays, CLASSES, format="dali", source="s", verified=False)
+    with lock_folder(tmp_path):
+        (tmp_path / BUILDING).mkdir()
+        assert finished(tmp_path, "dali") is not None
+        assert (tmp_path / BUILDING).exists()
 
 
 def test_a_reader_keeps_the_file_that_it_has_open(arrays, tmp_path):
