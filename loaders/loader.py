@@ -71,7 +71,7 @@ class Loader:
 
     def __repr__(self) -> str:
         return (
-            f"Loader({self.dataset.path!r}, {self.dataset.num_samples:,} samples, {len(self):,} batches of "
+            f"Loader({self.dataset.path!r}, {self.dataset.num_samples:,} samples, batches of "
             f"{self.settings.batch_size}, backend {self.backend!r}: {self.residence})"
         )
 

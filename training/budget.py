@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from loaders.order.rounding import floor_fraction
 from training.config import BudgetOptions, Config
 from training.ledger import Flops, Ledger
@@ -19,6 +21,8 @@ class Budget:
         step_cost: FLOPs of the most expensive step, with the scoring of one batch; the cost in seconds is the mean of
             the steps so far.
         charged: what was spent before the first step, in that unit, on a core-set; progress is that of the rest.
+        work: of a budget in FLOPs, the fraction that is spent at the end of each of the images' sizes, which have equal
+            parts of the run. Empty where the size never changes.
     """
 
     unit: str
@@ -26,14 +30,20 @@ class Budget:
     steps_per_epoch: int | None
     step_cost: float = 0.0
     charged: float = 0.0
+    work: tuple[float, ...] = ()
 
     def spent(self, ledger: Ledger) -> float:
         """How much is spent, in the budget's unit."""
         return {"steps": ledger.steps, "flops": ledger.flops, "seconds": ledger.train_seconds}[self.unit]
 
     def progress(self, ledger: Ledger) -> float:
-        """Fraction that is spent of the budget, less what was charged, in [0, 1]; the rates follow it."""
-        return min(1.0, (self.spent(ledger) - self.charged) / (self.total - self.charged))
+        """How far the run is, in [0, 1]: the fraction that is spent of the budget, less what was charged.
+
+        Of a budget in FLOPs it is the fraction of its steps, which cost less while the images are small: the rates and
+        the sizes are the same as under a budget of steps.
+        """
+        spent = min(1.0, (self.spent(ledger) - self.charged) / (self.total - self.charged))
+        return float(np.interp(spent, (0.0, *self.work), np.linspace(0, 1, len(self.work) + 1))) if self.work else spent
 
     def is_spent(self, ledger: Ledger) -> bool:
         """Whether another step does not fit; in seconds, one step always does."""
@@ -101,6 +111,7 @@ def make_budget(
     even_epochs: bool = True,
     charged: Ledger | None = None,
     fraction: float | None = None,
+    sizes: tuple[int, ...] = (),
 ) -> Budget:
     """The budget that the settings describe (docs/methods.md, "Budgets").
 
@@ -113,6 +124,7 @@ def make_budget(
         fraction: of the samples that one epoch draws (`draw_fraction`; None is that of a method that does not choose).
             An epoch of the budget is the whole batches in floor(N * fraction) samples, whatever number of samples the
             method's own epochs have.
+        sizes: of the images, in equal parts of the run; empty is their own size throughout.
 
     Raises:
         ValueError: the budget does not pay for one step.
@@ -126,9 +138,12 @@ def make_budget(
     elif config.budget_unit == "epochs":
         budget = Budget("steps", floor_fraction(config.epochs * whole, config.budget), per_epoch)
     elif config.budget_unit == "flops":
-        full = config.epochs * whole * batch_size * flops[None].step
-        step_cost = max(cost.step + makes_passes * cost.forward for cost in flops.values()) * batch_size
-        budget = Budget("flops", config.budget * full, per_epoch, step_cost)
+        shown = [flops[size] for size in sizes or (None,)]
+        costs = np.array([cost.step for cost in shown])
+        full = config.epochs * whole * batch_size * costs.mean()
+        step_cost = max(cost.step + makes_passes * cost.forward for cost in shown) * batch_size
+        work = tuple((np.cumsum(costs) / costs.sum()).tolist()) if len(set(sizes)) > 1 else ()
+        budget = Budget("flops", config.budget * float(full), per_epoch, step_cost, work=work)
     else:
         budget = Budget("seconds", config.budget, per_epoch)
     if charged is not None:

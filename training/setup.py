@@ -15,6 +15,7 @@ from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable
 from loaders.loader import make_loader
 from loaders.order.rng import INIT, fold_in
+from loaders.types import EpochPlan
 from training import checkpoint
 from training.budget import draw_fraction, make_budget, with_batch_size
 from training.config import Config
@@ -28,7 +29,7 @@ from training.data.augmentation import (
     make_randaugment,
     normalise,
 )
-from training.data.loading import Data, open_loader, warm_up, whole_split
+from training.data.loading import Data, open_loader, warm_up
 from training.data.manifest import check_labels, data_digest, open_manifest, split_files
 from training.data.validation import held_out as hold_out
 from training.ledger import Ledger, count_flops
@@ -104,7 +105,7 @@ def set_up(
         )
     if saved is not None:
         checkpoint.check_origin(saved, config, data_digest(manifest, coreset))
-    held_out, num_trainable = None, num_samples
+    held_out, trainable = None, np.arange(num_samples)
     if config.validation:
         if coreset:
             raise ValueError(
@@ -112,9 +113,9 @@ def set_up(
             )
         labels_N = open_dataset(split_files(config.data, "train")).labels
         held_out = hold_out(labels_N, config.validation)
-        kept = np.setdiff1d(np.arange(num_samples), held_out)
-        context, num_trainable = dataclasses.replace(context, subset=kept, num_held_out=len(held_out)), len(kept)
-    images = _whitening_images(config, device, normalise(config, manifest), num_samples)
+        trainable = np.setdiff1d(trainable, held_out)
+        context = dataclasses.replace(context, subset=trainable, num_held_out=len(held_out))
+    images = _whitening_images(config, device, normalise(config, manifest), trainable)
 
     def make_network(width: float, key: int) -> nn.Module:
         generator = torch.Generator().manual_seed(key)
@@ -125,7 +126,7 @@ def set_up(
         return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     method = make_method(dataclasses.replace(context, make_network=make_network))
-    clean = clean_fraction(config, num_trainable / method.scheduler.num_items)
+    clean = clean_fraction(config, len(trainable) / method.scheduler.num_items)
     data = _open_loaders(config, device, ranks, manifest, coreset, held_out, has_clean_end=clean > 0)
     model = make_network(config.width, fold_in(config.seed, INIT))
     shapes = {size: (channels, size or height, size or width) for size in {None, *sizes}}
@@ -134,7 +135,9 @@ def set_up(
         draws = check_own_network(config.model, model, len(manifest.classes), [*shapes.values()])
     flops = {size: count_flops(model, shape) for size, shape in shapes.items()}
     fraction = draw_fraction(config, method.chooses)
-    budget = make_budget(config, num_trainable, flops, method.makes_passes, method.even_epochs, ledger, fraction)
+    budget = make_budget(
+        config, len(trainable), flops, method.makes_passes, method.even_epochs, ledger, fraction, sizes
+    )
     steps = budget.total_steps
     until = (steps - 1) / steps if config.compat == "arazo" and steps else 1.0
     schedule = Schedule(
@@ -209,11 +212,11 @@ def _open_loaders(
     return Data(manifest, train_loader, clean_loader, test_loader, shape, config.eval_split, coreset, held_out)
 
 
-def _whitening_images(config: Config, device: torch.device, plain: Augment, num_samples: int) -> Tensor | None:
-    """The first images of the training set, normalised, float32 [B, C, H, W] on the CPU; None for other networks."""
+def _whitening_images(config: Config, device: torch.device, plain: Augment, ids: np.ndarray) -> Tensor | None:
+    """The first of these images, normalised, float32 [B, C, H, W] on the CPU; None for other networks."""
     if config.model != "rebarnet":
         return None
-    count = min(num_samples, _WHITENING_IMAGES)
+    plan = EpochPlan(ids[:_WHITENING_IMAGES])
     train = split_files(config.data, "train")
-    loader = make_loader(train, count, backend=config.backend, device=device, augment=plain)
-    return next(iter(loader.epoch(whole_split(count)))).images.cpu()
+    loader = make_loader(train, len(plan), backend=config.backend, device=device, augment=plain)
+    return next(iter(loader.epoch(plan))).images.cpu()

@@ -91,7 +91,7 @@ class Run:
 
     def work(self, progress: float) -> float:
         """Fraction of the run's work that is done at that progress, in [0, 1]: the time left follows it."""
-        if self.budget.unit != "steps":
+        if self.budget.unit == "seconds":
             return progress
         return self.schedule.work(progress, lambda size: self.flops[size].step)
 

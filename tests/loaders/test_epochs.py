@@ -374,7 +374,8 @@ def test_a_data_set_is_a_sequence_and_says_what_it_is(make, betons):
     assert np.array_equal(dataset[-1][0], dataset[N - 1][0])
     with pytest.raises(IndexError, match=r"sample 97 is not in 0\.\.96"):
         dataset[N]
-    assert "97 samples, 7 batches of 7, backend 'fused'" in repr(make())
+    assert "97 samples, batches of 7, backend 'fused'" in repr(make())
+    assert "batches of 90" in repr(make(batch_size=90, drop_last=True)), "an epoch of 48 has none, and plans may"
     assert make().classes is None
 
 

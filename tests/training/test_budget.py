@@ -8,8 +8,9 @@ from training.config import Config
 from training.ledger import Flops, Ledger
 from training.report import folder as record
 from training.run import main
+from training.schedules import Schedule
 
-FLOPS = {None: Flops(3.0, 10.0), 16: Flops(2.0, 4.0)}
+FLOPS = {None: Flops(3.0, 10.0), 16: Flops(2.0, 4.0), 32: Flops(3.0, 10.0)}
 
 
 def make(unit: str, budget: float = 0.3, **options) -> Budget:
@@ -35,7 +36,7 @@ def test_fractions_of_samples_and_epochs_are_whole_steps():
         assert spend(budget) == pytest.approx(np.arange(budget.total) / budget.total)
 
 
-def test_flops_are_those_of_all_epochs_at_full_size_and_never_exceeded():
+def test_flops_are_those_of_all_epochs_and_never_exceeded():
     budget = make("flops")
     assert (budget.total, budget.total_steps) == (0.3 * 8 * 600 * 10, None)
     assert len(spend(budget)) == 28
@@ -43,6 +44,19 @@ def test_flops_are_those_of_all_epochs_at_full_size_and_never_exceeded():
     small = spend(budget, flops=4.0)
     assert len(small) == 70  # 200 FLOPs a step; the largest kind of step must still fit
     assert budget.total - 70 * 200 < 500
+
+
+def test_flops_are_those_of_the_sizes_that_are_shown_and_buy_the_steps_that_samples_do():
+    """As many steps of each size: the schedule follows the steps, not what they cost."""
+    schedule = Schedule(sizes=(16, 16, 32))
+    budget, ledger, progress = make("flops", 0.3125, sizes=schedule.sizes), Ledger(), []
+    assert budget.total == 30 * 50 * (4 + 4 + 10) / 3
+    while not budget.is_spent(ledger):
+        progress.append(budget.progress(ledger))
+        ledger.add_step(50, 50, FLOPS[schedule.image_size(progress[-1])].step)
+    assert progress == pytest.approx(np.arange(30) / 30)
+    assert [schedule.image_size(at) for at in progress] == 20 * [16] + 10 * [32]
+    assert ledger.flops == budget.total
 
 
 def test_scoring_passes_are_charged():

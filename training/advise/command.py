@@ -74,10 +74,10 @@ def advise(options: Options, stop: StopRequest, console: Console) -> int:
         "settings": options.settings,
     }
     values = _planned(options, asked, num_samples - num_held_out, num_workers, stop, console)
-    study = make_study(values)
+    study = make_study(values, options.own)
     store = Store(options.folder / PILOTS, study)
     store.begin(values, update=True)
-    status = _run_pilots(store, num_workers, stop, console)
+    status = _run_pilots(store, num_workers, stop, console, options.own)
     if status:
         return status
     with console.status("looking at the data with the network of a pilot"):
@@ -134,12 +134,12 @@ def _planned(
     values = study_values(options, grids)
     console.print(
         f"pilots of up to {design.largest:g} of the planned run, {design.seeds} seeds, "
-        f"{len(make_study(values).cells):,} in all: about {clock(seconds)} with {num_workers} workers here"
+        f"{len(make_study(values, options.own).cells):,} in all: about {clock(seconds)} with {num_workers} workers here"
     )
     return values
 
 
-def _run_pilots(store: Store, num_workers: int, stop: StopRequest, console: Console) -> int:
+def _run_pilots(store: Store, num_workers: int, stop: StopRequest, console: Console, own: tuple[str, ...]) -> int:
     """Run what is left of the pilots; returns the exit status."""
     store.recover()
     counts = store.counts()
@@ -148,7 +148,7 @@ def _run_pilots(store: Store, num_workers: int, stop: StopRequest, console: Cons
     if not left:
         return 0
     console.print(f"{left:,} of {total:,} pilots are left, {min(num_workers, left)} at a time")
-    status = run_workers(store.folder, min(num_workers, left), stop)
+    status = run_workers(store.folder, min(num_workers, left), stop, own)
     done = store.counts()[DONE]
     if status:
         console.print(f"{done:,} of {total:,} pilots are done; the same command goes on")

@@ -17,6 +17,7 @@ from training import checkpoint
 from training.config import Config
 from training.machine.distributed import Ranks
 from training.machine.signals import StopRequest
+from training.own_code import is_own
 from training.report import folder as files
 from training.run import run
 
@@ -62,7 +63,9 @@ def look(folder: Path, config: Config, stop: StopRequest) -> Look:
 
     if not (folder / files.SUMMARY).exists():
         run(dataclasses.replace(config, out=str(folder)), folder / checkpoint.FILE, Console(quiet=True), stop, Ranks())
-    columns = inspect(Options(str(folder), backend=config.backend, device=config.device), Console(quiet=True))
+    own = config.model if is_own(config.model) else None
+    options = Options(str(folder), model=own, backend=config.backend, device=config.device)
+    columns = inspect(options, Console(quiet=True))
     accuracy = entry(files.read_summary(folder), "validation_accuracy", float, str(folder / files.SUMMARY))
     found = describe_look(columns["el2n"], columns["mislabelled"], columns["duplicate_of"], accuracy)
     with atomic_path(path) as temporary:

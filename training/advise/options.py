@@ -10,6 +10,7 @@ from typing import Any
 from training.arguments import underscored
 from training.compare.options import Parser, settings_of
 from training.machine.commands import command
+from training.own_code import is_own
 
 _TAKEN = ("method", "mixer", "seed", "budget_unit", "epoch_fraction", "coreset", "eval_every", "config", "resume")
 _EPILOG = (
@@ -56,6 +57,12 @@ class Options:
         for name in self.settings:
             if name in _TAKEN:
                 raise ValueError(f"--{name} is not for advise, which decides it for its pilots: leave it out")
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The planned run's network where it is FILE.py:FUNCTION: the command line names it, so its file may run."""
+        model = self.settings.get("model", "")
+        return (model,) if is_own(model) else ()
 
 
 def parse_options(argv: list[str] | None = None) -> Options:

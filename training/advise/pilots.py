@@ -119,7 +119,7 @@ def designs(options: Options, num_trainable: int) -> Iterator[Design]:
     Raises:
         ValueError: the planned run is so short that an eighth of a pilot has no steps.
     """
-    config = make_study(study_values(options, Design(1, 1, "none").grids(options.budget))).cells[0].config
+    config = make_study(study_values(options, Design(1, 1, "none").grids(options.budget)), options.own).cells[0].config
     steps = config.epochs * (num_trainable // config.batch_size)
     known = [largest for largest in LARGEST if floor_fraction(steps, options.budget * largest / 8) >= LEAST_STEPS]
     if not known:
@@ -138,7 +138,8 @@ def designs(options: Options, num_trainable: int) -> Iterator[Design]:
 
 def measure(options: Options, stop: StopRequest, num_workers: int) -> Speed:
     """Train for a few seconds with each augmentation, on as many threads as one of the workers will have."""
-    study = make_study(study_values(options, [{"budgets": [options.budget], "seeds": 1, "methods": [SCAN]}]))
+    values = study_values(options, [{"budgets": [options.budget], "seeds": 1, "methods": [SCAN]}])
+    study = make_study(values, options.own)
     speeds, overheads = {}, []
     for cell in study.cells:
         start = time.monotonic()

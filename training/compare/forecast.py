@@ -42,7 +42,7 @@ def forecast(cells: list[Cell], num_workers: int, stop: StopRequest, console: Co
     seconds: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     flops: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     for cell in cells:
-        key = f"{network(cell.config)} {cell.config.epochs} {cell.config.budget_unit}"
+        key = f"{network(cell.config)} {cell.config.epochs}"
         if key not in costs:
             costs[key] = full_flops(cell.config)
         line = (cell.variant, cell.augmentation, cell.method, cell.config.budget)
@@ -105,14 +105,11 @@ def _threads(number: int) -> Iterator[None]:
 def full_flops(config: Config) -> float:
     """FLOPs of the full budget of a cell, without passes for scores alone.
 
-    A budget in FLOPs is a fraction of those at the images' own size. Any other budget pays for steps, and a step costs
-    what its image size does: each size of the schedule has an equal part of the steps.
+    A step costs what its image size does, and each size of the schedule has an equal part of the steps.
     """
     whole = dataclasses.replace(config, method="scan", options=method_class("scan").Options(), coreset=None)
     state = set_up(whole)
     size, sizes = state.config.batch_size, state.schedule.sizes or (None,)
-    if config.budget_unit == "flops":
-        sizes = (None,)
     per_sample = sum(state.flops[shown].step for shown in sizes) / len(sizes)
     return config.epochs * (state.method.scheduler.num_items // size) * size * per_sample
 

@@ -5,11 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from loaders.formats.manifest import FILE_NAME
+from loaders.types import EpochPlan
 from training import checkpoint
 from training.arguments import make_config
 from training.data.validation import held_out
+from training.models.build import build_model
 from training.report.folder import read_summary
 from training.run import main
 from training.setup import set_up
@@ -46,6 +49,15 @@ def test_held_out_samples_are_never_trained_on(quick_args, shapes, tmp_path, met
     assert visits.sum() == pytest.approx(read_summary(out)["samples"])
     if method == "uniform":
         assert read_summary(out)["samples"] == 2 * 240, "half of the 480 that are left"
+
+
+def test_held_out_images_do_not_shape_the_networks_first_layer(shapes):
+    run = set_up(make_config({"data": str(shapes), "validation": 0.2, "width": 0.25}))
+    kept = np.setdiff1d(np.arange(600), run.data.held_out)
+    images = torch.cat([batch.images for batch in run.data.test_loader.epoch(EpochPlan(kept))])
+    generator = torch.Generator().manual_seed(0)
+    model = build_model("rebarnet", 3, generator=generator, width=0.25, whitening_images=images)
+    assert torch.equal(run.model.stem.weight, model.stem.weight)
 
 
 def test_what_is_tested_has_its_own_name(quick_args, tmp_path, capsys):
