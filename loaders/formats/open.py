@@ -13,6 +13,7 @@ from .beton import open_beton
 from .claims import MAX_GROWTH, MAX_PIXELS, are_too_many_pixels
 from .dataset import DatasetFile
 from .manifest import manifest_near
+from .series import missing_in_series
 from .shards import Shards, join_shards
 from .tar import open_tar
 
@@ -75,7 +76,8 @@ def _find_shards(folder: str) -> list[str]:
 
     Raises:
         FileNotFoundError: there are none.
-        ValueError: their names differ by more than numbers, or they are not those that their manifest names.
+        ValueError: their names differ by more than numbers, or they are not those that their manifest names; without a
+            manifest, that their numbers tell of.
     """
     with os.scandir(folder) as found:
         names = [one.name for one in found if one.name.endswith((".beton", ".tar")) and one.is_file()]
@@ -98,6 +100,18 @@ def _find_shards(folder: str) -> list[str]:
         if listed and other:
             lacks = "lacks" if other[0] in listed else "holds beside its shards"
             raise ValueError(f"{folder} {lacks} {other[0]}, and its manifest says otherwise: give a list of files")
+        if listed:
+            return _in_order(folder, names)
+    missing = missing_in_series(names)
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {', '.join(missing[:5])}{' and others' * (len(missing) > 5)}, by the numbers of its other "
+            "files: get what is missing, or give a list of the files that are meant"
+        )
+    return _in_order(folder, names)
+
+
+def _in_order(folder: str, names: list[str]) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(names, key=lambda name: (_numbers(name), name))]
 
 

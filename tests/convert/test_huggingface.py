@@ -130,6 +130,17 @@ def test_a_split_without_labels_is_left_out_and_told(tmp_path, pixels, capsys):
     assert [*read_manifest(tmp_path / "mine").splits] == ["train"]
 
 
+def test_files_that_are_missing_are_told(tmp_path, pixels, capsys):
+    files = [image_file(image) for image in pixels["test"]]
+    export(tmp_path / "tables", {"train": table(files, [0, 1, 2] * 3)})
+    (whole,) = (tmp_path / "tables").rglob("*.parquet")
+    whole.rename(whole.parent / "train-00001-of-00003.parquet")
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali")
+    told = "left out: files of train, which are not there: train-00000-of-00003, train-00002-of-00003"
+    assert f"{told}\n" in capsys.readouterr().out
+    assert read_manifest(tmp_path / "mine").inventory["notes"] == [told]
+
+
 def test_a_split_without_a_column_of_labels_is_left_out_and_told(tmp_path, pixels, capsys):
     files = [image_file(image) for image in pixels["test"]]
     export(tmp_path / "tables", {"train": table(files, [0, 1, 2] * 3), "test": table(files, [0] * 9).drop(["label"])})

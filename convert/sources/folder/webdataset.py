@@ -14,6 +14,7 @@ from convert.sources.folder.names import is_skipped, readable, split_of, why_ski
 from convert.sources.folder.values import File, Place
 from convert.sources.tar_file import list_members
 from loaders.formats.sentence import one_line
+from loaders.formats.series import missing_in_series
 
 MAX_DIGITS = 6  # of a label
 
@@ -100,6 +101,9 @@ def by_members(tars: list[Path], listed: tuple[str, ...]) -> Layout:
         counts = Counter(split or "train" for split in splits)
         told = ", ".join(f"{count} of {split}" for split, count in counts.items())
         layout.notes.append(f"{len(tars)} tars are read in the order of their names: {told}")
+    missing = missing_in_series(path.name for path in tars)
+    if missing:
+        layout.notes.append(f"missing, by the numbers of the other tars: {few(missing)}")
     return layout
 
 

@@ -9,6 +9,7 @@ from convert.sources.folder.classes import few_in_order
 from convert.sources.huggingface.columns import Columns, find_columns
 from convert.sources.huggingface.files import files_by_split
 from convert.sources.huggingface.rows import numbered, read_labels, read_schema
+from loaders.formats.series import missing_in_series
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Tables:
         files: by split, in the order of their rows.
         labels: int64 [N] by split.
         classes: label k is classes[k].
-        left_out: a phrase on each split that has no labels, or no rows.
+        left_out: a phrase on each split that has no labels, or no rows, or of which files are missing.
     """
 
     columns: Columns
@@ -60,6 +61,10 @@ def read_tables(path: Path, image: str | None = None, label: str | None = None) 
         if count or not len(labels[split])
     )
     labels = {split: content for split, content in labels.items() if len(content) and not unlabelled[split]}
+    for split in labels:
+        missing = missing_in_series(file.name for file in files[split])
+        if missing:
+            left_out += (f"files of {split}, which are not there: {few_in_order(missing)}",)
     if "train" not in labels:
         why = f" (left out: {'; '.join(left_out)})" if left_out else ""
         raise ValueError(f"{path} has no split named train with all labels, its splits are {', '.join(files)}{why}")

@@ -217,6 +217,16 @@ def test_the_manifest_says_which_shards_there_are(files, tmp_path):
         open_dataset(tmp_path / "train")
 
 
+def test_without_a_manifest_the_numbers_say_which_shards_there_are(files, tmp_path):
+    folder = copied(files, "raw", tmp_path)
+    assert len(open_dataset(folder)) == NUM, "1, 2, 9 and 10 are numbers, and no series"
+    (folder / "train-9.beton").rename(folder / "train-3.beton")
+    (folder / "train-10.beton").rename(folder / "train-5.beton")
+    with pytest.raises(ValueError, match=r"lacks train-4\.beton, by the numbers of its other files: get what is"):
+        open_dataset(folder)
+    assert len(open_dataset([folder / f"train-{number}.beton" for number in (1, 2, 3, 5)])) == NUM
+
+
 def test_many_files_need_no_descriptors(files):
     """300 maps with 64 descriptors."""
     script = f"""

@@ -54,10 +54,13 @@ def test_several_shards_with_the_same_keys(tar, find, tmp_path):
     train = [(f"train-00{shard}.tar: {i}.jpg", shard + i) for shard in (0, 1) for i in (0, 1)]
     assert splits == {"train": train, "val": [("val-000.tar: 0.jpg", 2)]}
     assert found.notes[0] == "3 tars are read in the order of their names: 2 of train, 1 of val"
+    assert not any("missing" in note for note in found.notes)
     for pattern in ("train-*.tar", "train-{000..001}.tar"):
         assert find(folder / pattern)[1] == {"train": train}
     with pytest.raises(FileNotFoundError, match=r"1 of the 3 tars of .* are missing: train-002\.tar: get them"):
         find(folder / "train-{000..002}.tar")
+    (folder / "train-000.tar").rename(folder / "train-003.tar")
+    assert "missing, by the numbers of the other tars: train-002.tar" in find(folder)[0].notes
     with pytest.raises(FileNotFoundError, match="does not exist: give a folder of images or a tar, or a pattern"):
         find(folder / "none-{000..002}.tar")
     with pytest.raises(FileNotFoundError, match="does not exist: give a folder of images or a tar, or a pattern"):
