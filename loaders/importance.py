@@ -188,25 +188,34 @@ class ImportanceTable:
         self._epoch.zero_()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything that a resumed run needs, also in the middle of an epoch; the tensors are those of the table."""
-        return {"total": self._total, "epoch": self._epoch, "latest": self._latest, "average": self._average}
+        """Everything that a resumed run needs, also in the middle of an epoch; the tensors are those of the table.
+
+        `recorded`, bool [3] on the CPU, tells which of the three scores are recorded; none before the first batch.
+        """
+        recorded = [self._missing is not None and name not in self._missing for name in Scores._fields]
+        return {**self._sums(), "recorded": torch.tensor(recorded)}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Continue from the `state_dict` of a table with as many samples.
+        """Continue from the `state_dict` of a table with as many samples; one of version 0.1 has no `recorded`.
 
         Raises:
             ValueError: a tensor is missing or has another shape.
         """
-        tensors = self.state_dict()
-        for name, mine in tensors.items():  # all are checked before the first changes
+        state = {"recorded": torch.zeros(len(Scores._fields), dtype=torch.bool), **state}
+        for name, mine in self.state_dict().items():  # all are checked before the first changes
             if name not in state or state[name].shape != mine.shape:
                 got = tuple(state[name].shape) if name in state else "nothing"
                 raise ValueError(
                     f"the state of an importance table needs {name!r} of shape {tuple(mine.shape)}, got {got}: was it "
                     "saved from a run with another number of samples?"
                 )
-        for name, mine in tensors.items():
+        for name, mine in self._sums().items():
             mine.copy_(state[name])
+        recorded = {name for name, is_there in zip(Scores._fields, state["recorded"].tolist(), strict=True) if is_there}
+        self._missing = frozenset(Scores._fields) - recorded if recorded else None
+
+    def _sums(self) -> dict[str, torch.Tensor]:
+        return {"total": self._total, "epoch": self._epoch, "latest": self._latest, "average": self._average}
 
 
 def place_among_ranks() -> tuple[int, int]:

@@ -67,6 +67,23 @@ def test_state_continues_in_the_middle_of_an_epoch():
         ImportanceTable(4).load_state_dict(table.state_dict())
 
 
+def test_state_tells_which_scores_are_recorded():
+    """Else a policy of errors would follow zeros after a resume, without a word."""
+    table, other = ImportanceTable(5), ImportanceTable(5)
+    table.record(torch.arange(5), Scores(loss=torch.ones(5)))
+    state = table.state_dict()
+    other.load_state_dict(state)
+    known = other.snapshot()
+    assert np.isnan(known.mean_error).all()
+    assert known.loss.tolist() == [1] * 5
+    with pytest.raises(ValueError, match=r"the batches before gave \['loss'\], this one \['el2n', 'error', 'loss'\]"):
+        other.record(torch.arange(5), scores(*[0.5] * 5))
+    del state["recorded"]  # as version 0.1 saved it
+    other.load_state_dict(state)
+    other.record(torch.arange(5), scores(*[0.5] * 5))
+    assert not np.isnan(other.snapshot().mean_error).any()
+
+
 def test_nan_scores_are_one_sentence():
     table = ImportanceTable(5)
     table.record(torch.tensor([2]), scores(float("nan")))
