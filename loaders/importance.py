@@ -187,13 +187,17 @@ class ImportanceTable:
         """Discard what was recorded since the last snapshot."""
         self._epoch.zero_()
 
+    def sums(self) -> dict[str, torch.Tensor]:
+        """The tensors on the device that batches and snapshots change in place; they are those of the table."""
+        return {"total": self._total, "epoch": self._epoch, "latest": self._latest, "average": self._average}
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that a resumed run needs, also in the middle of an epoch; the tensors are those of the table.
 
         `recorded`, bool [3] on the CPU, tells which of the three scores are recorded; none before the first batch.
         """
         recorded = [self._missing is not None and name not in self._missing for name in Scores._fields]
-        return {**self._sums(), "recorded": torch.tensor(recorded)}
+        return {**self.sums(), "recorded": torch.tensor(recorded)}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Continue from the `state_dict` of a table with as many samples; one of version 0.1 has no `recorded`.
@@ -209,13 +213,10 @@ class ImportanceTable:
                     f"the state of an importance table needs {name!r} of shape {tuple(mine.shape)}, got {got}: was it "
                     "saved from a run with another number of samples?"
                 )
-        for name, mine in self._sums().items():
+        for name, mine in self.sums().items():
             mine.copy_(state[name])
         recorded = {name for name, is_there in zip(Scores._fields, state["recorded"].tolist(), strict=True) if is_there}
         self._missing = frozenset(Scores._fields) - recorded if recorded else None
-
-    def _sums(self) -> dict[str, torch.Tensor]:
-        return {"total": self._total, "epoch": self._epoch, "latest": self._latest, "average": self._average}
 
 
 def place_among_ranks() -> tuple[int, int]:

@@ -17,11 +17,12 @@ def check_state(content: dict[str, Any], run: Run) -> None:
         ValueError: names the value that is missing or of another kind.
     """
     name = "it"
+    table = run.table.state_dict() if "recorded" in entry(content, "table", dict, name) else run.table.sums()
     parts = {
         "model": run.model.state_dict(),
         "scaler": run.scaler.state_dict(),
         "average": None if run.average is None else run.average.state_dict(),
-        "table": run.table.state_dict(),
+        "table": table,  # before 0.2 it did not tell what is recorded
         "ledger": run.ledger.state_dict(),
         "loss_sum": run.loss_sum,
     }

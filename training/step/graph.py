@@ -149,7 +149,7 @@ def _changed_by_steps(run: Run) -> list[Tensor]:
     weights = [value for module in modules for value in (*module.parameters(), *module.buffers())]
     states = [state for optimizer in run.optimizers for state in optimizer.state.values()]
     momenta = [value for state in states for value in state.values() if isinstance(value, Tensor)]
-    return [*weights, *momenta, *run.table.state_dict().values(), run.loss_sum]
+    return [*weights, *momenta, *run.table.sums().values(), run.loss_sum]
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def epochs(run, count: int = 3, stop_after: int | None = None) -> list[float]:
 
 def values(run) -> list[torch.Tensor]:
     """Copies of the weights, their average, the scores and the loss."""
-    parts = (run.model.state_dict(), run.average.state_dict(), run.table.state_dict(), {"loss": run.loss_sum})
+    parts = (run.model.state_dict(), run.average.state_dict(), run.table.sums(), {"loss": run.loss_sum})
     return [value.clone() for part in parts for value in part.values()]
 
 
