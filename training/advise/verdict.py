@@ -123,11 +123,14 @@ def _undecided(question: Question, best: Arm, rivals: tuple[Arm, ...], others: S
         text += f"Ruled out: {listed(ruled_out)}. "
     rival = next(arm for arm in rivals if arm.augmentation != best.augmentation)
     gap = _expected(best).accuracy - _expected(rival).accuracy
-    width = (_expected(best).accuracy - _expected(best).low) + (_expected(rival).high - _expected(rival).accuracy)
+    below, above = _expected(best).accuracy - _expected(best).low, _expected(rival).high - _expected(rival).accuracy
+    width = below + above
     effort = (width / gap) ** 2 if gap > 0 else math.inf
     apart = f"{best} and {rival} are {100 * gap:.2f} points apart"
-    if width / 2 <= MARGIN:
-        return text + f"{apart}, by intervals of less than ± {100 * MARGIN:g} point: as good as equal, take either."
+    if gap + math.hypot(below, above) <= MARGIN:
+        return (
+            text + f"{apart}, and with 95 % certainty less than {100 * MARGIN:g} point: as good as equal, take either."
+        )
     if effort <= MOST_EFFORT:
         minutes = f", such as --minutes {math.ceil(effort * question.minutes)}" if question.minutes else ""
         return text + f"{apart}, and about {effort:.1f} times as many pilots would tell them from each other{minutes}."

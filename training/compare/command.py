@@ -117,6 +117,7 @@ def _report(options: Options, store: Store, console: Console) -> None:
         margin=study.margin,
     )
     page, *_ = write_report(options.folder, facts, outcomes)
-    for line in judge(facts, outcomes).sentences:
+    answer = judge(facts, outcomes)
+    for line in (*answer.sentences, *answer.notes):
         console.print(line)
     console.print(f"report: {page}, with results.csv, results.parquet and figures/")

@@ -23,7 +23,8 @@ VISITS = 5  # of a distinct image by uniform draws, in the arm with copies: so f
 def add_controls(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A study file with both arms, whose data are made under `folder` where they are not there yet.
 
-    Each arm has the first augmentation and the middle budget, and all methods of the study.
+    Each arm has the first augmentation, the middle one of the budgets that leave something to choose, and all methods
+    of the study.
 
     Args:
         values: of a study file that `make_study` accepts.
@@ -38,8 +39,9 @@ def add_controls(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             raise ValueError(f"--controls needs one data set for all variants, but {label!r} has another: leave it out")
     data, epochs = settings.get("data", Config.data), settings.get("epochs", Config.epochs)
     grids = [grid or {} for grid in values.get("grids", [{}])]
-    budgets = sorted({budget for grid in [values, *grids] for budget in grid.get("budgets", [])})
-    budget = budgets[len(budgets) // 2] if budgets else 0.3
+    budgets = {budget for grid in [values, *grids] for budget in grid.get("budgets", [])}
+    budgets = sorted(budget for budget in budgets if budget < 1) or [0.3]
+    budget = budgets[len(budgets) // 2]
     num_samples = read_manifest(data).splits["train"].num_samples
     distinct = max(1, round(num_samples * (1 - REPEATS)))
     copies = {

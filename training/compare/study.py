@@ -89,7 +89,8 @@ class Study:
         margin: of accuracy, within which two arms count as equal.
         cells: in the order in which they are run: all of one seed, then of the next.
         methods, augmentations, variants: labels in the order of the file; the first augmentation is the standard one.
-        baselines: labels of the methods that importance has to beat.
+        baselines: labels of the methods that importance has to beat: they look at no score, and at no core-set that
+            was chosen.
     """
 
     name: str
@@ -154,7 +155,9 @@ def make_study(values: Settings, own: tuple[str, ...] = ()) -> Study:
         methods=_order(methods, used, "method"),
         augmentations=_order(augmentations, used, "augmentation"),
         variants=_order(variants, used, "variant"),
-        baselines=tuple(label for label, given in methods.items() if given["method"] in BASELINES),
+        baselines=tuple(
+            label for label, given in methods.items() if given["method"] in BASELINES and not given.get("coreset")
+        ),
     )
 
 

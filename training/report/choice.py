@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from loaders.order.designs import DESIGNS
@@ -11,8 +10,6 @@ from training.state import Run
 
 NEARLY_EQUAL = 1.005
 """tau, sqrt(1 + cv^2) of the weights, up to which a draw by them is a uniform one (cv below 0.1)."""
-NO_MORE_UNEVEN = 1.05
-"""Spread of the visits over that of uniform draws, up to which it counts as theirs."""
 
 
 def cannot_choose(run: Run) -> str | None:
@@ -32,15 +29,19 @@ def cannot_choose(run: Run) -> str | None:
     )
 
 
-def did_not_choose(run: Run, rows: list[dict[str, Any]], spread: dict[str, float]) -> str | None:
+def did_not_choose(run: Run, rows: list[dict[str, Any]]) -> str | None:
     """Why the result of a run says nothing of its method, known at its end; None where it chose.
+
+    The weights tell, not the visits: what was seldom visited has a larger error and is drawn for that, so that a method
+    that does choose may visit the samples more evenly than uniform draws do.
 
     Args:
         rows: of metrics.jsonl.
-        spread: of the visits (`describe_visits`).
     """
     name = run.config.method
     reason = cannot_choose(run) or run.method.did_not_choose()
+    if not reason and run.method.own_length and run.ledger.saved_fraction < 1e-9:
+        reason = f"{name} left out no sample in any of its epochs: a shuffled pass"
     if reason or not run.method.chooses or name == "fixed":
         return reason
     if run.epoch <= max(1, run.method.warmup_epochs):
@@ -50,25 +51,7 @@ def did_not_choose(run: Run, rows: list[dict[str, Any]], spread: dict[str, float
     largest = max((row["weights"]["tau"] for row in rows[:-1] if row["weights"]), default=1.0)
     if largest < NEARLY_EQUAL:
         return f"the weights of {name} were nearly equal throughout (tau at most {largest:.4f}): a uniform draw"
-    uniform = uniform_spread(run)
-    if uniform and run.config.mixer == "none" and spread["cv"] < NO_MORE_UNEVEN * uniform:
-        return (
-            f"{name} visited the samples no more unevenly than uniform draws do (cv {spread['cv']:.3f}, uniform "
-            f"{uniform:.3f})"
-        )
     return None
-
-
-def uniform_spread(run: Run) -> float:
-    """Coefficient of variation of the visits that uniform draws of as many samples would have, each epoch its own."""
-    scheduler = run.method.scheduler
-    n, per_epoch = scheduler.num_items, len(scheduler)
-    epochs = run.ledger.samples / per_epoch
-    repeats = _repeats(scheduler)
-    left_out = 1 - 1 / n if repeats else 1 - (per_epoch % n) / n if per_epoch % n else 0.0
-    drawn = per_epoch if repeats else per_epoch % n
-    variance = epochs * drawn / n * left_out
-    return math.sqrt(variance) / (epochs * per_epoch / n) if epochs else 0.0
 
 
 def _repeats(scheduler: IndexScheduler) -> bool:

@@ -56,7 +56,6 @@ def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Resu
     """
     config, coreset = run.config, run.data.coreset
     visits = visits_of(run)
-    spread = describe_visits(visits)
     return {
         "name": folder.name,
         **_tested(run, tested),
@@ -70,8 +69,8 @@ def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Resu
         "num_samples": run.data.num_samples,
         "distinct_samples": int((visits > 0).sum()),
         **run.ledger.summary(),
-        "visits": spread,
-        "did_not_choose": did_not_choose(run, rows, spread),
+        "visits": describe_visits(visits),
+        "did_not_choose": did_not_choose(run, rows),
         **({"saved_fraction": run.ledger.saved_fraction} if run.method.own_length else {}),
         **({"coreset": coreset.summary(str(config.coreset))} if coreset else {}),
         "data": run.data.manifest.name,

@@ -46,9 +46,13 @@ def test_overlapping_intervals_are_refused_with_what_would_tell_them_apart():
 
 
 def test_equal_arms_are_not_worth_more_pilots():
-    verdict = judge(QUESTION, [arm("RICAP", 0.6, 0.009), arm("mixup", 0.6, 0.009)], CALM)
+    verdict = judge(QUESTION, [arm("RICAP", 0.6, 0.005), arm("mixup", 0.6, 0.006)], CALM)
     assert verdict.kind == "open"
-    assert "0.00 points apart, by intervals of less than ± 1 point: as good as equal, take" in verdict.sentences[0]
+    told = "0.00 points apart, and with 95 % certainty less than 1 point: as good as equal, take either."
+    assert told in verdict.sentences[0]
+    near = judge(QUESTION, [arm("RICAP", 0.592, 0.005), arm("mixup", 0.6, 0.006)], CALM).sentences[0]
+    assert "0.80 points apart" in near
+    assert "equal" not in near, "they may be 1.6 points apart"
     wide = judge(QUESTION, [arm("RICAP", 0.6, 0.1), arm("mixup", 0.6, 0.1)], CALM).sentences[0]
     assert "by intervals of ± 10.0 points: more seeds narrow these, so give more --minutes." in wide
     far = judge(dataclasses.replace(QUESTION, visits=120), [arm("RICAP", 0.6, 0.1), arm("mixup", 0.6, 0.1)], CALM)

@@ -212,3 +212,7 @@ def test_the_data_of_controls_that_are_made_first_do_not_bar_the_folder(shapes, 
     assert {role: roles.count(role) for role in roles} == {"main": 24, "positive control": 8, "negative control": 8}
     data = {cell.config.data for cell in store.study.cells if cell.role != "main"}
     assert all((Path(folder) / "train.beton").exists() for folder in data)
+    budgets = {cell.config.budget for cell in store.study.cells if cell.role != "main"}
+    with_whole = add_controls({**VALUES, "budgets": [0.25, 1.0], "settings": {"data": str(shapes)}}, tmp_path / "new")
+    assert budgets == {0.3}
+    assert {budget for grid in with_whole["grids"] if "role" in grid for budget in grid["budgets"]} == {0.25}

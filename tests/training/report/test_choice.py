@@ -75,6 +75,7 @@ def test_methods_without_a_choice_say_nothing(quick_args, tmp_path):
             {"method": "grad-norm", "tau_threshold": 9.0},
             "was never above its threshold 9 when it looked (--tau_threshold)",
         ),
+        ({"method": "infobatch", "epochs": 1}, "infobatch left out no sample in any of its epochs: a shuffled pass"),
         ({"method": "ordered-sgd", "lr": 1e-9}, "ordered-sgd descended on whole batches: training accuracy stayed"),
     ],
 )

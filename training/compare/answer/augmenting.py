@@ -64,7 +64,7 @@ class AgainstWhole:
             return "undecided"
         if self.difference.low > bound and not self.arm.num_failed:
             return "supported"
-        return "refuted" if self.difference.high < bound else "undecided"
+        return "refuted" if self.difference.high < bound and not self.whole.num_failed else "undecided"
 
     def result(self, maintain_margin: float) -> str:
         """Both wordings in a word or two."""
@@ -141,11 +141,21 @@ def _judge(strong: Sequence[AgainstWhole], claim: str, variant: str, bound: floa
         sentence += " Undecided: one seed."
     elif best.spends_too_much:
         sentence += " Undecided: these are more FLOPs than the budget allows, or unknown ones."
-    elif best.arm.num_failed:
-        sentence += f" {wording.counted(best.arm.num_failed, 'run')} of it failed."
-    if decision == "supported" and len(strong) > 1 and not _holds_after_holm(strong, bound):
+    else:
+        for arm, of_what in ((best.arm, "it"), (best.whole, "the whole budget")):
+            if arm.num_failed:
+                sentence += f" {wording.counted(arm.num_failed, 'run')} of {of_what} failed."
+    if decision == "supported" and not _holds_after_holm(strong, bound):
         sentence += f" It is the best of {len(strong)} augmentations: with Holm's correction undecided."
     return Verdict(claim, variant, decision, sentence)
+
+
+def remark_by_holm(strong: Sequence[AgainstWhole], result: str, maintain_margin: float) -> str:
+    """What is to be added to the result of the best augmentation where Holm's correction would leave it open."""
+    bound = {"surpasses": 0.0, "maintains": -maintain_margin}.get(result)
+    if bound is None or _holds_after_holm(strong, bound):
+        return ""
+    return f", the best of {len(strong)} augmentations and with Holm's correction undecided"
 
 
 def describe(row: AgainstWhole) -> str:

@@ -4,11 +4,13 @@ The claim is that of Arazo et al., "How Important is Importance Sampling for Dee
 rules are set before any result is known:
 
 - refuted: one method wins in at least 80 % of its cells. It wins in a cell where the 95 % interval (Welch) of its
-  accuracy less that of the better baseline lies above 0, and none of its runs failed;
+  accuracy less that of the better baseline lies above 0, and none of its runs failed, and loses where it lies below 0,
+  and none of the baseline's failed;
 - supported: in most cells it is equivalent to the better baseline (TOST) or loses, and it wins in at most half of them;
 - undecided: anything else.
 
-Only comparisons at equal FLOPs count, scoring included, and only of runs that did choose.
+Only comparisons at equal FLOPs count, scoring included, and only of runs that did choose. Where wins and losses by
+Holm's test would decide otherwise, that is said.
 """
 
 from __future__ import annotations
@@ -51,9 +53,24 @@ def judge_positive(comparisons: Sequence[Comparison], is_complete: bool) -> Verd
     return _judge_control(comparisons, is_complete, POSITIVE_CLAIM, "wins", lambda one: one.wins_after_holm)
 
 
-def judge_negative(comparisons: Sequence[Comparison], is_complete: bool) -> Verdict | None:
-    """Whether a method lost where it must; arguments as `judge_positive`."""
-    return _judge_control(comparisons, is_complete, NEGATIVE_CLAIM, "loses", lambda one: one.loses_after_holm)
+def judge_negative(
+    comparisons: Sequence[Comparison], is_complete: bool, clean: Sequence[Comparison] = ()
+) -> Verdict | None:
+    """Whether a method lost where it must; arguments as `judge_positive`.
+
+    Args:
+        clean: comparisons without wrong labels: a method that loses there too, with the same augmentation and budget,
+            shows nothing by losing here.
+    """
+
+    def where(one: Comparison) -> tuple[str, str, float]:
+        return one.arm.method, one.arm.cell.augmentation, one.arm.cell.budget
+
+    everywhere = {where(one) for one in clean if one.loses}
+    telling = [one for one in comparisons if where(one) not in everywhere]
+    if comparisons and not telling:
+        return Verdict(NEGATIVE_CLAIM, "", "undecided", "Undecided: every method loses where labels are right too.")
+    return _judge_control(telling, is_complete, NEGATIVE_CLAIM, "loses", lambda one: one.loses_after_holm)
 
 
 def failure(control: Verdict) -> str:
@@ -69,11 +86,18 @@ def judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def tally(comparisons: Sequence[Comparison], margin: float) -> str:
     """Wins (also where there are none), equivalent ones, losses and the rest, in words."""
-    found = Counter(one.result for one in judged(comparisons))
+    valid = judged(comparisons)
+    found = Counter(one.result for one in valid)
+
+    def by_holm(name: str, number: int) -> str:
+        return "" if number == found[name] else f" ({number} by Holm's test)"
+
+    wins = by_holm("wins", sum(one.wins_after_holm for one in valid))
+    losses = by_holm("loses", sum(one.loses_after_holm for one in valid))
     texts = {
-        "wins": wording.counted(found["wins"], "win") if found["wins"] else "no win",
+        "wins": wording.counted(found["wins"], "win") + wins if found["wins"] else "no win",
         "equivalent": f"{found['equivalent']} equivalent within ±{wording.margin(margin)}",
-        "loses": wording.counted(found["loses"], "loss", "losses"),
+        "loses": wording.counted(found["loses"], "loss", "losses") + losses,
         "failed": f"{found['failed']} with a failed run",
         "unclear": f"{found['unclear']} too uncertain to tell",
     }
@@ -84,18 +108,25 @@ def _judge(comparisons: Sequence[Comparison], about: str, margin: float) -> Verd
     valid = judged(comparisons)
     if not valid:
         return Verdict(CLAIM, about, "undecided", _why_none(comparisons))
-    decision = _decide(valid, lambda one: one.wins)
+    decision = _decide(valid, lambda one: one.wins, lambda one: one.loses)
     values = [one.difference.value for one in valid if one.difference is not None]
     ends = [*dict.fromkeys(wording.points(end(values)) for end in (min, max))] if values else []
     spread = f"; {' to '.join(ends)} points" if ends else ""
     sentence = f"{wording.counted(len(valid), 'comparison')}: {tally(valid, margin)}{spread}."
-    strict = _decide(valid, lambda one: one.wins_after_holm)
+    strict = decide_by_holm(valid)
     if strict != decision:
         sentence += f" With Holm's correction for the number of methods: {strict}."
     return Verdict(CLAIM, about, decision, sentence)
 
 
-def _decide(comparisons: Sequence[Comparison], wins: Callable[[Comparison], bool]) -> Decision:
+def decide_by_holm(comparisons: Sequence[Comparison]) -> Decision:
+    """The rule, with corrected wins and losses, for comparisons that count."""
+    return _decide(comparisons, lambda one: one.wins_after_holm, lambda one: one.loses_after_holm)
+
+
+def _decide(
+    comparisons: Sequence[Comparison], wins: Callable[[Comparison], bool], loses: Callable[[Comparison], bool]
+) -> Decision:
     """The rule, for one method or for all of them."""
     shares = {
         name: sum(map(wins, some)) / len(some)
@@ -104,7 +135,7 @@ def _decide(comparisons: Sequence[Comparison], wins: Callable[[Comparison], bool
     }
     if max(shares.values()) >= CONSISTENT:
         return "refuted"
-    no_better = sum(one.is_equivalent or one.loses for one in comparisons)
+    no_better = sum(one.is_equivalent or loses(one) for one in comparisons)
     return "supported" if no_better > len(comparisons) / 2 and max(shares.values()) <= 0.5 else "undecided"
 
 
@@ -125,7 +156,9 @@ def _judge_control(
         return Verdict(claim, "", "supported", f"{best.arm.method} {verb}, as it must: {numbers}.")
     decision, so_far = ("refuted", "") if is_complete else ("undecided", " so far")
     nearest = f"the nearest is {best.arm.method}: {numbers}"
-    return Verdict(claim, "", decision, f"No method {verb} by Holm's test{so_far}; {nearest}.")
+    failed = sum(one.has_failed for one in valid)
+    spoiled = f"; {failed} of {wording.counted(len(valid), 'comparison')} with a failed run" if failed else ""
+    return Verdict(claim, "", decision, f"No method {verb} by Holm's test{so_far}; {nearest}{spoiled}.")
 
 
 def _why_none(comparisons: Sequence[Comparison]) -> str:

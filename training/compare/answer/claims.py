@@ -53,7 +53,7 @@ def judge(study: StudyFacts, outcomes: Sequence[Outcome]) -> Answer:
     of_role = {role: [one for one in comparisons if one.arm.cell.role == role] for role in (MAIN, POSITIVE, NEGATIVE)}
     found = (
         choosing.judge_positive(of_role[POSITIVE], is_complete),
-        choosing.judge_negative(of_role[NEGATIVE], is_complete),
+        choosing.judge_negative(of_role[NEGATIVE], is_complete, of_role[MAIN]),
     )
     controls = tuple(verdict for verdict in found if verdict)
     claim = _weighed(choosing.judge_claim(of_role[MAIN], study.margin), controls)
@@ -62,7 +62,7 @@ def judge(study: StudyFacts, outcomes: Sequence[Outcome]) -> Answer:
     rows = {variant: tuple(augmenting.against_whole(cells, study, variant)) for variant in variants}
     second = [verdict for variant in variants for verdict in augmenting.judge_variant(rows[variant], study, variant)]
     failed = [choosing.failure(one) for one in controls if one.decision == "refuted"]
-    answer = [_on_choosing(claim, by_method, of_role[MAIN], study), _on_augmenting(rows, study)]
+    answer = [_on_choosing(claim, by_method, of_role[MAIN], study, controls), _on_augmenting(rows, study)]
     if not is_complete:
         answer = [f"So far, {sentence[0].lower()}{sentence[1:]}" for sentence in answer]
     return Answer(
@@ -106,7 +106,11 @@ def _weighed(verdict: Verdict, controls: Sequence[Verdict]) -> Verdict:
 
 
 def _on_choosing(
-    claim: Verdict, by_method: Sequence[Verdict], comparisons: Sequence[Comparison], study: StudyFacts
+    claim: Verdict,
+    by_method: Sequence[Verdict],
+    comparisons: Sequence[Comparison],
+    study: StudyFacts,
+    controls: Sequence[Verdict],
 ) -> str:
     if not comparisons:
         return "Whether choosing samples pays is not asked here: no method is compared with a baseline."
@@ -117,17 +121,25 @@ def _on_choosing(
     beside = f"{wording.counted(len(valid), 'comparison')} with {baselines}"
     numbers = f"{beside}, at equal FLOPs: {choosing.tally(valid, study.margin)}"
     if claim.decision == "refuted":
-        winners = [one.about for one in by_method if one.decision == "refuted"]
-        return f"Choosing samples pays: {wording.listed(winners)} won consistently; {numbers}."
+        winners = [_winner(one.about, valid) for one in by_method if one.decision == "refuted"]
+        holds = choosing.decide_by_holm(valid) == "refuted"
+        weaker = "" if holds else ", but not with Holm's correction for the number of methods"
+        return f"Choosing samples pays: {wording.listed(winners)}{weaker}; {numbers}."
     if claim.decision == "supported":
-        return f"Choosing samples does not pay: no method won consistently; {numbers}."
+        if any((one.claim, one.decision) == (choosing.POSITIVE_CLAIM, "supported") for one in controls):
+            return f"Choosing samples does not pay: no method won consistently; {numbers}."
+        return f"No method won consistently, which says little without a positive control that came out: {numbers}."
     return f"Whether choosing samples pays is undecided: {numbers}."
 
 
+def _winner(method: str, comparisons: Sequence[Comparison]) -> str:
+    wins = [one.wins for one in comparisons if one.arm.method == method]
+    return f"{method} won in {sum(wins)} of {wording.counted(len(wins), 'comparison')}"
+
+
 def _on_augmenting(rows: dict[str, tuple[AgainstWhole, ...]], study: StudyFacts) -> str:
-    best = {
-        variant: strong[0] for variant, some in rows.items() if (strong := augmenting.strong_augmentations(some, study))
-    }
+    strong = {variant: augmenting.strong_augmentations(some, study) for variant, some in rows.items()}
+    best = {variant: some[0] for variant, some in strong.items() if some}
     if not best:
         return f"Whether augmenting replaces budget cannot be told: {augmenting.MISSING}."
     results = {variant: row.result(study.maintain_margin) for variant, row in best.items()}
@@ -136,21 +148,22 @@ def _on_augmenting(rows: dict[str, tuple[AgainstWhole, ...]], study: StudyFacts)
         f"{f'with {variant}, ' if variant else ''}{row.arm.cell.augmentation} at budget {row.arm.cell.budget:g} "
         f"{verbs.get(results[variant], results[variant])} {row.whole.cell.augmentation} at budget "
         f"{row.whole.cell.budget:g}, {wording.difference(row.difference)}"
+        f"{augmenting.remark_by_holm(strong[variant], results[variant], study.maintain_margin)}"
         for variant, row in best.items()
     ]
-    return f"{_HEADS.get(frozenset(map(_kind, results.values())), _DEPENDS)}: {'; '.join(parts)}."
+    return f"{_head_on_augmenting([*results.values()])}: {'; '.join(parts)}."
 
 
-_HEADS = {
-    frozenset({"replaces"}): "Augmenting does replace budget",
-    frozenset({"falls short"}): "Augmenting does not replace budget",
-    frozenset({"undecided"}): "Whether augmenting replaces budget is undecided",
-}
-_DEPENDS = "Whether augmenting replaces budget depends on the setting"
-
-
-def _kind(result: str) -> str:
-    return "replaces" if result in ("surpasses", "maintains") else result
+def _head_on_augmenting(results: Sequence[str]) -> str:
+    """One result decides for all of its kind; a setting that is undecided contradicts none."""
+    replaces, falls_short = sum(one in ("surpasses", "maintains") for one in results), results.count("falls short")
+    if replaces and falls_short:
+        return "Whether augmenting replaces budget depends on the setting"
+    if not replaces and not falls_short:
+        return "Whether augmenting replaces budget is undecided"
+    head = "Augmenting does replace budget" if replaces else "Augmenting does not replace budget"
+    told = replaces + falls_short
+    return head if told == len(results) else f"{head} in {told} of {len(results)} settings, undecided in the rest"
 
 
 def _notes(study: StudyFacts, outcomes: Sequence[Outcome], controls: Sequence[Verdict]) -> list[str]:
@@ -161,12 +174,12 @@ def _notes(study: StudyFacts, outcomes: Sequence[Outcome], controls: Sequence[Ve
     if failed:
         notes.append(f"{wording.counted(failed, 'run')} failed; they count as outcomes.")
     roles = {one.role for one in outcomes}
-    missing = [role for role in (POSITIVE, NEGATIVE) if role not in roles]
-    if outcomes and missing:
+    if outcomes and POSITIVE not in roles:
         notes.append(
-            f"No runs of the {wording.listed(missing)}: that nothing wins may also mean that this set-up shows no "
-            "effect."
+            "No runs of a positive control: where nothing wins, that may also mean that this set-up shows no effect."
         )
+    if outcomes and NEGATIVE not in roles:
+        notes.append("No runs of a negative control: nothing shows what wrong labels do to a choice in this set-up.")
     notes += [f"{one.claim}: undecided. {one.sentence}" for one in controls if one.decision == "undecided"]
     return notes
 
@@ -176,11 +189,12 @@ def _left_out(comparisons: Sequence[Comparison]) -> list[str]:
     groups: dict[tuple[str, str], list[Comparison]] = {}
     for one in comparisons:
         if one.left_out and one.left_out != ONE_SEED:
-            groups.setdefault((one.arm.method, one.left_out), []).append(one)
+            groups.setdefault((one.arm.method, wording.pattern(one.detail)), []).append(one)
     sentences = []
     for (method, _), some in groups.items():
         where = f" ({'; '.join(str(one.arm.cell) for one in some)})" if len(some) <= NAMED else ""
-        sentences.append(f"{method} in {wording.counted(len(some), 'comparison')}{where}: {some[0].detail}.")
+        first = ", the first of them" if len({one.detail for one in some}) > 1 else ""
+        sentences.append(f"{method} in {wording.counted(len(some), 'comparison')}{where}{first}: {some[0].detail}.")
     single = sum(one.left_out == ONE_SEED for one in comparisons)
     if single:
         sentences.append(f"{wording.counted(single, 'comparison')} with fewer than two seeds.")

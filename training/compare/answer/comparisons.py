@@ -48,8 +48,9 @@ class Comparison:
 
     @property
     def loses(self) -> bool:
-        """The interval of the difference lies below 0."""
-        return self._counts and self.difference is not None and self.difference.high < 0
+        """The interval of the difference lies below 0, and no run of the baseline failed."""
+        below = self.difference is not None and self.difference.high < 0
+        return self._counts and below and not self._baseline_failed
 
     @property
     def loses_after_holm(self) -> bool:
@@ -58,8 +59,13 @@ class Comparison:
 
     @property
     def is_equivalent(self) -> bool:
-        """The difference is smaller than the margin, by the equivalence test, and no run of the method failed."""
-        return self._counts and self.p_equivalence < ALPHA and not self.arm.num_failed
+        """The difference is smaller than the margin, by the equivalence test, and no run failed."""
+        return self._counts and self.p_equivalence < ALPHA and not self.has_failed
+
+    @property
+    def has_failed(self) -> bool:
+        """A run of the method or of the baseline failed: those that are left flatter it."""
+        return bool(self.arm.num_failed or self._baseline_failed)
 
     @property
     def result(self) -> str:
@@ -70,9 +76,13 @@ class Comparison:
             return "wins"
         if self.loses:
             return "loses"
-        if self.arm.num_failed:
+        if self.has_failed:
             return "failed"
         return "equivalent" if self.is_equivalent else "unclear"
+
+    @property
+    def _baseline_failed(self) -> bool:
+        return self.baseline is not None and self.baseline.num_failed > 0
 
     @property
     def _counts(self) -> bool:

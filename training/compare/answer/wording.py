@@ -1,6 +1,7 @@
 """Numbers as text: accuracies in percent, differences in percentage points."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from training.compare.answer.statistics import Difference, Interval
@@ -46,6 +47,11 @@ def p_value(p: float) -> str:
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def pattern(text: str) -> str:
+    """A sentence without its numbers, by which those that say the same of others are grouped."""
+    return re.sub(r"\d[\d.,]*", "#", text)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

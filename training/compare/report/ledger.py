@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -44,8 +43,7 @@ def did_not_choose(outcomes: Iterable[Outcome]) -> list[str]:
     said: dict[tuple[str, str], list[str]] = {}
     for one in outcomes:
         if sentence := one.summary.get("did_not_choose"):
-            reason = re.sub(r"\d[\d.,]*", "#", str(sentence))
-            said.setdefault((one.method, reason), []).append(str(sentence))
+            said.setdefault((one.method, wording.pattern(str(sentence))), []).append(str(sentence))
     return [
         f"{method}, {wording.counted(len(some), 'run')}{', the first of them' if len({*some}) > 1 else ''}: {some[0]}"
         for (method, _), some in said.items()

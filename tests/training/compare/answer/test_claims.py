@@ -47,7 +47,7 @@ def test_one_method_that_wins_everywhere_refutes_it():
         "p-sgd sharp": "supported",
         "infobatch": "refuted",
     }
-    assert found.sentences[0].startswith("Choosing samples pays: infobatch won consistently; 18 comparisons")
+    assert found.sentences[0].startswith("Choosing samples pays: infobatch won in 6 of 6 comparisons; 18 comparisons")
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,19 @@ def test_too_much_noise_leaves_it_undecided():
 def test_holm_is_told_where_it_changes_the_verdict():
     # t = 2.5 with 8 degrees of freedom: p = 0.037, three methods: 0.11.
     outcomes = grid(better("p-sgd", 2.5 * 0.004 * (2 / 5) ** 0.5))
-    verdict = answer(outcomes).choosing[1]
-    assert verdict.decision == "refuted"
-    assert verdict.sentence.endswith("With Holm's correction for the number of methods: undecided.")
+    found = answer(outcomes)
+    assert found.choosing[1].decision == "refuted"
+    assert found.choosing[1].sentence.endswith("With Holm's correction for the number of methods: undecided.")
+    assert "6 wins (0 by Holm's test)" in found.choosing[1].sentence
+    told = "p-sgd won in 6 of 6 comparisons, but not with Holm's correction for the number of methods; 18 comparisons"
+    assert found.sentences[0].startswith(f"Choosing samples pays: {told}")
+
+
+def test_losses_are_corrected_too():
+    found = answer(grid(better("p-sgd", -2.5 * 0.004 * (2 / 5) ** 0.5)))
+    assert found.choosing[1].decision == "supported"
+    assert found.choosing[1].sentence.startswith("6 comparisons: no win and 6 losses (0 by Holm's test)")
+    assert found.choosing[1].sentence.endswith("With Holm's correction for the number of methods: undecided.")
 
 
 def test_one_seed_decides_nothing():
@@ -107,6 +117,18 @@ def test_a_failed_run_cannot_win_nor_be_equivalent():
     found = answer(spoiled)
     assert decisions(found)["p-sgd"] == "undecided"
     assert "1 run failed; they count as outcomes." in found.notes
+
+
+@pytest.mark.parametrize("mean", [0.5, 0.45])
+def test_nothing_is_worse_than_or_equal_to_a_baseline_that_failed(mean):
+    """The baseline's runs that are left flatter it."""
+    baseline = runs("uniform", 0.5)
+    before, after = (
+        answer([*some, *runs("p-sgd", mean)]).comparisons[0]
+        for some in (baseline, [failed(baseline[0]), *baseline[1:]])
+    )
+    assert before.result in ("equivalent", "loses")
+    assert after.result == "failed"
 
 
 def test_a_method_all_of_whose_runs_failed_is_an_outcome():
@@ -171,6 +193,34 @@ def test_a_failed_control_does_not_empty_a_win():
     assert decisions(found)["infobatch"] == "refuted"
 
 
+def test_a_null_result_without_a_positive_control_says_little():
+    found = answer(grid(null))
+    assert decisions(found)[""] == "supported"
+    first = "No method won consistently, which says little without a positive control that came out: 18 comparisons"
+    assert found.sentences[0].startswith(first)
+
+
+def test_a_method_that_always_loses_is_no_negative_control():
+    outcomes = [
+        *runs("scan", 0.5), *runs("p-sgd", 0.5), *runs("orderdp", 0.45),
+        *(one for method, mean in (("scan", 0.4), ("p-sgd", 0.4), ("orderdp", 0.35))
+          for one in runs(method, mean, role="negative control", variant="wrong labels")),
+    ]  # fmt: skip
+    found = answer(outcomes, baselines=("scan",))
+    assert [one.decision for one in found.controls] == ["refuted"]
+    assert "the nearest is p-sgd" in found.controls[0].sentence
+    alone = answer([one for one in outcomes if one.method != "p-sgd"], baselines=("scan",))
+    assert alone.controls[0].decision == "undecided"
+    assert alone.controls[0].sentence == "Undecided: every method loses where labels are right too."
+
+
+def test_a_control_that_fails_names_failed_runs():
+    spoiled = [failed(one) if (one.method, one.seed) == ("p-sgd sharp", 0) else one for one in controls()]
+    found = answer(grid(null) + spoiled)
+    assert found.controls[0].decision == "refuted"
+    assert "1 of 3 comparisons with a failed run" in found.controls[0].sentence
+
+
 def test_a_study_of_baselines_alone_does_not_ask_whether_choosing_pays():
     found = answer(runs("uniform", 0.5) + runs("uniform", 0.6, budget=1.0))
     assert (
@@ -187,7 +237,10 @@ def test_an_unfinished_control_is_waited_for():
 
 
 def test_missing_controls_are_a_note():
-    assert answer(grid(null)).notes[-1].startswith("No runs of the positive control and negative control:")
+    assert answer(grid(null)).notes == (
+        "No runs of a positive control: where nothing wins, that may also mean that this set-up shows no effect.",
+        "No runs of a negative control: nothing shows what wrong labels do to a choice in this set-up.",
+    )
 
 
 # Claim 2
@@ -235,6 +288,37 @@ def test_each_variant_is_judged_for_itself():
     assert second(found, strong)[MAINTAINS] == "refuted"
     assert "with weight decay 1e-4, RICAP at budget 0.3 surpasses" in found.sentences[-1]
     assert "with weight decay 5e-4, RICAP at budget 0.3 falls short of" in found.sentences[-1]
+
+
+def test_a_setting_that_is_undecided_contradicts_none():
+    outcomes = [
+        *runs("uniform", 0.50, budget=1.0, variant="a"),
+        *runs("uniform", 0.55, augmentation="RICAP", variant="a"),
+        *runs("uniform", 0.50, budget=1.0, variant="b"),
+        *runs("uniform", 0.50, augmentation="RICAP", variant="b"),
+    ]
+    found = answer(outcomes)
+    assert found.sentences[-1].startswith("Augmenting does replace budget in 1 of 2 settings, undecided in the rest: ")
+
+
+def test_the_headline_on_augmenting_bears_holm():
+    # t = 2.5 with 8 degrees of freedom, the best of two augmentations: 0.037 becomes 0.074.
+    outcomes = [
+        *runs("uniform", 0.50, budget=1.0),
+        *runs("uniform", 0.50 + 2.5 * 0.004 * (2 / 5) ** 0.5, augmentation="RICAP"),
+        *runs("uniform", 0.50, augmentation="mixup"),
+    ]
+    told = answer(outcomes).sentences[-1]
+    assert "RICAP at budget 0.3 surpasses standard at budget 1" in told
+    assert told.endswith(", the best of 2 augmentations and with Holm's correction undecided.")
+
+
+def test_falling_short_of_a_whole_budget_that_failed_is_undecided():
+    whole = runs("uniform", 0.5, budget=1.0)
+    outcomes = [failed(whole[0]), *whole[1:], *runs("uniform", 0.45, augmentation="RICAP")]
+    found = answer(outcomes)
+    assert set(second(found).values()) == {"undecided"}
+    assert "1 run of the whole budget failed." in found.augmenting[0].sentence
 
 
 def test_the_best_augmentation_is_judged_and_all_are_shown():

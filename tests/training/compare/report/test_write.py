@@ -184,14 +184,13 @@ def test_a_missing_library_is_told_before_anything_is_trained(monkeypatch):
 
 
 def test_runs_that_did_not_choose_for_one_reason_are_one_sentence():
-    def silent(seed: int, cv: float):
+    def silent(seed: int, tau: float):
         one = run("p-sgd", seed)
-        sentence = f"p-sgd visited the samples no more unevenly than uniform draws do (cv {cv}, uniform 0.11)"
+        sentence = f"the weights of p-sgd were nearly equal throughout (tau at most {tau})"
         return replace(one, summary={**one.summary, "did_not_choose": sentence})
 
-    assert did_not_choose([silent(0, 0.101), silent(1, 0.1)]) == [
-        "p-sgd, 2 runs, the first of them: p-sgd visited the samples no more unevenly than uniform draws do (cv 0.101, "
-        "uniform 0.11)"
+    assert did_not_choose([silent(0, 1.0042), silent(1, 1.005)]) == [
+        "p-sgd, 2 runs, the first of them: the weights of p-sgd were nearly equal throughout (tau at most 1.0042)"
     ]
 
 
