@@ -5,7 +5,7 @@ todo/         HASH.json: the settings of a cell that waits
 running/      HASH.json: a cell that a worker has claimed; its lock tells whether that worker lives
 done/         HASH.json: labels, settings and result; all that the evaluation reads
 data/         data sets of the controls, where there are any (`training.compare.controls`)
-runs/         HASH/: the folder of each run, as `training.run` leaves it
+runs/         HASH/: the folder of each run, as `training.run` leaves it; once done, without checkpoint and history
 """
 
 from __future__ import annotations
