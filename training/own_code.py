@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import sys
 import traceback
@@ -16,6 +17,11 @@ from loaders.formats.sentence import one_line
 def is_own(name: str) -> bool:
     """Whether a method or model is FILE.py:FUNCTION, for which that file is run."""
     return ":" in name
+
+
+def file_digest(name: str) -> str:
+    """SHA-256 of the file of `FILE.py:FUNCTION`, 16 hexadecimal digits: what it imports does not count."""
+    return hashlib.sha256(Path(name.rpartition(":")[0]).read_bytes()).hexdigest()[:16]
 
 
 def load_function(name: str, setting: str) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from training.compare.controls import add_controls
 from training.compare.forecast import forecast
 from training.compare.launch import default_workers, run_workers, stop_with_parent
 from training.compare.options import Options, parse_options
-from training.compare.progress import progress_table, running_lines
+from training.compare.progress import progress_line, progress_tables, running_lines
 from training.compare.ray_workers import run_ray_workers
 from training.compare.report.write import require_libraries, write_report
 from training.compare.store import DONE, STUDY, Store
@@ -68,7 +68,9 @@ def compare(options: Options, stop: StopRequest, console: Console) -> int:
         status = _run(options, store, num_workers, stop, console)
         if status:
             return status
-    console.print(progress_table(store, store.outcomes()))
+    for table in progress_tables(store, store.outcomes()):
+        console.print(table)
+    console.print(progress_line(store))
     for line in running_lines(store):
         console.print(line)
     if options.action in ("run", "report"):

@@ -1,4 +1,4 @@
-"""How far a study is: a table of its cells, and how far those are that are being run."""
+"""How far a study is: tables of its cells, and how far those are that are being run."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from training.compare.store import DONE, RUNNING, Store
 from training.report.folder import read_rows
 
 
-def progress_table(store: Store, outcomes: list[Outcome]) -> Table:
-    """Accuracy in per cent (mean, standard deviation), and how many of the planned runs are done, a column a budget."""
-    cells, study = store.study.cells, store.study
-    budgets = sorted({cell.config.budget for cell in cells})
+def progress_tables(store: Store, outcomes: list[Outcome]) -> Iterator[Table]:
+    """For each variant the accuracy in per cent (mean, standard deviation) and the runs that are done, by budget."""
+    study = store.study
+    for variant in dict.fromkeys(cell.variant for cell in study.cells):
+        cells = [cell for cell in study.cells if cell.variant == variant]
+        budgets = sorted({cell.config.budget for cell in cells})
+        table = Table(title=f"{study.name}, {variant}" if variant else study.name)
+        for name in ("augmentation", "method", *(f"{budget:g}" for budget in budgets)):
+            table.add_column(name, no_wrap=True)
+        for row in dict.fromkeys((cell.variant, cell.augmentation, cell.method) for cell in cells):
+            table.add_row(*row[1:], *(_entry(store, outcomes, row, budget) for budget in budgets))
+        yield table
+
+
+def progress_line(store: Store) -> str:
+    """How many runs are done, and how many are being made."""
     counts = store.counts()
-    caption = f"{counts[DONE]} of {len(cells)} runs are done, {counts[RUNNING]} are being made"
-    table = Table(title=study.name, caption=caption)
-    for name in ("variant", "augmentation", "method"):
-        table.add_column(name)
-    for budget in budgets:
-        table.add_column(f"{budget:g}", justify="right", no_wrap=True)
-    rows = dict.fromkeys((cell.variant, cell.augmentation, cell.method) for cell in cells)
-    for row in rows:
-        table.add_row(*row, *(_entry(store, outcomes, row, budget) for budget in budgets))
-    return table
+    return f"{counts[DONE]} of {len(store.study.cells)} runs are done, {counts[RUNNING]} are being made"
 
 
 def running_lines(store: Store) -> Iterator[str]:

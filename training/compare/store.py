@@ -165,9 +165,10 @@ class Store:
         """The results of the cells that are done, in the order of the study.
 
         Raises:
-            ValueError: a file of a finished cell is damaged; names it.
+            ValueError: a file of a finished cell is damaged, or its data were changed during the study; names it.
         """
         found: list[Outcome] = []
+        digests: dict[tuple[str, ...], tuple[str, Path]] = {}
         for cell in self.study.cells:
             path = self._path(DONE, cell)
             if not path.exists():
@@ -188,8 +189,28 @@ class Store:
                     f"{path} was made when {', '.join(changed)} had another default: delete it and "
                     f"{self.run_folder(cell)}, and call again to run its cell anew"
                 )
+            self._check_digests(cell, kept["summary"], digests)
             found.append(Outcome(cell=cell.name, **cell.labels, **kept))
         return found
+
+    def _check_digests(
+        self, cell: Cell, summary: dict[str, Any], known: dict[tuple[str, ...], tuple[str, Path]]
+    ) -> None:
+        """Refuse results for which the same data, core-set or file of code had other content than for those before.
+
+        Args:
+            known: the content of each and the first result with it; what this one has is added.
+        """
+        path = self._path(DONE, cell)
+        for kind, digest in entry(summary, "digests", dict, str(path)).items() if "digests" in summary else ():
+            name = str(getattr(cell.config, kind, ""))
+            before, first = known.setdefault((kind, name, str(cell.config.coreset)), (digest, path))
+            if before != digest:
+                raise ValueError(
+                    f"{name} was changed during the study: {first} and {path} were made with other content of it. "
+                    f"Delete the results from before the change, and the folders of these runs in {self.folder / RUNS}, "
+                    "and call again to run their cells anew"
+                )
 
     def counts(self) -> dict[str, int]:
         """Number of cells by state."""

@@ -11,6 +11,7 @@ import torch
 from loaders.order.diagnostics import describe_visits, describe_weights
 from training.budget import budget_text
 from training.evaluate.accuracy import Result
+from training.own_code import file_digest, is_own
 from training.report.choice import did_not_choose
 from training.state import Run
 
@@ -74,11 +75,18 @@ def run_summary(run: Run, folder: Path, rows: list[dict[str, Any]], tested: Resu
         **({"saved_fraction": run.ledger.saved_fraction} if run.method.own_length else {}),
         **({"coreset": coreset.summary(str(config.coreset))} if coreset else {}),
         "data": run.data.manifest.name,
+        "digests": _digests(run),
         "precision": config.precision,
         "backend": run.data.train_loader.backend,
         "ranks": run.ranks.world_size,
         **machine(run.device),
     }
+
+
+def _digests(run: Run) -> dict[str, str]:
+    """Tells whether two runs with the same settings had the same data, core-set and code of one's own."""
+    own = {name: getattr(run.config, name) for name in ("method", "model")}
+    return {"data": run.data.digest, **{name: file_digest(value) for name, value in own.items() if is_own(value)}}
 
 
 def scalars(row: dict[str, Any]) -> dict[str, float]:

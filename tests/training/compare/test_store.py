@@ -165,6 +165,20 @@ def test_a_result_made_with_another_default_is_not_taken_for_this_ones(store):
         store.outcomes()
 
 
+def test_results_of_data_or_code_that_changed_during_the_study_are_refused(store):
+    for digests in ({"data": "a"}, {}, {"data": "a"}, {"data": "b"}):
+        with store.claim() as cell:
+            summary = {"digests": digests} if digests else {}  # as runs of earlier versions left it
+            store.finish(cell, {**RESULT, "summary": summary})
+        if digests != {"data": "b"}:
+            store.outcomes()
+    first = store.study.cells[0].name
+    with pytest.raises(
+        ValueError, match=rf"cifar10 was changed during the study: .*{first}.json and .*{cell.name}.json"
+    ):
+        store.outcomes()
+
+
 def test_a_finished_run_made_with_another_default_is_not_taken_for_the_cells(store):
     """A result that is deleted is made of the run's summary again, where the run has the cell's settings."""
     cell = store.study.cells[0]
