@@ -37,7 +37,7 @@ def step(progress: float, start: float, milestones: tuple[float, ...], gamma: fl
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a step does, as a pure function of progress: the fraction of the budget that is spent before it.
+    """What a step does, as a pure function of progress before it: how far the run is (`Budget.progress`).
 
     Attributes:
         final_lr: learning rate at the end.

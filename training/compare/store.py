@@ -208,7 +208,7 @@ class Store:
             if before != digest:
                 raise ValueError(
                     f"{name} was changed during the study: {first} and {path} were made with other content of it. "
-                    f"Delete the results from before the change, and the folders of these runs in {self.folder / RUNS}, "
+                    f"Delete the results from before the change, and these runs' folders in {self.folder / RUNS}, "
                     "and call again to run their cells anew"
                 )
 

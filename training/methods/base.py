@@ -134,7 +134,7 @@ class Scorer(Protocol):
     """What a method may ask while it chooses within a batch; what it asks is paid from the budget.
 
     Attributes:
-        progress: fraction of the budget that is spent.
+        progress: how far the run is, in [0, 1] (`Budget.progress`).
     """
 
     @property

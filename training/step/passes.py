@@ -51,7 +51,7 @@ class Passes:
     Passes for scores are made in evaluation mode, over images as large as a step would see them; each is paid.
 
     Attributes:
-        progress: fraction of the budget that is spent.
+        progress: how far the run is, in [0, 1] (`Budget.progress`).
     """
 
     def __init__(self, run: Run):
