@@ -98,11 +98,12 @@ def score(
             proxy, training = train_proxy(
                 options.proxy(number),
                 lambda done, what=what, status=status: status.update(f"{what}: {done} of {options.num_epochs} epochs"),
+                is_asked=options.method in SCORES,
             )
-            if options.method == "forgetting":
-                scores, asking = proxy.forgotten.counts(never_learned=options.num_epochs).numpy(), Cost()
-            else:
+            if options.method in SCORES:
                 scores, asking = ask(proxy, SCORES[options.method], ids)
+            else:
+                scores, asking = proxy.forgotten.counts(never_learned=options.num_epochs).numpy(), Cost()
         total = total + scores if number else scores
         cost = cost + training + asking
         console.print(f"{what}: {options.num_epochs} epochs and its scores in {(training + asking).seconds:,.1f} s")

@@ -41,7 +41,7 @@ class Options:
         offset: fraction of the very hardest samples that is left out first
         seeds: number of networks whose scores are added up; 4 for el2n and grand, else 1, when not given
         epochs: epochs that each is trained; 8 for forgetting and rho, 2 for el2n and grand, else 4, when not given
-        model: rebarnet, resnet18 or resnet8
+        model: rebarnet, resnet18 or resnet8, or FILE.py:FUNCTION for a network of your own
         width: factor on the network's channels
         image_size: height and width that images are brought to, needed where they vary in size
         batch_size: samples per step; 0 is 250, or a twentieth of the training set where that is less

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from loaders.types import EpochPlan
 from training.config import Config
@@ -16,6 +16,7 @@ from training.coreset.scores import Answer, ForgettingCounts
 from training.data.augmentation import normalise
 from training.data.loading import open_loader, warm_up, whole_split
 from training.loop import end_epoch, plan_epoch, train_epoch
+from training.models.build import features_of, last_linear
 from training.setup import set_up
 from training.state import Run
 
@@ -27,16 +28,21 @@ class Proxy(NamedTuple):
     forgotten: ForgettingCounts
 
 
-def train_proxy(config: Config, say: Callable[[int], None] = lambda num_epochs: None) -> tuple[Proxy, Cost]:
+def train_proxy(
+    config: Config, say: Callable[[int], None] = lambda num_epochs: None, is_asked: bool = True
+) -> tuple[Proxy, Cost]:
     """Train by these settings, without a folder, an evaluation or a checkpoint.
 
     Args:
         say: is told how many epochs are done, after each.
+        is_asked: whether the network will be asked (`ask`): one that cannot answer is refused before it is trained.
 
     Raises:
-        ValueError: the settings or the data lack something, or training diverged.
+        ValueError: the settings, the data or the network lack something, or training diverged.
     """
     run = set_up(config)
+    if is_asked:
+        last_linear(run.model)
     dataset = run.data.train_loader.dataset
     labels = torch.from_numpy(dataset.labels.copy()).to(run.device)
     forgotten, last = ForgettingCounts(dataset.num_samples, run.device), {}
@@ -72,18 +78,16 @@ def ask(proxy: Proxy, score: Callable[[Answer], Tensor], ids: np.ndarray | None 
     num_samples = len(plan)
     loader = open_loader(config, run.device, "train", normalise(config, run.data.manifest), config.batch_size)
     warm_up(loader, config.batch_size)
-    head, given = run.model.head, {}
-    assert isinstance(head, nn.Linear)
-    hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
+    has_bias = last_linear(run.model).bias is not None
     start = time.perf_counter()
     run.model.eval()
     scores = []
-    for batch in loader.epoch(plan):
-        with run.precision.autocast(run.device):
-            logits = run.model(batch.images)
-        scores.append(score(Answer(logits.float(), batch.labels, given["features"], head.bias is not None)))
+    with features_of(run.model) as latest:
+        for batch in loader.epoch(plan):
+            with run.precision.autocast(run.device):
+                logits = run.model(batch.images)
+            scores.append(score(Answer(logits.float(), batch.labels, latest["features"], has_bias)))
     values = torch.cat(scores).cpu().numpy()
-    hook.remove()
     seconds = time.perf_counter() - start
     if not np.isfinite(values).all():
         raise ValueError("the proxy has diverged, its scores are not finite: train it for more or fewer --epochs")

@@ -15,7 +15,7 @@ from training.data.augmentation import normalise
 from training.data.loading import open_loader, whole_split
 from training.data.manifest import check_labels
 from training.machine.precision import choose_precision
-from training.models.build import last_linear
+from training.models.build import features_of, last_linear
 from training.report.past_run import PastRun
 from training.step.passes import forward
 
@@ -63,29 +63,26 @@ def ask(
     loader = open_loader(config, device, "train", normalise(config, run.manifest), batch_size)
     check_labels(loader, run.manifest, "train")
     precision = choose_precision("auto", device)
-    model, given = run.model.to(device), {}
-    head = last_linear(model)
-    hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
+    model = run.model.to(device)
     rivals = torch.empty(run.num_samples, dtype=torch.int64)
     p_label, p_rival = torch.empty(2, run.num_samples)
-    features = torch.empty(run.num_samples, head.in_features, dtype=torch.float16, device=device)
+    num_features = last_linear(model).in_features
+    features = torch.empty(run.num_samples, num_features, dtype=torch.float16, device=device)
     outlines = torch.empty(
         run.num_samples, run.manifest.image_shape[2] * SIDE * SIDE, dtype=torch.float16, device=device
     )
     start = 0
-    try:
+    with features_of(model) as latest:
         for batch in loader.epoch(whole_split(run.num_samples)):
             p_BC = forward(model, batch.images, precision).float().softmax(1)
             end = start + len(p_BC)
             labels_B1 = batch.labels[:, None]
             p_label[start:end] = p_BC.gather(1, labels_B1)[:, 0]
             p_rival[start:end], rivals[start:end] = p_BC.scatter(1, labels_B1, -1.0).max(1)
-            features[start:end] = given["features"]
+            features[start:end] = latest["features"]
             outlines[start:end] = outline(batch.images)
             say(end - start)
             start = end
-    finally:
-        hook.remove()
     if not p_label.isfinite().all():
         raise ValueError(f"the network of {run.folder} answers with numbers that are not finite: the run has diverged")
     return Answers(loader.dataset.labels, rivals.numpy(), p_label.numpy(), p_rival.numpy(), features, outlines)

@@ -5,6 +5,9 @@ Images are float32 [B, C, H, W], normalised, channels-last; RebarNet's H and W a
 generator is touched.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -87,6 +90,21 @@ def last_linear(model: nn.Module) -> nn.Linear:
         if isinstance(module, nn.Linear):
             return module
     raise ValueError("the network has no nn.Linear, of whose input its features are taken: let one make its logits")
+
+
+@contextmanager
+def features_of(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """What the network's last linear layer makes the logits of: in the block, `features` [B, D] of its latest pass.
+
+    Raises:
+        ValueError: it has no such layer.
+    """
+    latest: dict[str, Tensor] = {}
+    hook = last_linear(model).register_forward_pre_hook(lambda _, inputs: latest.update(features=inputs[0]))
+    try:
+        yield latest
+    finally:
+        hook.remove()
 
 
 def _channels(base: int, width: float) -> int:

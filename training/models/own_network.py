@@ -25,7 +25,10 @@ def build_own_network(name: str, num_classes: int, seed: int, width: float, chan
     parameters = inspect.signature(function).parameters
     given = {key: value for key, value in (("width", width), ("channels", channels)) if key in parameters}
     if width != 1 and "width" not in given:
-        raise ValueError(f"model {name} has no parameter named width, so --width {width:g} cannot be met: leave it out")
+        raise ValueError(
+            f"model {name} has no parameter named width, so --width {width:g} cannot be met: "
+            "give it one, or say --width 1"
+        )
     with torch.random.fork_rng(devices=[]):  # noqa: TID251 (the layers of others know no other generator)
         torch.default_generator.manual_seed(seed)
         model = function(num_classes, **given)

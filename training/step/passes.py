@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from loaders.order.rng import NETWORK, fold_in
 from loaders.types import Batch
 from training.machine.precision import Precision
-from training.models.build import last_linear
+from training.models.build import features_of
 
 if TYPE_CHECKING:
     from training.state import Run
@@ -69,13 +69,8 @@ class Passes:
 
     def with_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits, and the features [B, D] that the network's last linear layer makes them of."""
-        head = last_linear(self._run.model)
-        given: dict[str, Tensor] = {}
-        hook = head.register_forward_pre_hook(lambda _, inputs: given.update(features=inputs[0]))
-        try:
-            return self(batch), given["features"]
-        finally:
-            hook.remove()
+        with features_of(self._run.model) as latest:
+            return self(batch), latest["features"]
 
     @property
     def forward_flops(self) -> float:

@@ -1,6 +1,7 @@
 """`python -m training.coreset` end to end, and runs on what it chose."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from training.machine.commands import command
 from training.report.folder import read_summary
 from training.run import main as run_main
 
+EXAMPLE = Path(__file__).parents[3] / "examples/own_model.py"
 TINY = {"model": "resnet8", "width": 0.125, "batch_size": 100, "epochs": 1, "seeds": 1, "backend": "reference"}
 
 
@@ -118,6 +120,32 @@ def test_the_seed_decides(coresets, choose, tmp_path):
 def test_the_batch_size_may_be_left_to_the_data(choose, tmp_path):
     """A twentieth of 600 samples, as in a run."""
     assert len(choose("forgetting", tmp_path / "a.npz", batch_size=0).ids) == 180
+
+
+def test_a_network_of_ones_own_is_asked(choose, tmp_path):
+    coreset = choose("grand", tmp_path / "a.npz", model=f"{EXAMPLE}:plain_network")
+    assert len(coreset.ids) == 180
+    assert coreset.cost.forward_samples == 2 * 600
+
+
+NO_LINEAR = """
+from torch import nn
+
+def network(num_classes, width):
+    return nn.Sequential(nn.Conv2d(3, num_classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+"""
+
+
+def test_a_network_that_cannot_be_asked_is_refused_before_it_is_trained(choose, shapes, tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine.py").write_text(NO_LINEAR)
+    own, out = f"{tmp_path / 'mine.py'}:network", tmp_path / "a.npz"
+    assert len(choose("forgetting", out, model=own).ids) == 180, "its own training is all that this method looks at"
+    out.unlink()
+    monkeypatch.setattr("training.coreset.proxy.train_epoch", None)
+    capsys.readouterr()
+    assert main([f"--data={shapes}", "--method=grand", f"--model={own}", f"--out={out}"]) == 2
+    assert capsys.readouterr().err.startswith("error: the network has no nn.Linear, of whose input its features are")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

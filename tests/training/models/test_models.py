@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.models.build import NAMES, build_model, parameter_groups
+from training.models.build import NAMES, build_model, features_of, parameter_groups
 from training.models.mirror import MirrorConv2d, side_by_side, stacked
 from training.models.whitening import EVEN, ODD, random_filters, whitening_filters
 
@@ -215,6 +215,18 @@ def test_every_trainable_parameter_is_in_one_group():
     assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     assert [len(groups[kind]) for kind in ("filters", "biases", "head")] == [9, 9, 1]
     assert all(p.ndim == 1 for p in groups["biases"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_are_what_the_logits_are_made_of_until_the_block_ends_in_an_error_too(name):
+    model, images = build_model(name, 10, generator=seeded(), width=0.25).eval(), torch.zeros(2, 3, 16, 16)
+    before = len(model.head._forward_pre_hooks)
+    with features_of(model) as latest:
+        logits = model(images)
+    assert torch.equal(logits, model.head(latest["features"]) * getattr(model, "logit_scale", 1))
+    with pytest.raises(RuntimeError), features_of(model):
+        model(torch.zeros(2, 5, 16, 16))
+    assert len(model.head._forward_pre_hooks) == before
 
 
 def test_a_narrow_rebarnet_has_channels():
