@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -80,9 +80,10 @@ def svg_of(panel: Panel, number: int) -> str:
     for gid, text in tips.items():
         svg = svg.replace(f'<g id="{gid}">', f"<g><title>{escape(text)}</title>")
     svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # names such as axes_1 would repeat in the page
+    label = quoteattr(str(panel.place))
     svg = re.sub(
         r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-        rf'<svg viewBox="\1" role="img" aria-label="{escape(str(panel.place))}">',
+        lambda found: f'<svg viewBox="{found[1]}" role="img" aria-label={label}>',
         svg,
         count=1,
     )
