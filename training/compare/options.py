@@ -101,6 +101,11 @@ def parse_options(argv: list[str] | None = None) -> Options:
     known, others = parser.parse_known_args(underscored(sys.argv[1:] if argv is None else argv))
     if known.workers is not None and known.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {known.workers}")
+    if known.gpus and known.launcher != "ray":
+        raise ValueError(
+            f"--gpus {known.gpus:g} is for workers that Ray starts: add --launcher ray, or leave it out (other workers "
+            "take the GPUs in turn)"
+        )
     words = list(itertools.takewhile(lambda word: not word.startswith("-"), others))
     if len(words) > 1:
         raise ValueError(f"one study at a time, got {', '.join(words)}")

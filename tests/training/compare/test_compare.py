@@ -183,6 +183,7 @@ def test_a_grid_from_the_command_line(shapes, tmp_path, capsys):
         (["nowhere.yaml"], "nowhere.yaml"),
         (["--methods", "uniform", "--budgets", "two"], "invalid float value: 'two'"),
         (["--methods", "uniform", "--workers", "0"], "--workers must be at least 1"),
+        (["--methods", "uniform", "--gpus", "0.25"], "--gpus 0.25 is for workers that Ray starts: add --launcher ray"),
         (["--methods", "uniform", "--epoch", "3"], "unknown setting 'epoch': did you mean 'epochs'"),
         (["--methods", "psgd", "--controls", "--data", "nowhere"], "'psgd' is no method"),
         (["--methods", "uniform", "--seed", "3"], "--seed is of one run: a study has --seeds"),
