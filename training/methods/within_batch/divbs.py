@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
-from training.methods.base import Context, DesignOption, Scorer
-from training.methods.within_batch.gathering import GatheringMethod, check_keep
+from training.methods.base import Context, Scorer
+from training.methods.within_batch.gathering import GatheringMethod, KeepOptions
 from training.methods.within_batch.grad_norm import logit_gradients
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 from training.methods.within_batch.random_batch import even_fraction
@@ -19,29 +17,15 @@ EXPLAINED = 1e-9
 """Fraction of the batch's gradient below which a remainder counts as rounding error."""
 
 
-@dataclass(frozen=True)
-class DivBSOptions(DesignOption):
-    """how many images stay, and how samples are drawn
-
-    Args:
-        keep: fraction of the images of a batch that it is trained on; the budget when not given
-    """
-
-    keep: float | None = None
-
-    def __post_init__(self):
-        check_keep(self.keep)
-
-
 class DivBS(GatheringMethod):
     """One forward pass per image for its last-layer gradient; images are drawn one after another by how much
     each explains of the batch's gradient that those before do not (Hong et al., "Diversified batch selection for
     training acceleration", ICML 2024)."""
 
-    Options = DivBSOptions
+    Options = KeepOptions
     makes_passes = True
 
-    def __init__(self, options: DivBSOptions, context: Context):
+    def __init__(self, options: KeepOptions, context: Context):
         super().__init__(options.keep, options.design, context)
         self.label_smoothing = context.config.label_smoothing
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from loaders.order.policy_parts import positive
 from loaders.order.scheduler import IndexScheduler
 from loaders.types import Batch, EpochPlan, Snapshot
-from training.methods.base import Context, DesignOption, Scorer
-from training.methods.within_batch.gathering import GatheringMethod, check_keep
+from training.methods.base import Context, Scorer
+from training.methods.within_batch.gathering import GatheringMethod, KeepOptions
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 from training.methods.within_batch.random_batch import even_fraction
 from training.step import batch_ops
@@ -22,7 +22,7 @@ from training.step.losses import batch_scores
 
 
 @dataclass(frozen=True)
-class EvolvedSamplingOptions(DesignOption):
+class EvolvedSamplingOptions(KeepOptions):
     """how losses are remembered, how many images stay, and how samples are drawn
 
     Args:
@@ -33,14 +33,13 @@ class EvolvedSamplingOptions(DesignOption):
         anneal: fraction of the budget at the beginning, and at the end, that is trained on whole batches
     """
 
-    keep: float | None = None
     beta1: float = 0.2
     beta2: float = 0.9
     prune_ratio: float = 0.0
     anneal: float = 0.05
 
     def __post_init__(self):
-        check_keep(self.keep)
+        super().__post_init__()
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is at least 0 and at most 1, got {getattr(self, name):g}")

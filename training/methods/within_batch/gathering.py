@@ -1,15 +1,31 @@
 """Chosen images wait until a whole batch of them is together."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from loaders.types import Batch
-from training.methods.base import Context, Design, Method
+from training.methods.base import Context, Design, DesignOption, Method
 from training.step import batch_ops
 
 KEEP_IN_SECONDS = 1 / 3
 """Fraction that is kept where neither an option nor the budget says one."""
+
+
+@dataclass(frozen=True)
+class KeepOptions(DesignOption):
+    """how many images stay, and how samples are drawn
+
+    Args:
+        keep: fraction of the images of a batch that it is trained on; the budget when not given
+    """
+
+    keep: float | None = None
+
+    def __post_init__(self):
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise ValueError(f"keep must be above 0 and at most 1, got {self.keep:g}")
 
 
 class GatheringMethod(Method):
@@ -48,12 +64,6 @@ class GatheringMethod(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.held = batch_ops.from_dict(state["held"], self.device)
-
-
-def check_keep(keep: float | None) -> None:
-    """Raises ValueError unless `keep` is None or a fraction above 0."""
-    if keep is not None and not 0 < keep <= 1:
-        raise ValueError(f"keep must be above 0 and at most 1, got {keep:g}")
 
 
 def require_one_process(context: Context) -> None:

@@ -10,23 +10,18 @@ from torch import Tensor
 
 from loaders.types import Batch
 from training.machine.distributed import Ranks
-from training.methods.base import Context, DesignOption, Method
-from training.methods.within_batch.gathering import check_keep
+from training.methods.base import Context, Method
+from training.methods.within_batch.gathering import KeepOptions
 from training.step import batch_ops
 
 
 @dataclass(frozen=True)
-class OrderedSGDOptions(DesignOption):
+class OrderedSGDOptions(KeepOptions):
     """how many losses count, and how samples are drawn
 
     Args:
         keep: fraction of the images of a batch that is descended on; when not given, what the training accuracy says
     """
-
-    keep: float | None = None
-
-    def __post_init__(self):
-        check_keep(self.keep)
 
 
 class OrderedSGD(Method):

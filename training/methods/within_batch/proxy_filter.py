@@ -11,8 +11,8 @@ from torch import Tensor
 from loaders.order.rng import INIT, fold_in
 from loaders.types import Batch, EpochPlan
 from training.ledger import Flops, count_flops
-from training.methods.base import Context, DesignOption, Scorer
-from training.methods.within_batch.gathering import GatheringMethod, check_keep
+from training.methods.base import Context, Scorer
+from training.methods.within_batch.gathering import GatheringMethod, KeepOptions
 from training.methods.within_batch.random_batch import even_fraction
 from training.optim.build import build_optimizers
 from training.step import batch_ops
@@ -20,7 +20,7 @@ from training.step.losses import batch_loss, sample_losses
 
 
 @dataclass(frozen=True)
-class ProxyFilterOptions(DesignOption):
+class ProxyFilterOptions(KeepOptions):
     """the small network, how many images stay, and how samples are drawn
 
     Args:
@@ -29,12 +29,11 @@ class ProxyFilterOptions(DesignOption):
         proxy_every: the small network makes a step on one batch of so many
     """
 
-    keep: float | None = None
     proxy_width: float = 0.25
     proxy_every: int = 4
 
     def __post_init__(self):
-        check_keep(self.keep)
+        super().__post_init__()
         if not 0 < self.proxy_width < 1:
             raise ValueError(f"proxy_width is above 0 and below 1, got {self.proxy_width:g}")
         if self.proxy_every < 1:

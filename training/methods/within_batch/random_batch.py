@@ -1,37 +1,21 @@
 """The control of the methods that choose within a batch: it keeps as many, at random."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from loaders.order.rounding import floor_fraction
 from loaders.types import Batch, EpochPlan
-from training.methods.base import Context, DesignOption, Scorer
-from training.methods.within_batch.gathering import GatheringMethod, check_keep
+from training.methods.base import Context, Scorer
+from training.methods.within_batch.gathering import GatheringMethod, KeepOptions
 from training.methods.within_batch.keyed_draws import random_bits, to_device
 from training.step import batch_ops
-
-
-@dataclass(frozen=True)
-class RandomBatchOptions(DesignOption):
-    """how many images stay, and how samples are drawn
-
-    Args:
-        keep: fraction of the images of a batch that it is trained on; the budget when not given
-    """
-
-    keep: float | None = None
-
-    def __post_init__(self):
-        check_keep(self.keep)
 
 
 class RandomBatch(GatheringMethod):
     """A random part of every batch: what selective backprop does without looking at the losses."""
 
-    Options = RandomBatchOptions
+    Options = KeepOptions
 
-    def __init__(self, options: RandomBatchOptions, context: Context):
+    def __init__(self, options: KeepOptions, context: Context):
         super().__init__(options.keep, options.design, context)
 
     def select(self, batch: Batch, plan: EpochPlan, index: int, score: Scorer) -> Batch | None:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
 from training.machine.commands import command
-from training.methods.base import Context, DesignOption, Scorer
-from training.methods.within_batch.gathering import GatheringMethod, check_keep
+from training.methods.base import Context, Scorer
+from training.methods.within_batch.gathering import GatheringMethod, KeepOptions
 from training.methods.within_batch.random_batch import even_fraction
 from training.step import batch_ops
 from training.step.losses import batch_scores
-
-
-@dataclass(frozen=True)
-class RHOLossOptions(DesignOption):
-    """how many images stay, and how samples are drawn
-
-    Args:
-        keep: fraction of the images of a batch that it is trained on; the budget when not given
-    """
-
-    keep: float | None = None
-
-    def __post_init__(self):
-        check_keep(self.keep)
 
 
 class RHOLoss(GatheringMethod):
@@ -35,10 +19,10 @@ class RHOLoss(GatheringMethod):
     "Prioritized training on points that are learnable, worth learning, and not yet learnt", ICML 2022). Needs
     --coreset, a file that `python -m training.coreset --method rho` made."""
 
-    Options = RHOLossOptions
+    Options = KeepOptions
     makes_passes = True
 
-    def __init__(self, options: RHOLossOptions, context: Context):
+    def __init__(self, options: KeepOptions, context: Context):
         if context.reference_losses is None:
             raise ValueError(
                 "method rho-loss needs the losses of a reference network: make them with "

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from loaders.types import Batch, EpochPlan
-from training.methods.base import Context, DesignOption, Scorer
-from training.methods.within_batch.gathering import GatheringMethod, all_positions, check_keep
+from training.methods.base import Context, Scorer
+from training.methods.within_batch.gathering import GatheringMethod, KeepOptions, all_positions
 from training.methods.within_batch.keyed_draws import random_bits, uniforms
 from training.step import batch_ops
 from training.step.losses import LossFailure, sample_losses
@@ -20,18 +20,13 @@ HISTORY = 1024
 
 
 @dataclass(frozen=True)
-class SelectiveBackpropOptions(DesignOption):
+class SelectiveBackpropOptions(KeepOptions):
     """how many images stay, and how samples are drawn
 
     Args:
         keep: fraction of the images of a batch that stays in the mean (the exponent is 1/keep - 1); the budget when not
             given
     """
-
-    keep: float | None = None
-
-    def __post_init__(self):
-        check_keep(self.keep)
 
 
 class SelectiveBackprop(GatheringMethod):
