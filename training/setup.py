@@ -13,7 +13,6 @@ from loaders.augment.config import Augment
 from loaders.formats.manifest import Manifest
 from loaders.formats.open import open_dataset
 from loaders.importance import ImportanceTable
-from loaders.loader import make_loader
 from loaders.order.rng import INIT, fold_in
 from loaders.types import EpochPlan
 from training import checkpoint
@@ -217,6 +216,4 @@ def _whitening_images(config: Config, device: torch.device, plain: Augment, ids:
     if config.model != "rebarnet":
         return None
     plan = EpochPlan(ids[:_WHITENING_IMAGES])
-    train = split_files(config.data, "train")
-    loader = make_loader(train, len(plan), backend=config.backend, device=device, augment=plain)
-    return next(iter(loader.epoch(plan))).images.cpu()
+    return next(iter(open_loader(config, device, "train", plain, len(plan)).epoch(plan))).images.cpu()
