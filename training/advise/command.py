@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from loaders.formats.atomic import atomic_path
 from loaders.formats.json_file import entry, read_json
 from loaders.formats.lock import lock_folder
 from loaders.order.rounding import floor_fraction
@@ -26,6 +24,7 @@ from training.compare.store import DONE, STUDY, Store, read_values
 from training.compare.study import make_study
 from training.config import Config
 from training.data.manifest import data_digest, open_manifest
+from training.json_file import write_json
 from training.machine.exit_status import exit_status
 from training.machine.memory import keep_freed_memory
 from training.machine.signals import StopRequest, stop_requests
@@ -124,13 +123,13 @@ def _planned(
         with console.status("training for a few seconds with each augmentation, to see how fast this machine is"):
             speed = measure(options, stop, num_workers)
         known = {"asked": asked, "minutes": None, **dataclasses.asdict(speed)}
-        _write(path, known)  # so that a call with too few minutes need not measure again
+        write_json(path, known, indent=1)  # so that a call with too few minutes need not measure again
     design, seconds = choose_design(options, candidates, speed, num_workers)
     grids = design.grids(options.budget)
     if (options.folder / PILOTS / STUDY).exists():
         before = read_values(options.folder / PILOTS)["grids"]
         grids = [*before, *(grid for grid in grids if grid not in before)]
-    _write(path, {**known, "minutes": options.minutes})
+    write_json(path, {**known, "minutes": options.minutes}, indent=1)
     values = study_values(options, grids)
     console.print(
         f"pilots of up to {design.largest:g} of the planned run, {design.seeds} seeds, "
@@ -184,9 +183,4 @@ def _write_advice(
         "data": dataclasses.asdict(found),
         "arms": {str(arm): values(arm) for arm in arms},
     }
-    _write(folder / ADVICE, advice)
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / ADVICE, advice, indent=1)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from loaders.formats.atomic import atomic_path
 from loaders.formats.json_file import entry, read_json
 from loaders.order.diagnostics import describe_weights
 from training import checkpoint
 from training.config import Config
+from training.json_file import write_json
 from training.machine.distributed import Ranks
 from training.machine.signals import StopRequest
 from training.own_code import is_own
@@ -68,8 +67,7 @@ def look(folder: Path, config: Config, stop: StopRequest) -> Look:
     columns = inspect(options, Console(quiet=True))
     accuracy = entry(files.read_summary(folder), "validation_accuracy", float, str(folder / files.SUMMARY))
     found = describe_look(columns["el2n"], columns["mislabelled"], columns["duplicate_of"], accuracy)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(found), indent=1) + "\n", encoding="utf-8")
+    write_json(path, dataclasses.asdict(found), indent=1)
     return found
 
 

@@ -5,7 +5,6 @@ Nothing in the files is trusted: every value is checked when they are read.
 """
 
 import hashlib
-import json
 import reprlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from loaders.formats.atomic import atomic_path
 from loaders.formats.claims import read_limited
 from loaders.formats.json_file import entry, parse_json, read_json
 from loaders.formats.npz_file import holds, read_arrays
+from training.json_file import write_json
 from training.machine.commands import command
 from training.machine.distributed import Ranks
 
@@ -112,8 +112,7 @@ def write_coreset(
         "cost": {**asdict(cost), "flops": cost.flops},
         "sha256": _digest(ids, weights, losses),
     }
-    with atomic_path(json_path(path)) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_json(json_path(path), manifest, indent=2)
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:

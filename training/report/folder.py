@@ -14,6 +14,7 @@ from loaders.formats.claims import read_limited
 from loaders.formats.json_file import entry, parse_json, read_json, typed
 from training import checkpoint
 from training.config import Config
+from training.json_file import write_json
 
 CONFIG, METRICS, SUMMARY, CURVE = "config.yaml", "metrics.jsonl", "summary.json", "curve.png"
 MAX_METRICS_BYTES = 1 << 26
@@ -152,8 +153,7 @@ def cut_rows(folder: Path, num_epochs: int) -> None:
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """summary.json; its presence says that the run is finished."""
-    with atomic_path(folder / SUMMARY) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / SUMMARY, summary, indent=2)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
