@@ -21,11 +21,10 @@ from training.config import FIELDS, GROUPS, Config
 from training.machine.commands import command
 from training.methods import METHODS, method_class
 from training.own_code import is_own
+from training.report.folder import CONFIG, SUMMARY
 from training.settings_file import read_yaml
 
 T = TypeVar("T")
-
-_SETTINGS = "config.yaml"  # in the folder of a run
 
 _RESUME_HELP = (
     "continue a run from its last checkpoint, with its settings: a run's folder, or nothing for the run in --out "
@@ -94,7 +93,7 @@ def _read(argv: list[str]) -> tuple[Config, Path | None]:
         path = _newest(_parse(argv, None))
     if out and Path(out).resolve() != path.parent.resolve():
         raise ValueError(f"--resume continues {path.parent} in place, but --out is {out}: leave --out out")
-    settings = path.with_name(_SETTINGS)
+    settings = path.with_name(CONFIG)
     config = _parse(argv, settings if settings.exists() else None)
     return dataclasses.replace(config, out=str(path.parent)), path
 
@@ -280,9 +279,9 @@ def _find_checkpoint(resume: str) -> Path:
         raise ValueError(f"--resume {resume}: there is no such file or folder")
     if not path.is_dir():
         return path
-    if not any((path / name).exists() for name in (checkpoint.FILE, _SETTINGS)):
+    if not any((path / name).exists() for name in (checkpoint.FILE, CONFIG)):
         raise ValueError(
-            f"--resume {resume}: that folder is not a run's, it holds neither {checkpoint.FILE} nor {_SETTINGS}: name "
+            f"--resume {resume}: that folder is not a run's, it holds neither {checkpoint.FILE} nor {CONFIG}: name "
             "the folder of a run, such as runs/cifar10-scan-b0.3-s0"
         )
     return path / checkpoint.FILE
@@ -294,8 +293,8 @@ def _newest(config: Config) -> Path:
         return Path(config.out) / checkpoint.FILE
     name = config.run_name
     pattern = re.compile(re.escape(name) + r"(-\d+)?")
-    found = [path.parent for path in Path("runs").glob(f"*/{_SETTINGS}") if pattern.fullmatch(path.parent.name)]
-    found = [path for path in found if not (path / "summary.json").exists()]
+    found = [path.parent for path in Path("runs").glob(f"*/{CONFIG}") if pattern.fullmatch(path.parent.name)]
+    found = [path for path in found if not (path / SUMMARY).exists()]
     if not found:
         raise ValueError(f"--resume: there is no unfinished run runs/{name}: leave --resume out, or give it a path")
-    return max(found, key=lambda path: (path / _SETTINGS).stat().st_mtime) / checkpoint.FILE
+    return max(found, key=lambda path: (path / CONFIG).stat().st_mtime) / checkpoint.FILE

@@ -25,6 +25,7 @@ from training.methods.within_batch.proxy_filter import ProxyFilter
 from training.methods.within_batch.random_batch import RandomBatch
 from training.methods.within_batch.rho_loss import RHOLoss
 from training.methods.within_batch.selective_backprop import SelectiveBackprop
+from training.own_code import is_own
 
 METHODS: dict[str, type[Any]] = {
     "uniform": Uniform,
@@ -56,7 +57,7 @@ def method_class(name: str) -> type[Any]:
     Raises:
         ValueError: an unknown name.
     """
-    if ":" in name:
+    if is_own(name):
         return OwnPolicy
     if name not in METHODS:
         raise ValueError(
