@@ -19,22 +19,18 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 """Jordan's coefficients: s -> a s + b s^3 + c s^5 lifts small singular values fast and ends within about 0.7 .. 1.2."""
 
 
-def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
-    """Pull the singular values of a matrix towards 1 and keep its singular vectors.
+def orthogonalise_all(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
+    """Pull the singular values of each matrix towards 1 and keep its singular vectors.
+
+    Those of one shape go together: a chain of products a shape.
 
     Args:
-        matrix: [R, ...], float32 or bfloat16; everything after the first axis is read as columns.
+        matrices: each [R, ...], float32 or bfloat16; everything after the first axis is read as columns.
         steps: Newton-Schulz steps, at least 1; 5 reach singular values down to 1/1000 of the norm, 3 suffice to train.
 
     Returns:
-        A tensor of the same shape and dtype. A zero input gives zeros.
+        tensors of the same shapes and dtypes. A zero input gives zeros.
     """
-    (update,) = orthogonalise_all([matrix], steps)
-    return update
-
-
-def orthogonalise_all(matrices: Sequence[Tensor], steps: int = 3) -> list[Tensor]:
-    """Orthogonalise each matrix as `orthogonalise` does, those of one shape together: a chain of products a shape."""
     flat = [matrix.permute(_as_they_lie(matrix)).flatten(1) for matrix in matrices]
     places: dict[torch.Size, list[int]] = {}
     for place, columns in enumerate(flat):
@@ -78,7 +74,7 @@ def _newton_schulz(x_NRC: Tensor, steps: int) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Step by the orthogonalised Nesterov momentum of each filter bank.
 
-    Per parameter W [out, in, kh, kw] with gradient G: M <- momentum * M + G; U = orthogonalise(G + momentum * M);
+    Per parameter W [out, in, kh, kw] with gradient G: M <- momentum * M + G; U = orthogonalised G + momentum * M;
     if `renormalise`, W <- W * sqrt(out) / |W| (mean row norm 1: what a following batch norm ignores, and what keeps the
     relative step equal to `lr` in every layer); W <- W - lr * U.
 
