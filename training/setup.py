@@ -194,7 +194,7 @@ def _open_loaders(
     held_out: np.ndarray | None,
     has_clean_end: bool,
 ) -> Data:
-    """The loaders of the run's splits, warmed up."""
+    """The loaders of the run's splits; those of training are warmed up, that of the test is not."""
     plain, size = normalise(config, manifest), config.batch_size // ranks.world_size
     clean = augment_simply(config, plain)
     augment = dataclasses.replace(clean, mixer=make_mixer(config), randaugment=make_randaugment(config))
@@ -207,8 +207,7 @@ def _open_loaders(
     test_loader = open_loader(config, device, split, plain, size)
     for loader, name in ((train_loader, "train"), (test_loader, split)):
         check_labels(loader, manifest, name)
-    shape = delivered_shape(config, manifest)
-    return Data(manifest, train_loader, clean_loader, test_loader, shape, config.eval_split, coreset, held_out)
+    return Data(manifest, train_loader, clean_loader, test_loader, config.eval_split, coreset, held_out)
 
 
 def _whitening_images(config: Config, device: torch.device, plain: Augment, ids: np.ndarray) -> Tensor | None:

@@ -26,7 +26,6 @@ class Data:
         train_loader: augmented and mixed.
         clean_loader: not mixed, for the end of a run; `train_loader` itself where nothing is mixed.
         test_loader: only normalised.
-        image_shape: H, W, C of what the loaders deliver.
         eval_split: the split that the run is tested on.
         coreset: the part of the training set that is trained on, or None.
         held_out: ids of the training set that are held out for validation, or None.
@@ -36,7 +35,6 @@ class Data:
     train_loader: Loader
     clean_loader: Loader
     test_loader: Loader
-    image_shape: tuple[int, int, int]
     eval_split: str = "test"
     coreset: Coreset | None = None
     held_out: np.ndarray | None = None
