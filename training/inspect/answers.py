@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -47,9 +46,7 @@ class Answers(NamedTuple):
 
 
 @torch.inference_mode()
-def ask(
-    run: PastRun, device: torch.device, backend: str, say: Callable[[int], None] = lambda num_images: None
-) -> Answers:
+def ask(run: PastRun, device: torch.device, say: Callable[[int], None] = lambda num_images: None) -> Answers:
     """One pass in evaluation mode, without augmentation. Beside those of a batch it holds 2 F + 408 bytes an image.
 
     Args:
@@ -58,9 +55,8 @@ def ask(
     Raises:
         ValueError: an image or a label is not what the manifest says, or the network's answers are not finite.
     """
-    config = dataclasses.replace(run.config, backend=backend)
-    batch_size = min(config.batch_size, _MOST_AT_ONCE)
-    loader = open_loader(config, device, "train", normalise(config, run.manifest), batch_size)
+    batch_size = min(run.config.batch_size, _MOST_AT_ONCE)
+    loader = open_loader(run.config, device, "train", normalise(run.config, run.manifest), batch_size)
     check_labels(loader, run.manifest, "train")
     precision = choose_precision("auto", device)
     model = run.model.to(device)

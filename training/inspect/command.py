@@ -77,12 +77,13 @@ def inspect(options: Options, console: Console) -> Columns:
     Raises:
         ValueError, OSError, ImportError: one sentence on what the run, the data or the machine lacks.
     """
-    run, device = read_run(Path(options.run), options.data, options.model), choose_device(options.device)
+    run = read_run(Path(options.run), options.data, options.model, options.backend)
+    device = choose_device(options.device)
     out = Path(options.out or options.run)
     image = partial(decode, open_dataset(split_files(run.config.data, "train")))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("asking the network", total=run.num_samples)
-        answers = ask(run, device, options.backend, lambda count: progress.advance(task, count))
+        answers = ask(run, device, lambda count: progress.advance(task, count))
         task = progress.add_task("looking for near duplicates", total=num_blocks(answers.guesses))
         vectors = directions(answers.features, answers.outlines)
         pairs = near_duplicates(vectors, answers.guesses, image, lambda: progress.advance(task))
