@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from loaders.formats.manifest import Manifest
+from loaders.formats.sentence import one_line
 from loaders.importance import ImportanceTable
 from loaders.types import Snapshot
 from training import checkpoint
@@ -83,9 +84,8 @@ def read_run(folder: Path, data: str | None = None, model: str | None = None, ba
         table.load_state_dict(content["table"])
         network = _network(config, manifest, content)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"{path} does not fit this program ({reason}): inspect it with the Rebar that made it"
+            f"{path} does not fit this program ({one_line(error, 300)}): use the Rebar that made it"
         ) from None
     history = read_history(folder, num_epochs, table.num_samples)
     summary = files.read_summary(folder) if (folder / files.SUMMARY).exists() else None

@@ -219,6 +219,18 @@ def test_no_code_that_a_checkpoint_names_is_called(small, tmp_path):
     assert main([str(run), "--images=1"]) == 0
 
 
+def test_a_checkpoint_that_lacks_a_part_is_one_sentence(small, tmp_path, capsys):
+    run = shutil.copytree(small, tmp_path / "run")
+    content = checkpoint.load(run / "checkpoint.pt")
+    del content["model"]["head.weight"]
+    (run / "checkpoint.pt").write_bytes(checkpoint.encode(content))
+    assert main([str(run)]) == 2
+    err = capsys.readouterr().err
+    assert "checkpoint.pt does not fit this program (Error(s) in loading state_dict for ResNet: Missing key(s)" in err
+    assert err.endswith("): use the Rebar that made it\n")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.ffcv
 def test_jpeg_images_of_many_sizes(quick_args, tmp_path):
     """A copy at two thirds of the size is a near duplicate, and images are shown whole."""
