@@ -45,7 +45,6 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "svg.fonttype": "none",  # text stays text, in the page's font
-    "svg.hashsalt": "rebar",
 }
 
 
