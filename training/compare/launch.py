@@ -23,7 +23,7 @@ def default_workers() -> int:
     return torch.cuda.device_count() or available_cores()
 
 
-def run_workers(folder: Path, num_workers: int, stop: StopRequest, own: tuple[str, ...] = ()) -> int:
+def run_workers(folder: Path, num_workers: int, stop: StopRequest, own: tuple[str, ...]) -> int:
     """Start workers and wait until all have ended.
 
     Ctrl-C and SIGTERM reach this process alone, which asks each worker once to save and to give its cell back. A worker

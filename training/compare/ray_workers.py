@@ -9,9 +9,7 @@ from typing import Any
 from training.machine.signals import StopRequest
 
 
-def run_ray_workers(
-    folder: Path, num_workers: int, stop: StopRequest, gpus: float = 0.0, own: tuple[str, ...] = ()
-) -> int:
+def run_ray_workers(folder: Path, num_workers: int, stop: StopRequest, gpus: float, own: tuple[str, ...]) -> int:
     """Run as many workers as Ray tasks, of one core and `gpus` GPUs each, and wait until all have ended.
 
     Ray is joined where RAY_ADDRESS says, else started on this machine.

@@ -54,7 +54,7 @@ def build_model(
     with torch.device("meta"):
         if name == "rebarnet":
             widths = tuple(max(16, -(-round(w * width) // 16) * 16) for w in WIDTHS)
-            model = RebarNet(num_classes, widths, channels=channels)
+            model = RebarNet(num_classes, widths, channels)
         else:
             base, groups, blocks = (64, 4, 2) if name == "resnet18" else (16, 3, 1)
             model = ResNet(num_classes, tuple(_channels(base << k, width) for k in range(groups)), blocks, channels)

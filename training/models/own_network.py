@@ -11,7 +11,7 @@ from torch import nn
 from training.own_code import in_words, load_function
 
 
-def build_own_network(name: str, num_classes: int, seed: int, width: float, channels: int = 3) -> nn.Module:
+def build_own_network(name: str, num_classes: int, seed: int, width: float, channels: int) -> nn.Module:
     """What the function returns, given the number of classes; `width` and `channels`, of an image, where it has these
     parameters.
 

@@ -33,20 +33,18 @@ class RebarNet(nn.Module):
         num_classes: number of logits.
         widths: channels of each group, even.
         channels: of an image, 3 or 1.
-        logit_scale: factor on the logits. The head starts with entries of standard deviation 0.1: with 1, as in the
-            source, the first logits are so large that a run of a few hundred steps loses a tenth of its accuracy.
 
     Attributes:
         knows_mirror_images: True, see above.
+        logit_scale: factor on the logits. The head starts with entries of standard deviation 0.1: with 1, as in the
+            source, the first logits are so large that a run of a few hundred steps loses a tenth of its accuracy.
     """
 
     knows_mirror_images = True
+    logit_scale = 1 / 9
 
-    def __init__(
-        self, num_classes: int, widths: tuple[int, ...] = WIDTHS, logit_scale: float = 1 / 9, channels: int = 3
-    ) -> None:
+    def __init__(self, num_classes: int, widths: tuple[int, ...], channels: int) -> None:
         super().__init__()
-        self.logit_scale = logit_scale
         self.stem = nn.Conv2d(channels, 4 * EVEN + 2 * ODD, 2, bias=False)
         self.stem.weight.requires_grad_(False)
         self.groups = nn.ModuleList(_Group(a, b) for a, b in pairwise((self.stem.out_channels, *widths)))

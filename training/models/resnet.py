@@ -11,7 +11,7 @@ _conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 class ResNet(nn.Module):
     """The CIFAR ResNet of basic blocks (He et al., arXiv:1512.03385): the first group keeps the resolution."""
 
-    def __init__(self, num_classes: int, widths: tuple[int, ...], blocks: int, image_channels: int = 3) -> None:
+    def __init__(self, num_classes: int, widths: tuple[int, ...], blocks: int, image_channels: int) -> None:
         super().__init__()
         self.conv, self.norm = _conv3x3(image_channels, widths[0]), nn.BatchNorm2d(widths[0])
         layers, channels = [], widths[0]

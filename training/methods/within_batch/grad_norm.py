@@ -119,7 +119,7 @@ def gradient_norms(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0
     return logit_gradients(logits_BC, batch, label_smoothing).norm(dim=1)
 
 
-def logit_gradients(logits_BC: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+def logit_gradients(logits_BC: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
     """softmax - target, float32 [B, C]: each image's gradient of its loss at the logits.
 
     The target is that of the loss: one class, the fractions of a mixed image, smoothed.
