@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,7 @@ def work(store: Store, stop: StopRequest, tell: Callable[[str], None]) -> int:
             except ValueError as error:
                 raise ValueError(f"{cell.text}: {error}") from None
             store.finish(cell, result)
+        gc.collect()  # a run's loaders, files and tensors hold each other, and would stay for many runs
         num_done += 1
         counts = store.counts()
         told = f"{100 * result['accuracy']:.2f} %" if result["status"] == "finished" else f"failed: {result['error']}"

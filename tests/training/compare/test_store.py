@@ -1,14 +1,17 @@
 import dataclasses
+import gc
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from training.compare import worker
 from training.compare.controls import add_controls
 from training.compare.store import Store, read_values
 from training.compare.study import make_study
@@ -100,6 +103,28 @@ def test_a_cell_of_a_killed_worker_is_claimed_again_and_that_of_a_living_one_is_
     assert store.counts()["running"] == 1
     with store.claim() as cell:
         assert cell.name == name
+
+
+def test_a_worker_keeps_nothing_of_the_runs_that_are_done(store, monkeypatch):
+    """Their loaders hold files open: 500 runs would need more descriptors than a process has."""
+
+    class Holder:
+        def __init__(self):
+            self.me = self
+
+    held = []
+
+    def train_with_a_circle(*_):
+        held.append(weakref.ref(Holder()))
+        return RESULT | {"accuracy": 0.5}
+
+    monkeypatch.setattr(worker, "train", train_with_a_circle)
+    gc.disable()
+    try:
+        assert worker.work(store, StopRequest(), lambda line: None) == 24
+    finally:
+        gc.enable()
+    assert all(one() is None for one in held)
 
 
 def test_a_worker_that_dies_between_result_and_release_has_finished(store):
