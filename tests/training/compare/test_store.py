@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from training.compare import worker
 from training.compare.controls import add_controls
 from training.compare.store import Store, read_values
 from training.compare.study import make_study
-from training.compare.worker import train
+from training.compare.worker import train, work
 from training.machine.signals import StopRequest
 from training.report import folder as files
 
@@ -118,10 +117,10 @@ def test_a_worker_keeps_nothing_of_the_runs_that_are_done(store, monkeypatch):
         held.append(weakref.ref(Holder()))
         return RESULT | {"accuracy": 0.5}
 
-    monkeypatch.setattr(worker, "train", train_with_a_circle)
+    monkeypatch.setattr("training.compare.worker.train", train_with_a_circle)
     gc.disable()
     try:
-        assert worker.work(store, StopRequest(), lambda line: None) == 24
+        assert work(store, StopRequest(), lambda line: None) == 24
     finally:
         gc.enable()
     assert all(one() is None for one in held)
