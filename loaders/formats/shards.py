@@ -119,14 +119,17 @@ def join_shards(opened: Iterable[DatasetFile]) -> Shards:
     """Put open files together; each is dropped when its tables are copied.
 
     Raises:
-        ValueError: some hold raw pixels and others PNG, which no backend reads as one set.
+        ValueError: some hold raw pixels and others PNG, or some grey images and others colour, which no backend reads
+            as one set.
     """
-    files, kinds, lengths, inodes = list[str](), list[str](), list[int](), list[tuple[int, int] | None]()
+    files, kinds, channels = list[str](), list[str](), list[int]()
+    lengths, inodes = list[int](), list[tuple[int, int] | None]()
     tables: dict[str, list[np.ndarray]] = {name: [] for name in _TABLES}
     columns, fields, places, end = list[dict[str, Column]](), None, list[int](), 0
     for file in opened:
         files.append(file.path)
         kinds.append(file.kind)
+        channels.append(file.channels)
         lengths.append(len(file.data))
         inodes.append(file.inode)
         places.append(end)
@@ -151,6 +154,7 @@ def join_shards(opened: Iterable[DatasetFile]) -> Shards:
         is_jpeg=np.concatenate(tables.pop("is_jpeg")),
         labels=np.concatenate(tables.pop("labels")),
         fields=fields,
+        channels=_joined_channels(files, channels),
         files=tuple(files),
         ends=ends,
         places=np.array(places),
@@ -174,6 +178,16 @@ def _joined_kind(files: list[str], kinds: list[str]) -> str:
         other = next(file for file, kind in zip(files, kinds, strict=True) if (kind == "png") != (kinds[0] == "png"))
         raise ValueError(f"of {files[0]} and {other} one holds PNG, the other raw pixels: convert them to one format")
     return kinds[0] if len(found) == 1 else "png" if "png" in found else "mixed"
+
+
+def _joined_channels(files: list[str], channels: list[int]) -> int:
+    for file, found in zip(files, channels, strict=True):
+        if found != channels[0]:
+            raise ValueError(
+                f"the images of {files[0]} have {channels[0]} channel{'s' * (channels[0] > 1)}, those of {file} have "
+                f"{found}: convert them to one number (--channels)"
+            )
+    return channels[0]
 
 
 def _joined_columns(shards: Shards, columns: list[dict[str, Column]]) -> dict[str, Column]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from convert.writers.grey_beton import write_grey_beton
 from convert.writers.tar import write_tar
 from loaders import Augment, EpochPlan, IndexScheduler, make_loader, open_dataset
 from loaders.backends.gpu.residence import resident
@@ -89,6 +90,22 @@ def test_a_loader_delivers_what_it_delivers_of_one_file(files, backend):
             assert torch.equal(got.images, wanted.images)
             assert torch.equal(got.labels, wanted.labels)
             assert torch.equal(got.ids, wanted.ids)
+
+
+def test_grey_shards_stay_grey(tmp_path, files):
+    images = np.random.default_rng(5).integers(0, 256, (7, 6, 8, 1), np.uint8)
+    (tmp_path / "grey").mkdir()
+    for name, rows in (("train-0", slice(0, 3)), ("train-1", slice(3, 7))):
+        write_grey_beton(tmp_path / "grey" / f"{name}.beton", images[rows], np.arange(7)[rows])
+    dataset = open_dataset(tmp_path / "grey")
+    assert (dataset.channels, dataset.image_shape) == (1, (6, 8, 1))
+    assert all(np.array_equal(dataset[sample][0], images[sample]) for sample in range(7))
+    for backend in ("fused", "reference"):
+        loader = make_loader(tmp_path / "grey", 7, backend=backend, dtype=torch.uint8)
+        batch = next(loader.epoch(EpochPlan(np.arange(7)[::-1].copy())))
+        assert np.array_equal(batch.images.permute(0, 2, 3, 1), images[::-1])
+    with pytest.raises(ValueError, match=r"of .*train-0\.beton have 1 channel, those of .*raw\.beton have 3: convert"):
+        open_dataset([tmp_path / "grey" / "train-0.beton", files / "raw.beton"])
 
 
 @pytest.mark.dali
