@@ -6,6 +6,8 @@ images and one of labels. Needs pyarrow.
 
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +24,7 @@ from loaders.formats.manifest import Manifest
 
 if TYPE_CHECKING:
     from convert.sources.huggingface.tables import Tables
+    from loaders.formats.pixels.image_file import PixelRules
 
 
 def convert_huggingface(
@@ -81,9 +84,11 @@ def convert_huggingface(
         console.print(f"{root} is already there (from {manifest.source}); delete it to convert again")
         return
     # Imported here, so that a call that finds its work done returns at once.
+    from convert.sources.folder.pixel_notes import pixel_notes
     from convert.sources.huggingface.images import common_size
     from convert.sources.huggingface.tables import read_tables
     from convert.verify import check_written
+    from loaders.formats.pixels.image_file import PixelRules
 
     with console.status(f"reading the labels of {tables}"):
         found = read_tables(tables, image_column, label_column)
@@ -96,24 +101,39 @@ def convert_huggingface(
     )
     with console.status("looking at the images"):
         size = None if store == "jpeg" else common_size(found, only_small=store == "auto")
-    inventory = {"asked": asked, "notes": [f"left out: {phrase}" for phrase in found.left_out]}
+    facts, rules = Counter[str](), PixelRules(max_side=max_side)
+
+    def inventory() -> dict[str, Any]:
+        left_out = [f"left out: {phrase}" for phrase in found.left_out]
+        return {"asked": asked, "notes": [*left_out, *pixel_notes(facts, rules)]}
+
     options = {"format": format, "source": tables.resolve().name, "inventory": inventory, "console": console}
     if size is not None:
-        manifest = _write_raw(root, found, size, channels, options)
+        manifest = _write_raw(root, found, size, channels, facts, options)
     elif channels == 1:
         raise ValueError("--channels 1 needs images that are stored raw: add --store raw, for images of one size")
     else:
-        manifest = _write_jpeg(root, found, max_side, quality, workers or len(os.sched_getaffinity(0)), options)
+        workers = workers or len(os.sched_getaffinity(0))
+        manifest = _write_jpeg(root, found, rules, quality, workers, facts, options)
+    for note in pixel_notes(facts, rules):
+        console.print(f"note: {note}")
     print_summary(root, manifest, console)
     check_written(root, console)
 
 
-def _write_raw(root: Path, found: "Tables", size: tuple[int, int], channels: int, options: dict[str, Any]) -> Manifest:
+def _write_raw(
+    root: Path,
+    found: "Tables",
+    size: tuple[int, int],
+    channels: int,
+    facts: Counter[str],
+    options: dict[str, Any],
+) -> Manifest:
     from convert.sources.huggingface.images import as_array, encoded
     from convert.writers.dataset import write_dataset
 
     splits = {
-        split: (as_array(encoded(found.files[split], found.columns), len(labels), size, channels), labels)
+        split: (as_array(encoded(found.files[split], found.columns), len(labels), size, channels, facts), labels)
         for split, labels in found.labels.items()
     }
     note = "pixels as they are in the tables"
@@ -121,18 +141,30 @@ def _write_raw(root: Path, found: "Tables", size: tuple[int, int], channels: int
 
 
 def _write_jpeg(
-    root: Path, found: "Tables", max_side: int, quality: int, workers: int, options: dict[str, Any]
+    root: Path,
+    found: "Tables",
+    rules: "PixelRules",
+    quality: int,
+    workers: int,
+    facts: Counter[str],
+    options: dict[str, Any],
 ) -> Manifest:
     from convert.sources.huggingface.images import as_labelled, encoded
-    from convert.sources.jpeg import encode_all, encoders
+    from convert.sources.jpeg import Encoded, encode_all, encoders
     from convert.writers.dataset import write_jpeg_dataset
+    from convert.writers.streams import Stream
 
-    limit = f"longer side at most {max_side} pixels" if max_side else "of any size"
+    def counted(images: Iterable[Encoded]) -> Iterator[Stream]:
+        for image in images:
+            facts.update(image.facts)
+            yield image.stream
+
+    limit = f"longer side at most {rules.max_side} pixels" if rules.max_side else "of any size"
     with encoders(workers) as pool:
         splits = {}
         for split, labels in found.labels.items():
             images = as_labelled(encoded(found.files[split], found.columns), labels)
-            splits[split] = encode_all(pool, 4 * workers, images, max_side, quality), labels.tolist()
+            splits[split] = counted(encode_all(pool, 4 * workers, images, quality, rules)), labels.tolist()
         note = f"JPEG, {limit}, quality {quality} where encoded anew"
         return write_jpeg_dataset(root, splits, found.classes, note=note, **options)
 

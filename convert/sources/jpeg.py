@@ -35,7 +35,7 @@ class Encoded(NamedTuple):
 
 @contextmanager
 def encoders(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads for `encode_all`. When the block ends, what has not begun is dropped and what runs is waited for.
+    """Threads for `encode_all` and `encode_each`. When the block ends, what runs is waited for, the rest is dropped.
 
     They do not belong to the generator: the garbage collector may be what ends that, and must not wait.
     """
@@ -47,14 +47,14 @@ def encoders(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def encode_all(
-    pool: ThreadPoolExecutor, ahead: int, images: Iterable[LabelledImage], max_side: int, quality: int
-) -> Iterator[Stream]:
+    pool: ThreadPoolExecutor, ahead: int, images: Iterable[LabelledImage], quality: int, rules: PixelRules
+) -> Iterator[Encoded]:
     """Yield `encode` of each image, in order, made by the pool; the first error ends it.
 
     Args:
         ahead: number of images that may be ready or in the making, so that a large data set does not fill the memory.
     """
-    return _in_order(pool, ahead, lambda image: encode(image, max_side, quality), images)
+    return _in_order(pool, ahead, lambda image: encode(image, quality, rules), images)
 
 
 def encode_each(
@@ -64,21 +64,21 @@ def encode_each(
     return _in_order(pool, ahead, lambda image: _encode_or_tell(image, quality, rules), images)
 
 
-def encode(image: LabelledImage, max_side: int, quality: int) -> Stream:
-    """Return the JPEG stream of an image: its own when it is an RGB JPEG that is small enough, else made anew.
+def encode(image: LabelledImage, quality: int, rules: PixelRules) -> Encoded:
+    """Return an image as a JPEG stream: its own when it is an RGB JPEG that is small enough, else made anew.
 
     Rows of a baseline stream end in restart markers (`with_restart_rows`), so that a loader can read those it needs.
 
     Args:
         image: the image, in any of FORMATS.
-        max_side: in pixels; an image whose longer side is larger is resized to it (Lanczos). 0 is no limit.
         quality: of the JPEG, 1 to 95.
+        rules: what becomes of its pixels.
 
     Raises:
         ValueError: the image cannot be read whole.
     """
     try:
-        return _encoded(image.read(), quality, PixelRules(max_side=max_side)).stream
+        return _encoded(image.read(), quality, rules)
     except (OSError, ValueError) as error:
         raise ValueError(f"{image.name} cannot be used ({error}): repair or remove it") from None
 

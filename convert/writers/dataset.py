@@ -26,6 +26,8 @@ from loaders.formats.manifest import (
     write_manifest,
 )
 
+Inventory = dict[str, Any] | Callable[[], dict[str, Any]] | None
+
 # What a conversion of version 0.1 wrote, scratch files included.
 _NAMES = rf"{re.escape(FILE_NAME)}|[^.]+(\.({'|'.join(FORMATS['both'])}))?"
 
@@ -40,7 +42,7 @@ def write_dataset(
     source: str,
     verified: bool,
     note: str = "",
-    inventory: dict[str, Any] | None = None,
+    inventory: Inventory = None,
     console: Console | None = None,
 ) -> Manifest:
     """Write raw images of one size as `folder/{split}.*`, then `folder/manifest.json`, and return the manifest.
@@ -55,7 +57,8 @@ def write_dataset(
             whose statistics the manifest states.
         classes: label k is `classes[k]`.
         format: "beton", "dali" (a `.tar` and its `.idx`) or "both".
-        source, verified, note, inventory: as in `Manifest`.
+        source, verified, note: as in `Manifest`.
+        inventory: as in `Manifest`, or a function that is called for it when all images are written.
         console: where progress is shown; None shows nothing.
 
     Raises:
@@ -84,7 +87,7 @@ def write_dataset(
         images, _ = splits["train"]
         mean, std = channel_statistics(images)
         shape = tuple(images.shape[1:])
-        manifest = Manifest(name, shape, classes, mean, std, source, verified, note, written, inventory or {})
+        manifest = Manifest(name, shape, classes, mean, std, source, verified, note, written, _made(inventory))
         write_manifest(new, manifest)
         return manifest
 
@@ -97,7 +100,7 @@ def write_jpeg_dataset(
     format: str,
     source: str,
     note: str,
-    inventory: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
+    inventory: Inventory = None,
     part: PartStamp | None = None,
     console: Console | None = None,
 ) -> Manifest:
@@ -107,8 +110,7 @@ def write_jpeg_dataset(
         folder: where the files go; its name is the name of the data set.
         splits: the images, which may be made while they are asked for, and their labels, by split name; must hold
             "train", whose statistics the manifest states.
-        classes, format, source, note, console: as in `write_dataset`.
-        inventory: as in `Manifest`, or a function that is called for it when all images are written.
+        classes, format, source, note, inventory, console: as in `write_dataset`.
         part: which part of a data set this is; `part.json` says so beside the manifest.
 
     Raises:
@@ -153,7 +155,7 @@ def write_jpeg_dataset(
             verified=False,
             note=note,
             splits=written,
-            inventory=inventory() if callable(inventory) else inventory or {},
+            inventory=_made(inventory),
         )
         if part is not None:
             write_part_file(new, part, histograms["train"])
@@ -167,6 +169,10 @@ def _exchanging(folder: Path, console: Console | None) -> Iterator[Path]:
     with exchanging(folder, console) as new:
         remove_leftovers(folder, _NAMES)
         yield new
+
+
+def _made(inventory: Inventory) -> dict[str, Any]:
+    return inventory() if callable(inventory) else inventory or {}
 
 
 def _num_formats(format: str) -> int:

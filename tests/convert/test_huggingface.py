@@ -122,6 +122,31 @@ def test_jpeg_images_keep_their_coefficients_and_others_become_jpeg(tmp_path):
         convert_huggingface(tmp_path / "tables", tmp_path / "grey", "dali", channels=1)
 
 
+@pytest.mark.parametrize("store", ["raw", "jpeg"])
+def test_what_was_done_to_pixels_is_told(tmp_path, capsys, store):
+    def image(mode, kind, **options):
+        buffer = io.BytesIO()
+        Image.new(mode, (16, 16)).save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    frames = {"save_all": True, "append_images": [Image.new("L", (16, 16), 255)]}
+    train = [image("RGBA", "PNG"), image("LA", "PNG"), image("RGB", "PNG"), image("I;16", "PNG")]
+    test = [image("RGB", "JPEG", exif=tag), image("L", "GIF", **frames), image("RGBA", "PNG")]
+    splits = {"train": table(train, [0, 1, 2, 0]), "test": table(test, [0, 1, 2])}
+    export(tmp_path / "tables", splits)
+    convert_huggingface(tmp_path / "tables", tmp_path / "mine", "dali", store=store)
+    told = [
+        "1 image with an orientation tag: pixels are as stored",
+        "3 images with an alpha channel: it is dropped",
+        "1 image of more than 8 bits: scaled to 8 bits by the range of their type",
+        "1 image of several frames: the first is taken",
+    ]
+    assert read_manifest(tmp_path / "mine").inventory["notes"] == told
+    assert [line[6:] for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")] == told
+
+
 def test_a_split_without_labels_is_left_out_and_told(tmp_path, pixels, capsys):
     files = [image_file(image) for image in pixels["test"]]
     export(tmp_path / "tables", {"train": table(files, [0, 1, 2] * 3), "test": table(files, [-1] * 9)})

@@ -1,6 +1,7 @@
 """The images of tables as the writers take them: arrays where they are small, of one size and lossless, else JPEG."""
 
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -70,8 +71,15 @@ def _png_size(content: bytes) -> tuple[int, int] | None:
     return image.height, image.width
 
 
-def as_array(images: Iterable[Encoded], count: int, size: tuple[int, int], channels: int) -> np.ndarray:
+def as_array(
+    images: Iterable[Encoded], count: int, size: tuple[int, int], channels: int, facts: Counter[str]
+) -> np.ndarray:
     """The pixels of images of one size, uint8 [count, H, W, channels].
+
+    Args:
+        images: `count` of them.
+        count, size, channels: the shape.
+        facts: counts the images for which each fact of `Decoded` holds.
 
     Raises:
         ValueError: an image cannot be decoded, has another size, or is not grey where one channel is wanted.
@@ -88,6 +96,7 @@ def as_array(images: Iterable[Encoded], count: int, size: tuple[int, int], chann
         except ValueError as error:
             raise ValueError(f"{where}: the image cannot be used: {error}") from None
         pixels[row] = np.asarray(image)[..., :channels]
+        facts.update(decoded.facts)
     return pixels
 
 

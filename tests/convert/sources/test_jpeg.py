@@ -8,6 +8,7 @@ from PIL import Image
 
 from convert.sources.folder.values import LabelledImage
 from convert.sources.jpeg import encode_all, encoders
+from loaders.formats.pixels.image_file import PixelRules
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def images(tmp_path):
 
 def test_streams_come_in_order(images):
     with encoders(3) as pool:
-        streams = list(encode_all(pool, 4, images, 0, 90))
+        streams = [image.stream for image in encode_all(pool, 4, images, 90, PixelRules())]
     assert [int(stream.histogram[0].argmax()) for stream in streams] == list(range(40))
 
 
@@ -37,7 +38,7 @@ def test_a_generator_that_is_dropped_waits_for_no_thread(images):
 
     held = [images[0], *[image._replace(read=read) for image in images[1:5]], *images[5:]]
     with encoders(1) as pool:
-        streams = encode_all(pool, 2, held, 0, 90)
+        streams = encode_all(pool, 2, held, 90, PixelRules())
         next(streams)
         assert slow.wait(30)
         streams.close()  # returns although a thread waits
