@@ -125,3 +125,8 @@ def _check_box(augment: Augment) -> None:
         )
     if not augment.resize and (fraction is not None or augment.center_crop != 1):
         raise ValueError("random_resized_crop and center_crop need an image size: set resize, such as resize=224")
+    if fraction is not None and augment.center_crop != 1:
+        raise ValueError(
+            f"random_resized_crop draws a box and center_crop takes the centred square, got {fraction} and "
+            f"{augment.center_crop}: set one of them"
+        )

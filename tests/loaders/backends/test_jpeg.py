@@ -136,6 +136,10 @@ def test_the_box_shows_what_it_should(photos):
         ({"resize": 8, "random_resized_crop": (0.0, 1.0)}, "two fractions of the image's area"),
         ({"resize": 8, "ratio": (2.0, 1.0)}, "ratio is two values"),
         ({"resize": 8, "center_crop": 1.5}, r"in \(0, 1\], got 1.5"),
+        (
+            {"resize": 8, "random_resized_crop": (0.1, 1.0), "center_crop": 0.875},
+            r"got \(0\.1, 1\.0\) and 0\.875: set one of them",
+        ),
         ({"resize": -1}, "resize is an image size in pixels"),
     ],
 )
