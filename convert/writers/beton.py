@@ -4,7 +4,7 @@ Where every image goes follows from the sizes alone. So the tables are made firs
 images as they lie in memory or in their scratch file: nothing but the tables, 56 bytes for a sample, is held.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from convert.writers.streams import Streams
 from loaders.formats.atomic import atomic_path
 from loaders.formats.beton_layout import (
     ALLOCATION,
+    ARRAY_TYPE,
     FIELD,
     HEADER,
     IMAGE_TYPE,
@@ -31,7 +32,6 @@ from loaders.formats.beton_layout import (
 )
 
 _FIELDS = {"image": IMAGE_TYPE, "label": INT_TYPE}
-_RECORD = record(_FIELDS)
 
 
 def write_beton(
@@ -52,16 +52,7 @@ def write_beton(
         ValueError: an array has another shape or dtype, or an image is too large for the format.
         OSError: the disk is full or the file cannot be written; nothing is left behind.
     """
-    images_NHWC, labels_N = check_arrays(images_NHWC, labels_N)
-    num_samples, height, width, _ = images_NHWC.shape
-    if not 1 <= min(height, width) <= max(height, width) <= MAX_SIDE:
-        raise ValueError(f"images are {height} x {width} pixels, a .beton holds sides of 1 to {MAX_SIDE}")
-    samples = Samples(RAW, np.arange(num_samples + 1) * images_NHWC[0].nbytes, height, width, labels_N)
-
-    def pixels(first: int, last: int) -> np.ndarray:
-        return np.ascontiguousarray(images_NHWC[first:last]).reshape(-1)
-
-    write_samples(path, samples, pixels, on_samples)
+    write_raw(path, *check_arrays(images_NHWC, labels_N), on_samples, _FIELDS)
 
 
 def write_jpeg_beton(path: str | Path, streams: Streams, on_samples: Callable[[int], None] | None = None) -> None:
@@ -83,6 +74,8 @@ class Samples(NamedTuple):
         offsets: int64 [N + 1], strictly increasing: where each image begins when all lie back to back, and the end.
         heights, widths: pixels, of all images or of each, [N].
         labels: integers [N].
+        fields: the types of the fields `image` and `label`; an image may be an array.
+        arguments: of the field `image`, for its descriptor.
     """
 
     mode: np.ndarray | int
@@ -90,6 +83,31 @@ class Samples(NamedTuple):
     heights: np.ndarray | int
     widths: np.ndarray | int
     labels: np.ndarray
+    fields: Mapping[str, int] = _FIELDS
+    arguments: bytes = b""
+
+
+def write_raw(
+    path: str | Path,
+    images_NHWC: np.ndarray,
+    labels_N: np.ndarray,
+    on_samples: Callable[[int], None] | None,
+    fields: Mapping[str, int],
+    arguments: bytes = b"",
+) -> None:
+    """Write raw images, whatever their number of channels, in these fields.
+
+    Arguments and errors are those of `write_beton`; `fields` and `arguments` are as in `Samples`.
+    """
+    num_samples, height, width, _ = images_NHWC.shape
+    if not 1 <= min(height, width) <= max(height, width) <= MAX_SIDE:
+        raise ValueError(f"images are {height} x {width} pixels, a .beton holds sides of 1 to {MAX_SIDE}")
+    offsets = np.arange(num_samples + 1) * images_NHWC[0].nbytes
+
+    def pixels(first: int, last: int) -> np.ndarray:
+        return np.ascontiguousarray(images_NHWC[first:last]).reshape(-1)
+
+    write_samples(path, Samples(RAW, offsets, height, width, labels_N, fields, arguments), pixels, on_samples)
 
 
 def write_samples(
@@ -109,7 +127,8 @@ def write_samples(
         ValueError, OSError: as `write_beton` does.
     """
     page_bytes = choose_page_bytes(int(np.diff(samples.offsets).max()))
-    metadata_end = HEADER.itemsize + len(_FIELDS) * FIELD.itemsize + len(samples.labels) * _RECORD.itemsize
+    row = record(samples.fields).itemsize
+    metadata_end = HEADER.itemsize + len(samples.fields) * FIELD.itemsize + len(samples.labels) * row
     placement = place_images(samples.offsets, metadata_end, page_bytes)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(_front(samples, placement, page_bytes))
@@ -126,20 +145,24 @@ def write_samples(
 
 def _front(samples: Samples, placement: Placement, page_bytes: int) -> bytes:
     """The header and the field descriptors."""
-    header, fields = np.zeros(1, HEADER), np.zeros(len(_FIELDS), FIELD)
-    header[0] = (VERSION, len(_FIELDS), page_bytes, len(samples.labels), placement.end)
-    for field, (name, kind) in zip(fields, _FIELDS.items(), strict=True):
+    header, fields = np.zeros(1, HEADER), np.zeros(len(samples.fields), FIELD)
+    header[0] = (VERSION, len(fields), page_bytes, len(samples.labels), placement.end)
+    for field, (name, kind) in zip(fields, samples.fields.items(), strict=True):
         field["type_id"] = kind
         field["name"][: len(name)] = np.frombuffer(name.encode("ascii"), np.uint8)
+    fields["arguments"][0, : len(samples.arguments)] = np.frombuffer(samples.arguments, np.uint8)
     return header.tobytes() + fields.tobytes()
 
 
 def _metadata(samples: Samples, placement: Placement) -> np.ndarray:
     """The metadata table, uint8."""
-    table = np.zeros(len(samples.labels), _RECORD)  # zeros: also between the fields
-    image = table["image"]
-    image["mode"], image["height"], image["width"] = samples.mode, samples.heights, samples.widths
-    image["data_ptr"], table["label"] = placement.pointers, samples.labels
+    table = np.zeros(len(samples.labels), record(samples.fields))  # zeros: also between the fields
+    table["label"], image = samples.labels, table["image"]
+    if samples.fields["image"] == ARRAY_TYPE:
+        image[:] = placement.pointers
+    else:
+        image["mode"], image["height"], image["width"] = samples.mode, samples.heights, samples.widths
+        image["data_ptr"] = placement.pointers
     return table.view(np.uint8)
 
 

@@ -23,6 +23,14 @@ def test_what_is_written_is_read(tmp_path, shape):
     assert sum(counted) == len(images)
 
 
+def test_an_image_that_no_reader_takes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"images are 1 x 65536 pixels, a \.beton holds sides of 1 to 65535"):
+        write_grey_beton(tmp_path / "x.beton", np.zeros((1, 1, 65_536, 1), np.uint8), np.zeros(1, int))
+    with pytest.raises(ValueError, match="images are uint8 "):
+        write_grey_beton(tmp_path / "x.beton", np.zeros((1, 28, 28), np.uint8), np.zeros(1, int))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.ffcv
 def test_the_bytes_of_ffcvs_own_writer(tmp_path, capfd):
     from ffcv.fields import IntField, NDArrayField
