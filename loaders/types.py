@@ -17,13 +17,13 @@ class EpochPlan:
     """The order of one epoch.
 
     Attributes:
-        ids: int64 [K], read-only. An id that occurs twice is delivered twice.
+        ids: int64 [K], a read-only copy. An id that occurs twice is delivered twice.
         weights: float32 [K] or None, factors of the samples' losses. Their expected mean is one, but N / K for the
             policy "infobatch", as published.
         epoch: number of the epoch that this plan is for.
-        key: 64-bit key of the epoch's augmentation.
+        key: 64-bit key of the epoch's augmentation; any integer, taken modulo 2**64.
         rank, world_size: this plan holds the positions rank, rank + world_size, ... of the global plan.
-        run_key: 64-bit key of what an image keeps over all epochs of a run (the coin of an alternating flip).
+        run_key: 64-bit key of what an image keeps over all epochs of a run (the coin of an alternating flip); as `key`.
 
     Raises:
         ValueError: `ids` are no integers, or `ids` or `weights` have more than one axis or unequal lengths.
@@ -42,15 +42,19 @@ class EpochPlan:
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.array(value, order="C", copy=None)
+            array = np.asarray(value)
             if name == "ids" and array.size and array.dtype.kind not in "iu":
-                raise ValueError(f"ids of a plan are integers, got {array.dtype}: convert them with .astype(np.int64)")
-            array = array.astype(dtype, copy=False)
+                remedy = (
+                    "of a mask take np.flatnonzero" if array.dtype == bool else "convert them with .astype(np.int64)"
+                )
+                raise ValueError(f"ids of a plan are integers, got {array.dtype}: {remedy}")
             if array.ndim != 1:
                 raise ValueError(f"{name} of a plan must have one axis, got shape {array.shape}")
-            array = array.view()
+            array = array.astype(dtype, order="C")  # a copy: the caller may go on to change what was given
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        for name in ("key", "run_key"):
+            object.__setattr__(self, name, int(getattr(self, name)) % 2**64)
         if self.weights is not None and len(self.weights) != len(self.ids):
             raise ValueError(
                 f"a plan has one weight for each id, or none: got {len(self.ids)} ids and {len(self.weights)} weights"

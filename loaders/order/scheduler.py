@@ -89,7 +89,9 @@ class IndexScheduler:
                 array = np.asarray(getattr(self, name))
                 if name == "subset" and array.size and array.dtype.kind not in "iu":
                     raise ValueError(f"a subset is ids, integers, got {array.dtype}: of a mask take np.flatnonzero")
-                object.__setattr__(self, name, array.astype(dtype, copy=False))
+                array = array.astype(dtype)  # a copy: the caller may go on to change what was given
+                array.flags.writeable = False
+                object.__setattr__(self, name, array)
         _check_subset(self.subset, self.subset_weights, self.num_samples)
         self._cut(self.num_draws)
 

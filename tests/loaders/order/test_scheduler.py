@@ -164,6 +164,27 @@ def weighted_by_id(snapshot):
 def test_ids_are_integers():
     with pytest.raises(ValueError, match="ids of a plan are integers, got float64"):
         EpochPlan([0.5, 1.0])
+    with pytest.raises(ValueError, match=r"ids of a plan are integers, got bool: of a mask take np\.flatnonzero"):
+        EpochPlan(np.array([True, False]))
     with pytest.raises(ValueError, match=r"a subset is ids, integers, got bool: of a mask take np\.flatnonzero"):
         IndexScheduler(4, subset=np.array([True, False, True, False]))
     assert len(EpochPlan([])) == 0
+
+
+def test_a_plan_and_a_subset_are_copies():
+    ids, weights, subset = np.array([3, 1, 2]), np.ones(3, np.float32), np.array([0, 1, 2])
+    plan, scheduler = EpochPlan(ids, weights), IndexScheduler(10, subset=subset)
+    ids[:], weights[:], subset[:] = 99, 99, 9
+    assert plan.ids.tolist() == [3, 1, 2]
+    assert plan.weights.tolist() == [1, 1, 1]
+    assert set(scheduler.plan(0).ids.tolist()) == {0, 1, 2}
+    for array in (plan.ids, plan.weights, scheduler.subset):
+        assert not array.flags.writeable
+    ids.flags.writeable = False
+    assert EpochPlan(ids).ids is not ids, "who made it read-only may write again"
+
+
+def test_any_integer_is_a_key():
+    plan = EpochPlan([0], key=-1, run_key=2**64 + 5)
+    assert (plan.key, plan.run_key) == (2**64 - 1, 5)
+    assert EpochPlan([0, 1], key=np.int64(-1)).shard(1, 2).key == 2**64 - 1
