@@ -3,8 +3,9 @@
 `Loader` and `SchedulerSampler` share this. Positions count samples of the plan that this process is given.
 """
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class Epochs:
         table: the scores that they follow; None: those that `set_epoch` is given, if any.
         place: returns rank and world size: this process takes the positions rank::world_size of the global plan.
         whole: samples are handed out in multiples of this number; what is left over of a plan is not.
+        merge: whether the table's snapshots sum the records of all ranks.
 
     Attributes:
         epoch: the number of the epoch that is being handed out, or is next.
@@ -39,18 +41,20 @@ class Epochs:
         table: ImportanceTable | None,
         place: Callable[[], tuple[int, int]],
         whole: int = 1,
+        merge: bool = True,
     ) -> None:
         if table is not None and table.num_samples != scheduler.num_samples:
             raise ValueError(
                 f"the table is of {table.num_samples} samples, the scheduler of {scheduler.num_samples}: make both "
                 "with the same num_samples"
             )
-        self.scheduler, self.table, self._place, self._whole = scheduler, table, place, whole
+        self.scheduler, self.table, self._place, self._whole, self._merge = scheduler, table, place, whole, merge
         self.epoch, self.done = 0, 0
         self._start = 0  # where an iteration of this epoch begins: zero, or where a resumed run goes on
         self._scores: Snapshot | None = None  # that its plan follows, or is to follow
         self._drawn = False  # here, or by the run that saved the state; its scores are settled
         self._plan: EpochPlan | None = None  # this process's part of it
+        self._open = 0  # iterations of it that `iterating` holds open
         self._again = False  # the next iteration is one of this epoch, though it is over
         self._resumed = False
         self._asked: int | None = None  # by `set_epoch`, at last
@@ -63,11 +67,19 @@ class Epochs:
         """This process's part of the plan of the current epoch: drawn once, from one snapshot of the table.
 
         In a process group with a table all ranks must ask together, since a snapshot merges their records.
+
+        Raises:
+            ValueError: the plan has fewer samples than there are ranks.
         """
         if self._plan is None:
             if not self._drawn:
                 self._settle_scores()
             plan, (rank, ranks) = self._global_plan(), self._place()
+            if 0 < len(plan) < ranks:
+                raise ValueError(
+                    f"epoch {self.epoch} has {len(plan)} samples, too few for equal parts of {ranks} ranks: "
+                    "raise the budget or use fewer ranks; make_loader(ranks=None) gives every rank all of them"
+                )
             if self.scheduler.design == "sequential" and len(plan) % ranks:
                 self._tell(
                     "cut",
@@ -87,9 +99,9 @@ class Epochs:
 
         Args:
             peek: an epoch of which at most so many samples were handed out is begun again; one with more of them was
-                left on purpose, and the next one follows.
+                left on purpose, and the next one follows. It follows too while `iterating` holds this one open.
         """
-        if not self._again and (self.is_over or self.done - self._start > peek):
+        if not self._again and self._is_left(peek):
             self._go_to(self.epoch + 1)
         self._begun = 0 if self._again else self._begun + 1
         self._again = False
@@ -108,9 +120,23 @@ class Epochs:
         if plan is self._plan:
             self.done = done
 
+    @contextlib.contextmanager
+    def iterating(self) -> Generator[None]:
+        """Hold the iteration open that has just begun, so that another one at the same time is of the next epoch."""
+        plan = self._plan
+        self._open += 1
+        try:
+            yield
+        finally:
+            if plan is self._plan:
+                self._open -= 1
+
     def next_epoch(self, peek: float) -> int:
         """The epoch that a copy goes on with: this one, or the next where it is over or was left (see `begin`)."""
-        return self.epoch + (self.is_over or self.done - self._start > peek)
+        return self.epoch + self._is_left(peek)
+
+    def _is_left(self, peek: float) -> bool:
+        return self.is_over or self._open > 0 or self.done - self._start > peek
 
     def set_epoch(self, epoch: int, scores: Snapshot | None = None) -> None:
         """Choose the epoch.
@@ -130,7 +156,7 @@ class Epochs:
 
     def state_dict(self, done: int) -> dict[str, Any]:
         """The current epoch, its scores, how many of its samples are done, and what their order depends on."""
-        scores = None if self._scores is None else {k: torch.from_numpy(v) for k, v in self._scores._asdict().items()}
+        scores = None if self._scores is None else {k: torch.tensor(v) for k, v in self._scores._asdict().items()}
         return {"epoch": self.epoch, "samples_done": done, "scores": scores, "order": self._order()}
 
     def load_state_dict(self, state: dict[str, Any], batch_size: int = 1) -> None:
@@ -150,7 +176,7 @@ class Epochs:
                 f"scheduler and the number of ranks that the state was saved with, or begin the next epoch with "
                 f"set_epoch({epoch + 1})"
             )
-        scores = None if scores is None else Snapshot(**{k: v.numpy() for k, v in scores.items()})
+        scores = None if scores is None else Snapshot(**{k: _read_only(v) for k, v in scores.items()})
         # Only the plan tells where an epoch ends, since a policy may set the number of draws.
         if done % batch_size and done < len(self.scheduler.plan(epoch, scores)) // self._place()[1]:
             raise ValueError(
@@ -159,7 +185,7 @@ class Epochs:
             )
         self.epoch, self.done, self._start, self._scores = epoch, done, done, scores
         # The scores of an epoch that has begun are those of the state: the table's of now belong to the next one.
-        self._drawn, self._plan = done > 0 or scores is not None, None
+        self._drawn, self._plan, self._open = done > 0 or scores is not None, None, 0
         self._resumed, self._again, self._previous, self._begun = True, self._asked == epoch, None, 0
 
     def _order(self) -> dict[str, str | float | None]:
@@ -169,7 +195,7 @@ class Epochs:
         if self._scores is not None and self.is_over:
             self._previous = (self.epoch, self._planned_visits(), self._scores.visits)
         self.epoch, self.done, self._start = epoch, 0, 0
-        self._scores, self._drawn, self._plan = scores, False, None
+        self._scores, self._drawn, self._plan, self._open = scores, False, None, 0
         self._again, self._resumed, self._begun = False, False, 0
 
     def _global_plan(self) -> EpochPlan:
@@ -183,7 +209,7 @@ class Epochs:
 
     def _settle_scores(self) -> None:
         if self._scores is None and self.table is not None:
-            self._scores = self.table.snapshot()
+            self._scores = self.table.snapshot(self._merge)
         self._check_visits()
         self._check_scores()
         self._drawn = self._any_drawn = True
@@ -224,3 +250,10 @@ class Epochs:
         if subject not in self._told and place_among_ranks()[0] == 0:
             warnings.warn(sentence, stacklevel=2)
         self._told.add(subject)
+
+
+def _read_only(values: torch.Tensor) -> np.ndarray:
+    """A copy on the host, wherever the state was loaded to; no policy may write into what is saved again."""
+    array = np.array(values.cpu())
+    array.flags.writeable = False
+    return array

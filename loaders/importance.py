@@ -130,46 +130,54 @@ class ImportanceTable:
         self.record(ids.reshape(-1), flat, shares)
 
     @torch.no_grad()
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, merge: bool = True) -> Snapshot:
         """Close the epoch and copy the summary of all samples to the host.
 
         In a process group the ranks' records are summed first, by one all-reduce: all ranks must call it together, and
         all receive the same values.
 
+        Args:
+            merge: False asks no other rank: for ranks that each go through the whole data by themselves.
+
         Raises:
-            ValueError: a score is not finite.
+            ValueError: a score is not finite. The table is then as it was before, on every rank.
         """
-        if place_among_ranks()[1] > 1:
-            dist.all_reduce(self._epoch)
-        visits, deviation, loss, el2n, squares = self._epoch.unbind(1)
+        recorded = self._epoch
+        if merge and place_among_ranks()[1] > 1:
+            recorded = recorded.clone()
+            dist.all_reduce(recorded)
+        visits, deviation, loss, el2n, squares = recorded.unbind(1)
         seen, count = visits > 0, visits.clamp_min(1e-30)
         before, mean, spread = self._total.unbind(1)
         shift = deviation / count  # of this epoch's mean against that of the epochs before
         latest = torch.stack([mean + shift, loss / count, el2n / count], dim=1)
-        self._latest.copy_(torch.where(seen[:, None], latest, self._latest))  # in place: CUDA graphs know addresses
-        error = self._latest[:, 0]
+        latest = torch.where(seen[:, None], latest, self._latest)
+        error = latest[:, 0]
         moved = torch.where(before > 0, torch.lerp(error, self._average, self.decay), error)
-        self._average.copy_(torch.where(seen, moved, self._average))
+        average = torch.where(seen, moved, self._average)
         # Means and squared deviations of two groups become those of both (Chan, Golub and LeVeque 1979).
         together = before + visits
         spread = (
             spread + (squares - deviation * shift).clamp_min(0) + shift.square() * before * visits / (before + count)
         )
-        merged = torch.stack([together, mean + shift * visits / (before + count), spread], dim=1)
-        self._total.copy_(torch.where(seen[:, None], merged, self._total))
-        self._epoch.zero_()
-        visits, mean, spread = self._total.unbind(1)
+        total = torch.stack([together, mean + shift * visits / (before + count), spread], dim=1)
+        total = torch.where(seen[:, None], total, self._total)
+        visits, mean, spread = total.unbind(1)
         variance = spread / visits.clamp_min(1e-30)
-        columns = [visits, mean, *self._latest.unbind(1), variance, self._average]
-        host = torch.stack(columns).cpu().numpy()
+        host = torch.stack([visits, mean, *latest.unbind(1), variance, average]).cpu().numpy()
         bad = np.flatnonzero(~np.isfinite(host).all(axis=0))
         if len(bad):
             raise ValueError(
                 f"the scores of {len(bad)} samples are not finite (first: sample {bad[0]}); training has diverged: "
-                "lower the learning rate, or look at these samples"
+                "lower the learning rate, or look at these samples; clear_epoch() discards what was recorded since the "
+                "last snapshot"
             )
-        snapshot = Snapshot(*host)
+        for mine, new in ((self._total, total), (self._latest, latest), (self._average, average)):
+            mine.copy_(new)  # in place: CUDA graphs know addresses
+        self._epoch.zero_()
         nan, missing = np.full_like(host[0], np.nan), self._missing or ()
+        host.flags.writeable = nan.flags.writeable = False  # a policy that wrote here would change what is saved
+        snapshot = Snapshot(*host)
         return snapshot._replace(**{field: nan for field, source in _SOURCE.items() if source in missing})
 
     @torch.no_grad()
@@ -184,7 +192,7 @@ class ImportanceTable:
                 self.clear_epoch()
 
     def clear_epoch(self) -> None:
-        """Discard what was recorded since the last snapshot."""
+        """Discard what was recorded since the last snapshot, such as scores that it refused."""
         self._epoch.zero_()
 
     def sums(self) -> dict[str, torch.Tensor]:

@@ -131,7 +131,7 @@ class Backend(Protocol):
 
 
 class Snapshot(NamedTuple):
-    """What an importance table knows at the end of an epoch: NumPy arrays, float32 [N], one entry per sample.
+    """What an importance table knows at the end of an epoch: read-only NumPy arrays, float32 [N], one entry per sample.
 
     The error of a sample is 1 - p(true class). All fields of a sample that was never visited are zero; those of a score
     that training does not record (`Scores(loss=...)` alone) are NaN.

@@ -139,7 +139,9 @@ class IndexScheduler:
     def _known(self, scores: Snapshot | None) -> Snapshot:
         """The scores of the samples that may be drawn; zeros when nothing is known yet."""
         if scores is None:
-            return Snapshot(*[np.zeros(self.num_items, np.float32)] * len(Snapshot._fields))
+            zeros = np.zeros(self.num_items, np.float32)
+            zeros.flags.writeable = False  # they are all fields
+            return Snapshot(*[zeros] * len(Snapshot._fields))
         if len(scores.visits) != self.num_samples:
             raise ValueError(
                 f"the scores are of {len(scores.visits)} samples, the scheduler is for {self.num_samples}: "

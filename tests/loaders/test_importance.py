@@ -84,11 +84,39 @@ def test_state_tells_which_scores_are_recorded():
     assert not np.isnan(other.snapshot().mean_error).any()
 
 
-def test_nan_scores_are_one_sentence():
-    table = ImportanceTable(5)
+def test_nan_scores_are_one_sentence_and_spoil_nothing():
+    table, plain = ImportanceTable(5), ImportanceTable(5)
+    for each in (table, plain):
+        each.record(torch.arange(5), scores(*[0.5] * 5))
+        each.snapshot()
+    addresses = [tensor.data_ptr() for tensor in table.sums().values()]
     table.record(torch.tensor([2]), scores(float("nan")))
-    with pytest.raises(ValueError, match=r"1 samples are not finite \(first: sample 2\); training has diverged"):
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r"1 samples are not finite \(first: sample 2\); .* clear_epoch\(\) discards"
+        ):
+            table.snapshot()
+    table.clear_epoch()
+    for each in (table, plain):
+        each.record(torch.tensor([2]), scores(0.25))
+    assert all(np.array_equal(a, b) for a, b in zip(table.snapshot(), plain.snapshot(), strict=True))
+    assert addresses == [tensor.data_ptr() for tensor in table.sums().values()], "which CUDA graphs know"
+
+
+def test_a_snapshot_is_read_only():
+    table = ImportanceTable(3)
+    table.record(torch.arange(3), Scores(loss=torch.ones(3)))
+    assert not any(values.flags.writeable for values in table.snapshot())
+
+
+def test_a_refused_snapshot_does_not_sum_the_ranks_twice(monkeypatch):
+    monkeypatch.setattr("loaders.importance.place_among_ranks", lambda: (0, 2))
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: tensor.mul_(2))
+    table = ImportanceTable(2)
+    table.record(torch.tensor([0, 1]), scores(0.5, float("nan")))
+    with pytest.raises(ValueError, match="not finite"):
         table.snapshot()
+    assert table.sums()["epoch"][0, 0] == 1
 
 
 def test_record_does_not_touch_the_graph():
