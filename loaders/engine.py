@@ -54,6 +54,25 @@ def choose_backend(dataset: DatasetFile, augment: Augment) -> str:
     return "fused" if dataset.kind == "raw" and not augment.resize else "native"
 
 
+def checked_device(device: str | torch.device) -> torch.device:
+    """The device, a GPU with its number.
+
+    Raises:
+        ValueError: it is neither a CPU nor a GPU that torch sees.
+    """
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}: use 'cpu' or 'cuda'") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {str(device)!r} is not supported: use 'cpu' or 'cuda'")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch sees no CUDA device: use device='cpu'")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
 def is_installed(name: str) -> bool:
     """Whether a package can be found; it is not imported."""
     package, _, _ = name.rpartition(".")

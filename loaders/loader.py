@@ -13,8 +13,8 @@ import torch
 from .augment.config import Augment
 from .backends.batching import Settings, count_batches
 from .backends.gpu.transfer import sent
-from .batch_transform import BatchTransform, transformed
-from .engine import BACKENDS, choose_backend, open_engine
+from .batch_transform import BatchTransform, apply, transformed
+from .engine import BACKENDS, checked_device, choose_backend, open_engine
 from .epochs import Epochs
 from .formats.dataset import DatasetFile
 from .formats.open import AnyPath, open_dataset
@@ -29,8 +29,9 @@ class Loader:
     """Batches of one data set. Built by `make_loader`.
 
     `for batch in loader` delivers the next epoch. An epoch that was left early is over, unless only its first batch was
-    looked at, as by `next(iter(loader))`: then it begins again. `state_dict` and `load_state_dict` resume in the middle
-    of an epoch, also in Lightning, which calls them.
+    looked at, as by `next(iter(loader))`: then it begins again. Two iterations at once, as in `zip(loader, loader)`,
+    are of two epochs. `state_dict` and `load_state_dict` resume in the middle of an epoch, also in Lightning, which
+    calls them.
 
     A loader pickles, and copies, as what it was made of: another process opens the file and its backend itself. A
     running epoch stays behind; `for batch in loader` goes on with the next plan, from a table of its own.
@@ -60,7 +61,8 @@ class Loader:
         self._backend, self.residence = open_engine(backend, dataset, settings, device)
         self._device, self._table, self._ranks, self._deliver = device, table, ranks, deliver
         self._transform = batch_transform
-        self._epochs = Epochs(scheduler, table, self._place, settings.batch_size if settings.drop_last else 1)
+        whole = settings.batch_size if settings.drop_last else 1
+        self._epochs = Epochs(scheduler, table, self._place, whole, merge=ranks is not None)
         self._epochs.epoch = next_epoch
         self._clock = Clock()
 
@@ -117,16 +119,19 @@ class Loader:
                 "multiply the losses by them"
             )
         # A state that was saved behind a last batch that was not whole has nothing left.
-        with contextlib.closing(self.epoch(plan, -(-done // size))) as batches:
+        with self._epochs.iterating(), contextlib.closing(self._backend.epoch(plan, -(-done // size))) as batches:
             asked = time.perf_counter()
             for batch in batches:
+                first, planned, given = done, plan.ids[done : done + len(batch.ids)], batch.ids
+                if self._transform is not None:
+                    batch = apply(self._transform, batch, plan, first)
                 ready = time.perf_counter()
-                first, done = done, done + len(batch.ids)
+                done = first + len(planned)
                 self._epochs.reached(plan, done)
-                # A function of the user's own may reorder the samples, so then the ids are read back from the batch.
-                ids = plan.ids[first:done] if self._transform is None else None
+                # A function of the user's own may reorder the samples, and then the ids are read back from the batch.
+                ids = planned if batch.ids is given else None
                 yield batch if self._deliver is None else self._picked(batch, ids)
-                del batch
+                del batch, given
                 self._clock.waited += ready - asked
                 asked = time.perf_counter()
                 self._clock.worked += asked - ready
@@ -139,14 +144,12 @@ class Loader:
             ids: int64 [B], of the batch; None copies them from the device, which waits for it.
         """
         assert self._deliver is not None
-        fields: list[Any] = []
-        for name in self._deliver:
-            if name in Batch._fields:
-                fields.append(getattr(batch, name))
-                continue
+        columns = {name: self.dataset.columns[name] for name in self._deliver if name not in Batch._fields}
+        if columns:
             ids = batch.ids.cpu().numpy() if ids is None else ids
-            fields.append(sent(torch.from_numpy(self.dataset.columns[name].take(ids)), self._device))
-        return tuple(fields)
+            self.dataset.check_in_place(ids)
+        further = {name: sent(torch.from_numpy(column.take(ids)), self._device) for name, column in columns.items()}
+        return tuple(further[name] if name in columns else getattr(batch, name) for name in self._deliver)
 
     def explain(self) -> Explanation:
         """Say why this loader is slow: seconds per batch of each stage, the ceiling, and what to change.
@@ -223,12 +226,13 @@ def make_loader(
         augment: what happens to an image.
         batch_transform: a function of your own, (batch, key) -> Batch, on each batch after all else; `key` is 64 random
             bits of this batch of this epoch, a seed for what the function draws. It runs where the next batch is asked
-            for, on tensors that lie on `device`, not on a thread that works ahead; its errors come from there.
+            for, on tensors that lie on `device`, not on a thread that works ahead; its errors come from there. One that
+            reorders samples returns ids of its own: those that it was given are not to be written into.
         scheduler: draws the plans of `for batch in loader`; None is every sample once, in random order.
         sequential: every sample once, ids 0 to N - 1 in each epoch, as for a test set; in place of a scheduler.
         table: the scores that the scheduler follows.
         ranks: "auto": in a process group each rank is given its part of every plan, so nothing else may shard; None
-            gives every rank the whole.
+            gives every rank the whole, by what this rank alone recorded in its table.
         deliver: names of the fields of `Batch` that `for batch in loader` yields, as a plain tuple in that order, such
             as ("images", "labels"); also further fields of a `.beton`, numbers and arrays, by name. None yields the
             `Batch`.
@@ -241,7 +245,7 @@ def make_loader(
         FileNotFoundError: no such file.
         ImportError: the backend's library is not installed.
     """
-    device = _device(device)
+    device = checked_device(device)
     if not isinstance(augment, Augment):
         raise ValueError(f"augment is a value such as Augment(flip=True), got {augment!r}")
     if not (batch_transform is None or callable(batch_transform)):
@@ -275,27 +279,20 @@ def _delivered(names: Sequence[str], dataset: DatasetFile, augment: Augment) -> 
     """The fields of a batch, and of the file, that are wanted.
 
     Raises:
-        ValueError: there is no such field, or mixed images would come without what they were mixed of.
+        ValueError: there is no such field, or two of one name; or mixed images would come without what they were mixed
+            of.
     """
     known = (*Batch._fields, *dataset.columns)
     if isinstance(names, str) or not names or not set(names) <= set(known):
         raise ValueError(f"deliver names fields of a batch, of {', '.join(known)}, got {names!r}")
+    twice = [name for name in names if name in Batch._fields and name in dataset.columns]
+    if twice:
+        raise ValueError(
+            f"deliver={tuple(names)} asks for {twice[0]!r}, a field of the batch and one of {dataset.path} too: give "
+            f"that of the file another name, such as fields={{'my_{twice[0]}': {twice[0]!r}}}"
+        )
     if augment.mixer is not None and "mix" not in names:
         raise ValueError(
             f"{type(augment.mixer).__name__} mixes labels too, and deliver={tuple(names)} leaves out how: add 'mix'"
         )
     return tuple(names)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}: use 'cpu' or 'cuda'") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {str(device)!r} is not supported: use 'cpu' or 'cuda'")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but torch sees no CUDA device: use device='cpu'")
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device

@@ -42,7 +42,8 @@ def open_beton(path: str, fields: Mapping[str, str] | None = None) -> DatasetFil
         fields: our name of a field -> that of the file, where they differ.
 
     Raises:
-        ValueError: the file is not a whole `.beton`; the message names what is wrong and where.
+        ValueError: the file is not a whole `.beton`; the message names what is wrong and where. Or `fields` gives two
+            fields one name.
     """
     size = os.path.getsize(path)
     _require(size >= HEADER.itemsize, path, f"it has {size} bytes, the header alone takes {HEADER.itemsize}")
@@ -113,7 +114,13 @@ def _metadata(
             starts = start + place + row.itemsize * np.arange(num_samples)
             column = _column(path, data, starts, kind, one["arguments"], (end, table))
             if column is not None:
-                columns[renamed.get(name, name)] = column
+                mine = renamed.get(name, name)
+                if mine in columns:
+                    raise ValueError(
+                        f"{path}: fields={ours} gives two of its fields the name {mine!r}: choose another name, or "
+                        f"rename its field {mine!r} too"
+                    )
+                columns[mine] = column
     return data[start:end].view(row), end, columns
 
 

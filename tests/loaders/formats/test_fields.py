@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import io
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -80,6 +82,49 @@ def test_further_fields_are_those_of_samples_that_a_function_reordered(written):
     ids, age, place = (torch.cat(parts) for parts in zip(*loader, strict=True))
     assert np.array_equal(age, columns["age"][ids])
     assert np.array_equal(place, columns["ids"][ids])
+
+
+def test_ids_that_a_function_leaves_alone_are_not_read_back(written, monkeypatch):
+    """From a GPU, that would wait in each batch."""
+    path, columns = written
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: asked.append(tensor) or tensor)
+    for transform, times in ((lambda batch, key: batch._replace(images=-batch.images), 0), (_copied_ids, 4)):
+        loader = make_loader(path, 5, fields=FIELDS, deliver=("ids", "age"), batch_transform=transform)
+        ids, age = (torch.cat(parts) for parts in zip(*loader, strict=True))
+        assert np.array_equal(age, columns["age"][ids])
+        assert len(asked) == times
+
+
+def _copied_ids(batch, key):
+    return batch._replace(ids=batch.ids.clone())
+
+
+def test_a_name_of_two_fields_is_one_sentence(written):
+    path, columns = written
+    theirs = {"image": "img", "label": "target"}
+    with pytest.raises(
+        ValueError, match=r"asks for 'ids', a field of the batch and one of .* fields=\{'my_ids': 'ids'\}"
+    ):
+        make_loader(path, 5, fields=theirs, deliver=("images", "ids"))
+    make_loader(path, 5, fields=theirs, deliver=("images", "labels"))
+    with pytest.raises(ValueError, match=r"gives two of its fields the name 'age': choose another name, or rename"):
+        open_dataset(path, {**theirs, "age": "ids"})
+    swapped = open_dataset(path, {**theirs, "age": "ids", "ids": "age"})
+    assert np.array_equal(swapped.columns["ids"].take(np.arange(N)), columns["age"])
+
+
+def test_a_further_field_of_a_file_that_was_cut_is_one_sentence(written, tmp_path):
+    """And no SIGBUS. It is cut behind the images of a batch, by a backend that reads nothing ahead."""
+    path = shutil.copy(written[0], tmp_path / "x.beton")
+
+    def cut(batch, key):
+        os.truncate(path, 100)
+        return batch
+
+    options = {"fields": FIELDS, "deliver": ("ids", "box"), "backend": "reference", "batch_transform": cut}
+    with pytest.raises(ValueError, match=r"x\.beton was cut from [0-9,]+ to 100 bytes"):
+        next(iter(make_loader(path, 5, **options)))
 
 
 def test_further_fields_go_to_a_gpu_through_page_locked_memory(written, monkeypatch):
