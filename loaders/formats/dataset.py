@@ -33,6 +33,7 @@ class DatasetFile:
         fields: our names of the file's fields, where they differ.
         inode: device and number of the file when it was opened; None where nobody watches it.
         channels: C, 3; or 1 where all images are raw and grey.
+        absolute: `paths()` from the root, as they were when the files were opened: the working directory may change.
     """
 
     path: str
@@ -48,8 +49,11 @@ class DatasetFile:
     fields: Mapping[str, str] | None = field(default=None, repr=False)
     inode: tuple[int, int] | None = field(default=None, repr=False)
     channels: int = CHANNELS
+    absolute: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        if not self.absolute:
+            object.__setattr__(self, "absolute", tuple(map(os.path.abspath, self.paths())))
         for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
@@ -87,7 +91,7 @@ class DatasetFile:
         Raises:
             ValueError: the manifest is damaged.
         """
-        folder, name = os.path.split(os.path.abspath(self.file_of(0)))
+        folder, name = os.path.split(self.absolute[0])
         near = manifest_near(folder)
         if near is None:
             return None
@@ -138,7 +142,7 @@ class DatasetFile:
         Raises:
             ValueError: says what happened.
         """
-        check_unchanged(self.path, self.inode, len(self.data))
+        check_unchanged(self.path, self.inode, len(self.data), self.absolute[0])
 
     def bytes(self, sample: int) -> np.ndarray:
         """The stored bytes of one image: raw pixels [H * W * C], or a JPEG or PNG stream; a uint8 view of `data`.
@@ -151,12 +155,14 @@ class DatasetFile:
         return self.data[self.offsets[sample] : self.offsets[sample] + self.sizes[sample]]
 
 
-def check_unchanged(path: str, inode: tuple[int, int] | None, num_bytes: int) -> None:
+def check_unchanged(path: str, inode: tuple[int, int] | None, num_bytes: int, absolute: str) -> None:
     """Refuse a file that was cut or replaced since it was opened; one that is deleted is passed over.
 
     Args:
+        path: the file's name, for messages.
         inode: device and number of the file when it was opened; None where nobody watches it.
         num_bytes: its length then.
+        absolute: its name from the root, by which it is found.
 
     Raises:
         ValueError: says what happened.
@@ -164,7 +170,7 @@ def check_unchanged(path: str, inode: tuple[int, int] | None, num_bytes: int) ->
     if inode is None:
         return
     try:
-        found = os.stat(path)
+        found = os.stat(absolute)
     except FileNotFoundError:
         return
     if (found.st_dev, found.st_ino) != inode:

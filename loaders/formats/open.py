@@ -136,7 +136,7 @@ def _reopened(path: str | list[str], digest: int, fields: Mapping[str, str] | No
 
 
 def _reduced(dataset: DatasetFile) -> tuple[Callable[..., DatasetFile], tuple[object, ...]]:
-    paths = [os.path.abspath(path) for path in dataset.paths()]
+    paths = list(dataset.absolute)
     return _reopened, (paths if isinstance(dataset, Shards) else paths[0], _digest(dataset), dataset.fields)
 
 

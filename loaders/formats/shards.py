@@ -93,7 +93,7 @@ class Shards(DatasetFile):
         touched, now = self._touched(ids), time.monotonic()
         due = touched[mapped[touched] & (now - looked_at[touched] > _LOOK_AGAIN_S)]
         for index in due:
-            check_unchanged(self.files[index], self.inodes[index], int(self.lengths[index]))
+            check_unchanged(self.files[index], self.inodes[index], int(self.lengths[index]), self.absolute[index])
         looked_at[due] = now
 
     def _touched(self, ids: np.ndarray | None) -> np.ndarray:
@@ -104,9 +104,9 @@ class Shards(DatasetFile):
     def _map(self, index: int) -> None:
         """Put a file in its place. Where two threads do so at once, one map replaces an equal one."""
         path, length = self.files[index], int(self.lengths[index])
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(self.absolute[index], os.O_RDONLY)
         try:
-            check_unchanged(path, self.inodes[index], length)
+            check_unchanged(path, self.inodes[index], length, self.absolute[index])
             place = self.data.ctypes.data + int(self.places[index])
             found = _libc.mmap(place, length, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, descriptor, 0)
             if found != place:

@@ -6,6 +6,7 @@ import gc
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 
@@ -153,6 +154,24 @@ def test_it_pickles_and_copies_as_its_files(files):
     for again in (pickle.loads(pickle.dumps(loader)), copy.copy(loader)):
         assert again.dataset.paths() == loader.dataset.paths()
         assert torch.equal(next(iter(again)).images, next(iter(make_loader(files / "raw", 16, augment=AUGMENT))).images)
+
+
+@pytest.mark.parametrize("kind", ["raw", "raw.beton"], ids=["shards", "one file"])
+def test_a_relative_path_outlives_the_working_directory(files, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("loaders.formats.shards._LOOK_AGAIN_S", 0)
+    expected = next(iter(make_loader(files / kind, NUM, sequential=True))).images
+    for path in files.glob("raw*"):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    monkeypatch.chdir(tmp_path)
+    loader = make_loader(kind, NUM, sequential=True)
+    monkeypatch.chdir(files.parent)
+    for one in (pickle.loads(pickle.dumps(loader)), loader):
+        assert torch.equal(next(iter(one)).images, expected)
+    assert loader.dataset.path == kind, "messages name what was given"
+    path = tmp_path / kind
+    os.truncate(path / "train-9.beton" if path.is_dir() else path, 100)
+    with pytest.raises(ValueError, match=r"^raw(/train-9)?\.beton was cut from [0-9,]+ to 100 bytes"):
+        list(loader.epoch(EpochPlan(np.arange(NUM))))
 
 
 @pytest.mark.parametrize("when", ["before it is mapped", "while it is read"])
