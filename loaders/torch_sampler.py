@@ -57,7 +57,10 @@ class SchedulerSampler(Sampler[int]):
                 "IndexScheduler(len(dataset))"
             )
         self.scheduler, self.rank, self.world_size = scheduler, rank, world_size
-        self._epochs = Epochs(scheduler, table, lambda: (rank, world_size))
+        self._epochs = Epochs(scheduler, table, self._place)
+
+    def _place(self) -> tuple[int, int]:
+        return self.rank, self.world_size
 
     def set_epoch(self, epoch: int, scores: Snapshot | None = None) -> None:
         """Choose the epoch. It begins at its first sample, or goes on at the position of a loaded state of this epoch.

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -83,3 +86,12 @@ def test_an_iteration_of_an_earlier_epoch_moves_no_position():
         next(new)
     next(old)
     assert sampler.state_dict()["samples_done"] == 7
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_it_pickles_and_copies_with_its_position(copied):
+    sampler = SchedulerSampler(IndexScheduler(200, budget=0.5, seed=5), rank=1, world_size=2)
+    first = list(sampler)
+    again = copied(sampler)
+    assert list(again) == list(sampler) != first
+    assert (again.rank, again.state_dict()["samples_done"]) == (1, 50)
