@@ -125,7 +125,7 @@ def _fetching(feed: Feed, new_fetch: Callable[[], HostFetch], plan: EpochPlan, t
 def _augmenting(feed: Feed, plan: EpochPlan, todo: list[Span]) -> float:
     """Seconds that the kernels take from the fetched bytes to the batches, divided among threads as in `_fetching`."""
     total, settings = 0.0, feed.settings
-    images = torch.empty((longest(todo), *feed.shape), dtype=settings.dtype)
+    images = torch.empty((longest(todo), *feed.rgb_shape), dtype=settings.dtype)
     for span, (data, offsets, rows) in zip(todo, feed.new_fetch()(plan, todo), strict=True):
         out, began = patterns(images[: span.last - span.first]), time.perf_counter()
         feed.augmenter.fill(plan, span, data, offsets, rows, out)

@@ -169,7 +169,7 @@ class Worker:
                     return image, cut.top, cut.left, factor
         whole = decode(dataset, sample)
         image = self._space(*whole.shape[:2]) if out is None else out
-        image[:] = whole
+        image[:] = whole[..., : image.shape[2]]  # one channel where grey images are delivered as such
         return image, 0, 0, 1
 
     def _space(self, height: int, width: int) -> np.ndarray:

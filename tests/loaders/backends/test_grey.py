@@ -35,7 +35,7 @@ def paths(tmp_path_factory):
     return folder / "grey.beton", folder / "rgb.beton"
 
 
-@pytest.mark.parametrize("backend", ["fused", "reference", "ffcv", "dali"])
+@pytest.mark.parametrize("backend", ["fused", "native", "reference", "ffcv", "dali"])
 @pytest.mark.parametrize("name", AUGMENTS)
 def test_equal_to_the_rgb_copy(paths, backend, name):
     if backend == "dali" and importlib.util.find_spec("nvidia") is None:
@@ -61,6 +61,11 @@ def test_a_grey_data_set_in_hand(paths):
     loader = make_loader(paths[0], 4)
     assert loader.backend == "fused"
     assert next(iter(loader)).images.dtype == torch.float32, "the default mean and std fit one channel too"
+
+
+def test_why_a_loader_of_grey_images_is_slow(paths):
+    stages = make_loader(paths[0], 8, augment=Augment(flip=True, **GREY)).explain().stages
+    assert min(stages.delivered, stages.augment) > 0
 
 
 def test_what_grey_images_cannot(paths):
