@@ -6,6 +6,7 @@ a sleeping thread costs about as much as augmenting it. The backends on the CPU 
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Generator
 
 import torch
@@ -23,6 +24,7 @@ from .prefetch import prefetch_in_turn, stop_threads_at_exit
 from .randaugment import prepare
 
 AHEAD = 2  # batches ready or in the making, per thread
+AHEAD_BYTES = 1 << 30  # of all these batches; large ones are made by several threads each, fewer at once
 
 
 class Feed:
@@ -35,8 +37,8 @@ class Feed:
         new_fetch: makes the generator function that fetches the images of an epoch. What it yields stays valid until
             it is asked for the next; it is closed when the epoch ends early. Epochs that run at once get functions of
             their own, the next epoch gets one again.
-        batch_per_thread: augment as many batches at once as there are threads; otherwise one thread fills ahead and all
-            work on its batch, which suits a fetch that takes long.
+        batch_per_thread: augment as many batches at once as there are threads, or as `AHEAD_BYTES` allows; otherwise
+            one thread fills ahead and all work on its batch, which suits a fetch that takes long.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Feed:
     ):
         self.fillers = 1
         if batch_per_thread:
-            self.fillers = settings.num_threads or available_cores()
-            settings = dataclasses.replace(settings, num_threads=1)
+            threads, batch_bytes = settings.num_threads or available_cores(), settings.batch_size * math.prod(shape)
+            at_once = AHEAD_BYTES // (AHEAD * batch_bytes * settings.dtype.itemsize)
+            self.fillers = max(1, min(threads, at_once))
+            settings = dataclasses.replace(settings, num_threads=threads // self.fillers)
         settings, self.rgb_shape = with_rgb_statistics(settings, dataset), (*shape[:2], CHANNELS)
         self.dataset, self.shape, self.settings = dataset, shape, settings
         self.new_fetch = self.new_bare_fetch = new_fetch  # with the steps that follow it here, and without them

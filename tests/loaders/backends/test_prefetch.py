@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from loaders import EpochPlan, make_loader
 from loaders.backends.prefetch import prefetch_in_turn
@@ -49,6 +50,18 @@ def test_epochs_that_begin_at_once_take_memory_of_their_own(betons):
 
     with ThreadPoolExecutor(2) as pool:
         assert [future.result() for future in [pool.submit(ids) for _ in range(2)]] == [[*range(97)]] * 2
+
+
+@pytest.mark.parametrize(("ahead", "fillers", "threads"), [(1 << 30, 8, 1), (6, 3, 2), (2, 1, 8), (0, 1, 8)])
+def test_large_batches_are_made_fewer_at_once(betons, monkeypatch, ahead, fillers, threads):
+    """`ahead` counts batches that fit; each filler may hold two."""
+    square = betons["square"]
+    batch_bytes = 7 * square.images[0].size * torch.float16.itemsize
+    monkeypatch.setattr("loaders.backends.host.AHEAD_BYTES", ahead * batch_bytes)
+    feed = make_loader(square.path, 7, dtype=torch.float16, num_threads=8)._backend
+    assert (feed.fillers, feed.settings.num_threads) == (fillers, threads)
+    ids = [i for batch in feed.epoch(EpochPlan(np.arange(97))) for i in batch.ids.tolist()]
+    assert ids == list(range(97))
 
 
 class OnceEmpty(list):
