@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from dataclasses import dataclass
 from typing import Literal
@@ -83,8 +84,11 @@ class Augment:
             raise ValueError(f"mixer is None, or a value such as Mixup(), CutMix() or RICAP(), got {self.mixer!r}")
         if self.pad_mode not in ("zero", "reflect"):
             raise ValueError(f"pad_mode is 'zero' or 'reflect', got {self.pad_mode!r}")
-        if len(self.mean) != len(self.std) or min(self.std) <= 0:
-            raise ValueError(f"mean and std need one value a channel and std > 0, got {self.mean} and {self.std}")
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if len(self.mean) != len(self.std) or not finite or min(self.std) <= 0:
+            raise ValueError(
+                f"mean and std need one finite value a channel and std > 0, got {self.mean} and {self.std}"
+            )
         if min(self.mean) < 0 or max(self.mean) > 1:
             raise ValueError(
                 f"mean and std are in units of [0, 1], where 1 is the pixel value 255, got {self.mean} and {self.std}: "

@@ -145,6 +145,20 @@ def test_two_iterations_at_once_each_deliver_their_own_samples(make):
     assert (loader.state_dict()["epoch"], loader.state_dict()["samples_done"]) == (1, 7)
 
 
+def test_an_iteration_that_is_open_at_its_first_batch_is_no_peek(make):
+    loader = make(deliver=("ids",))
+    plans = [loader.scheduler.plan(epoch).ids for epoch in range(3)]
+    pairs = [(first, second) for (first,), (second,) in zip(loader, loader, strict=True)]
+    for ids, plan in zip(zip(*pairs, strict=True), plans[:2], strict=True):
+        assert torch.cat(ids).tolist() == plan.tolist()
+    for (outer,) in loader:
+        (inner,) = next(iter(loader))
+        assert outer.tolist() == plans[2][:7].tolist()
+        break
+    assert inner.tolist() == loader.scheduler.plan(3).ids[:7].tolist()
+    assert next(iter(loader))[0].tolist() == inner.tolist(), "that one was closed, so it was only looked at"
+
+
 def test_a_position_of_another_number_of_ranks_is_refused():
     def epochs(ranks: int) -> Epochs:
         return Epochs(IndexScheduler(N), None, lambda: (0, ranks))
@@ -341,6 +355,8 @@ def test_weights_of_ones_own_are_a_policy():
         ({"mean": 0.5}, "mean is one number for each channel, such as .*, got 0.5"),
         ({"mean": (125, 123, 114)}, "mean and std are in units of .* divide both by 255"),
         ({"std": ("a", "b", "c")}, "std is one number for each channel"),
+        ({"mean": (0.5, float("nan"), 0.5)}, "mean and std need one finite value a channel and std > 0, got .*nan"),
+        ({"std": (0.2, float("inf"), 0.2)}, "mean and std need one finite value a channel and std > 0, got .*inf"),
         ({"resize": (224, 224)}, r"resize is a whole number of pixels, got \(224, 224\)"),
         ({"ratio": 1.0}, "ratio is two numbers, got 1.0"),
         ({"flip": 0.5}, "flip is True, False or 'alternating', got 0.5"),
@@ -383,3 +399,57 @@ def test_the_classes_are_those_of_the_manifest(photos):
     dataset = make_loader(photos / "train.tar", 4, augment=Augment(resize=32), backend="reference").dataset
     assert dataset.classes == ("class0", "class1", "class2")
     assert dataset[0][0].shape == (dataset.heights[0], dataset.widths[0], 3)
+
+
+def test_a_policy_cannot_write_into_what_is_saved(make):
+    def spoil(snapshot):
+        snapshot.loss[:] = 5
+        return np.ones(N)
+
+    table = ImportanceTable(N)
+    order = IndexScheduler(N, budget=0.5, seed=3)
+    loader = make(table, scheduler=order)
+    drawn(loader, table)
+    drawn(loader, num=2)
+    state = loader.state_dict()
+    again = make(ImportanceTable(N), scheduler=order)
+    again.load_state_dict(state)
+    for known in (None, table.snapshot(), again._epochs._scores):
+        with pytest.raises(ValueError, match="read-only"):
+            IndexScheduler(N, spoil).plan(2, known)
+    assert torch.equal(again.state_dict()["scores"]["loss"], state["scores"]["loss"])
+    assert state["scores"]["loss"].any()
+
+
+def test_a_state_may_be_loaded_to_a_gpu(make):
+    class OnGpu(torch.Tensor):  # as after torch.load(map_location="cuda")
+        def numpy(self):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+    table = ImportanceTable(N)
+    loader = make(table)
+    drawn(loader, table)
+    drawn(loader, num=2)
+    state = loader.state_dict()
+    again = make(ImportanceTable(N))
+    again.load_state_dict({**state, "scores": {k: v.as_subclass(OnGpu) for k, v in state["scores"].items()}})
+    assert drawn(again) == loader._epochs.plan().ids[14:].tolist()
+
+
+def test_more_ranks_than_samples_are_one_sentence():
+    epochs = Epochs(IndexScheduler(3), None, lambda: (0, 4))
+    with pytest.raises(ValueError, match="epoch 0 has 3 samples, too few for equal parts of 4 ranks"):
+        epochs.begin(peek=0)
+
+
+def test_a_loader_of_the_whole_plan_asks_no_other_rank_for_scores(make, monkeypatch):
+    monkeypatch.setattr("loaders.importance.place_among_ranks", lambda: (0, 2))
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: pytest.fail("another rank would have to ask too"))
+    table = ImportanceTable(N)
+    loader = make(table, ranks=None)
+    drawn(loader, table)
+    drawn(loader, num=1)
+    assert table.visits.sum().item() == 48
