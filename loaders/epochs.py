@@ -254,6 +254,6 @@ class Epochs:
 
 def _read_only(values: torch.Tensor) -> np.ndarray:
     """A copy on the host, wherever the state was loaded to; no policy may write into what is saved again."""
-    array = np.array(values.cpu())
+    array = values.cpu().numpy().copy()
     array.flags.writeable = False
     return array
