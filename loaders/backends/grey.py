@@ -3,9 +3,7 @@
 So a grey image becomes what its RGB copy becomes, to the bit, under every augmentation.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Generator
 
 import numpy as np
 
@@ -13,7 +11,8 @@ from ..formats.dataset import CHANNELS, DatasetFile
 from ..kernels.grey_cpu import widen
 from ..threads import for_blocks
 from ..types import EpochPlan
-from .batching import HostFetch, HostImages, Settings, Span, back_to_back, longest
+from .batching import HostImages, Settings, Span
+from .buffered import Fill
 
 
 def with_rgb_statistics(settings: Settings, dataset: DatasetFile) -> Settings:
@@ -34,27 +33,10 @@ def with_rgb_statistics(settings: Settings, dataset: DatasetFile) -> Settings:
     return settings
 
 
-def widening(
-    new_fetch: Callable[[], HostFetch], shape: tuple[int, int, int], settings: Settings
-) -> Callable[[], HostFetch]:
-    """Wrap the `new_fetch` of a `host.Feed`: its grey images, of (H, W, 1) `shape`, become three equal channels."""
-    num_bytes = CHANNELS * shape[0] * shape[1]
+def widening(settings: Settings) -> Fill:
+    """The step that makes three equal channels of grey images."""
 
-    def new_wide_fetch() -> HostFetch:
-        fetch, buffer = new_fetch(), np.empty((0, num_bytes), np.uint8)
+    def fill(plan: EpochPlan, span: Span, images: HostImages, out: np.ndarray) -> None:
+        for_blocks(widen, len(images[2]), *images, out, threads=settings.num_threads)
 
-        def wide_fetch(plan: EpochPlan, todo: list[Span]) -> Generator[HostImages]:
-            nonlocal buffer
-            if len(buffer) < longest(todo):
-                buffer = np.empty((longest(todo), num_bytes), np.uint8)
-            out, readable = buffer, buffer.reshape(-1).view()
-            readable.flags.writeable = False
-            offsets, rows = back_to_back(*out.shape)
-            with contextlib.closing(fetch(plan, todo)) as fetched:
-                for images in fetched:
-                    for_blocks(widen, len(images[2]), *images, out, threads=settings.num_threads)
-                    yield readable, offsets, rows[: len(images[2])]
-
-        return wide_fetch
-
-    return new_wide_fetch
+    return fill

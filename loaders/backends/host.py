@@ -18,7 +18,7 @@ from ..threads import available_cores
 from ..types import Batch, EpochPlan
 from .augmenter import Augmenter
 from .batching import Columns, HostFetch, Settings, Span, columns, longest, nchw, patterns, spans, watched
-from .buffered import through_buffer
+from .buffered import Fill, by_kernel, through_buffer
 from .grey import widening, with_rgb_statistics
 from .prefetch import prefetch_in_turn, stop_threads_at_exit
 from .randaugment import prepare
@@ -58,15 +58,17 @@ class Feed:
         settings, self.rgb_shape = with_rgb_statistics(settings, dataset), (*shape[:2], CHANNELS)
         self.dataset, self.shape, self.settings = dataset, shape, settings
         self.new_fetch = self.new_bare_fetch = new_fetch  # with the steps that follow it here, and without them
-        augment = settings.augment
+        augment, steps = settings.augment, list[Fill]()
         if shape != self.rgb_shape:
-            self.new_fetch = widening(self.new_fetch, shape, settings)
+            steps.append(widening(settings))
         if augment.randaugment is not None:
             prepared = prepare(augment.randaugment, *shape[:2])
-            self.new_fetch = through_buffer(self.new_fetch, randaugment_block, prepared, self.rgb_shape, settings)
+            steps.append(by_kernel(randaugment_block, prepared, self.rgb_shape, settings))
         if augment.color_jitter is not None:
             prepared = prepare_jitter(augment.color_jitter)
-            self.new_fetch = through_buffer(self.new_fetch, jitter_block, prepared, self.rgb_shape, settings)
+            steps.append(by_kernel(jitter_block, prepared, self.rgb_shape, settings))
+        for step in steps:
+            self.new_fetch = through_buffer(self.new_fetch, step, math.prod(self.rgb_shape))
         self.augmenter = Augmenter(self.rgb_shape, settings.dtype, augment, settings.num_threads)
         self._idle: list[HostFetch] = []  # of epochs that ended, for the next one
         self._group = object()  # names this feed's threads
