@@ -17,7 +17,7 @@ if not __package__:  # run as a file: Python looks in convert/, not in the folde
 from rich.console import Console
 
 from convert.command import run_command
-from convert.sources.folder.records import asked_for, difference
+from convert.sources.folder.records import asked_for, tell_there
 from convert.terminal import print_summary
 from convert.writers.split import finished
 from loaders.formats.manifest import Manifest
@@ -78,10 +78,7 @@ def convert_huggingface(
         },
     )
     if manifest is not None:
-        changed = difference(manifest, asked)
-        if changed:
-            raise ValueError(f"{root} holds another conversion ({changed}): delete it, or choose another --root")
-        console.print(f"{root} is already there (from {manifest.source}); delete it to convert again")
+        tell_there(root, manifest, asked, console)
         return
     # Imported here, so that a call that finds its work done returns at once.
     from convert.sources.folder.pixel_notes import pixel_notes

@@ -34,7 +34,6 @@ class Choices:
         labels: a CSV or Parquet file that names images and their labels, or None.
         image_column, label_column: its columns; not needed where it has two.
         class_list: a text file with a class name on each line, in the order of the labels, or None.
-        skip_broken: whether files that should be images and are none are left out.
     """
 
     depth: int = 1
@@ -45,7 +44,6 @@ class Choices:
     image_column: str | None = None
     label_column: str | None = None
     class_list: Path | None = None
-    skip_broken: bool = False
 
 
 def find_images(source: Path, choices: Choices = Choices()) -> FoundImages:

@@ -18,7 +18,8 @@ def check_arrays(images_NHWC: np.ndarray, labels_N: np.ndarray) -> Arrays:
         or images_NHWC.dtype != np.uint8
         or len(images_NHWC) == 0
     ):
-        raise ValueError(f"images are {images_NHWC.dtype} {list(images_NHWC.shape)}, needed: uint8 [N >= 1, H, W, 3]")
+        found = f"{images_NHWC.dtype} {list(images_NHWC.shape)}"
+        raise ValueError(f"images are {found}, needed: uint8 [N >= 1, H, W, 3] or [N >= 1, H, W, 1]")
     if labels_N.shape != images_NHWC.shape[:1] or labels_N.dtype.kind not in "iu":
         raise ValueError(
             f"labels are {labels_N.dtype} {list(labels_N.shape)}, needed: integers [{len(images_NHWC)}], one per image"

@@ -16,9 +16,7 @@ import numpy as np
 from convert.writers.arrays import check_arrays
 from convert.writers.streams import Streams
 from loaders.formats.atomic import atomic_path
-
-BLOCK = 512  # tar's unit: each header is one block, each content is padded to whole ones
-INDEX_VERSION = "v1.2"
+from loaders.formats.tar import BLOCK, VERSION
 
 
 def write_tar(
@@ -58,7 +56,7 @@ def _write(
     labels_N: np.ndarray,
     on_samples: Callable[[int], None] | None,
 ) -> None:
-    path, lines, offset = Path(path), [f"{INDEX_VERSION} {len(labels_N)}"], 0
+    path, lines, offset = Path(path), [f"{VERSION} {len(labels_N)}"], 0
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         for sample, (image, label) in enumerate(zip(contents, labels_N, strict=True)):
             parts = []

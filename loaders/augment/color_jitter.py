@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..order.rng import hash_array
+from .checks import is_number
 from .draws import JITTER
 
 NAMES = ("brightness", "contrast", "saturation")  # in the order in which they are applied
@@ -72,7 +72,7 @@ def _factors(name: str, value: Any) -> tuple[float, float]:
         ValueError: neither a number >= 0, nor two in order.
     """
     both = value if isinstance(value, tuple | list) else (value, value)
-    if len(both) == 2 and all(isinstance(x, numbers.Real) and not isinstance(x, bool) for x in both):
+    if len(both) == 2 and all(map(is_number, both)):
         low, high = map(float, both)
         if not isinstance(value, tuple | list):
             low, high = max(0.0, 1 - low), 1 + high

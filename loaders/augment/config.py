@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from .checks import is_number
 from .color_jitter import ColorJitter
 from .erasing import RandomErasing
 from .mixers import RICAP, CutMix, Mixup
@@ -69,7 +70,7 @@ class Augment:
         for name, num in (("random_resized_crop", 2), ("ratio", 2), ("mean", None), ("std", None)):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _numbers(name, getattr(self, name), num))
-        if not _is_number(self.center_crop):
+        if not is_number(self.center_crop):
             raise ValueError(f"center_crop is a fraction of the image's smaller dimension, got {self.center_crop!r}")
         _check_box(self)
         if self.crop_padding < 0 or self.cutout < 0:
@@ -96,17 +97,13 @@ class Augment:
             )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 def _numbers(name: str, values: object, num: int | None) -> tuple[float, ...]:
     """The values as a tuple; refuses what is not a sequence of so many numbers, where None is any number of them."""
     values = values.tolist() if isinstance(values, np.ndarray) else values
     if not isinstance(values, tuple | list) or len(values) != (num or max(1, len(values))):
         values_are_numbers = False
     else:
-        values_are_numbers = all(map(_is_number, values))
+        values_are_numbers = all(map(is_number, values))
     if not values_are_numbers:
         what = "two numbers" if num else "one number for each channel, such as (0.5, 0.5, 0.5)"
         raise ValueError(f"{name} is {what}, got {values!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..compiled import compiled
 from ..order.rng import below, hash64
+from .checks import is_number
 from .draws import ERASE, ERASE_BOX
 
 TRIES = 10
@@ -40,7 +40,7 @@ class RandomErasing:
     value: float | tuple[float, float, float] | str = 0.0
 
     def __post_init__(self):
-        if not _is_number(self.p) or not 0 <= self.p <= 1:
+        if not is_number(self.p) or not 0 <= self.p <= 1:
             raise ValueError(f"p of RandomErasing is a probability, 0 to 1, got {self.p!r}")
         scale = _range("scale", self.scale, "fractions of the image's area, at most 1", 1)
         object.__setattr__(self, "scale", scale)
@@ -119,7 +119,7 @@ def _range(name: str, values: object, what: str, most: float) -> tuple[float, fl
     Raises:
         ValueError: they are not two numbers in order, above 0 and at most `most`.
     """
-    both = values if isinstance(values, tuple | list) and all(map(_is_number, values)) else ()
+    both = values if isinstance(values, tuple | list) and all(map(is_number, values)) else ()
     if len(both) == 2 and 0 < both[0] <= both[1] <= most:
         return float(both[0]), float(both[1])
     raise ValueError(f"{name} of RandomErasing is two {what}, 0 < smallest <= largest, got {values!r}")
@@ -134,13 +134,9 @@ def _value(value: Any) -> float | tuple[float, ...] | str:
     channels = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value, value, value)
     if isinstance(value, str) and value == "random":
         return value
-    if len(channels) == 3 and all(_is_number(x) and 0 <= x <= 1 for x in channels):
+    if len(channels) == 3 and all(is_number(x) and 0 <= x <= 1 for x in channels):
         return channels if isinstance(value, tuple | list | np.ndarray) else channels[0]
     raise ValueError(
         "value of RandomErasing is a number, or one for each of three channels, from 0 to 1, where 1 is the pixel "
         f"value 255, or 'random', got {value!r}"
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -22,6 +22,7 @@ from .beton_layout import (
     IMAGE_TYPE,
     INT_TYPE,
     JPEG,
+    MAX_SIDE,
     METADATA,
     MIN_PAGE_BYTES,
     RAW,
@@ -31,7 +32,6 @@ from .beton_layout import (
 )
 from .column import Column
 from .dataset import CHANNELS, DatasetFile
-from .manifest import MAX_SIDE
 
 
 def open_beton(path: str, fields: Mapping[str, str] | None = None) -> DatasetFile:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from .atomic import atomic_path
+from .beton_layout import MAX_SIDE
 from .json_file import entries, entry, read_json
 from .sentence import one_line
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
 MAX_BYTES = 1 << 24  # of a manifest; each file takes some 170
-MAX_SIDE = 65_535  # pixels, as in a .beton
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from .claims import read_limited
 from .dataset import DatasetFile
 from .image_header import image_sizes
 
-VERSION = "v1.2"
+VERSION = "v1.2"  # of the index
 IMAGES = ("jpg", "jpeg", "png", "webp")
-BLOCK = 512  # bytes of a tar header, which precedes the content of its member
+BLOCK = 512  # tar's unit: a header is one block and precedes the content of its member, padded to whole ones
 SIZE = slice(124, 136)  # where a header states the content's size, in octal digits (POSIX.1-1988, ustar)
 MAX_LABEL_BYTES = 20  # of an int64 in decimal
 

@@ -8,8 +8,9 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from .augment_gpu import EXACT
+
 BLOCK = 1024  # pixels at a time
-EXACT = {"enable_fp_fusion": False}  # products and sums are rounded one by one, as on the CPU
 
 
 @triton.jit
@@ -20,7 +21,7 @@ def blend(other, value, factor):
 
 
 @triton.jit
-def _add(a, b):
+def add(a, b):
     return a + b
 
 
@@ -70,7 +71,7 @@ def jitter_batch(
             pixel = first + tl.arange(0, BLOCK)
             red, green, blue = _lit(image, pixel, brightness, PIXELS)  # pyright: ignore[reportGeneralTypeIssues]
             sums += luma(red, green, blue)  # behind the last pixel that of black, which is zero
-        total = tl.reduce(sums.to(tl.int64), 0, _add)
+        total = tl.reduce(sums.to(tl.int64), 0, add)
         mean += ((2 * total + PIXELS) // (2 * PIXELS)).to(tl.int32)  # pyright: ignore[reportOperatorIssue]
     for first in range(0, PIXELS, BLOCK):
         pixel = first + tl.arange(0, BLOCK)

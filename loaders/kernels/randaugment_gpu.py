@@ -10,7 +10,8 @@ import triton.language as tl
 
 from ..augment.randaugment import GREY
 from . import randaugment_cpu as cpu
-from .jitter_gpu import EXACT, blend, luma
+from .augment_gpu import EXACT
+from .jitter_gpu import add, blend, luma
 
 BLOCK = 1024  # pixels at a time
 
@@ -18,11 +19,6 @@ _TABLE, _STRETCH, _EQUALIZE = tl.constexpr(cpu.TABLE), tl.constexpr(cpu.STRETCH)
 _COLOR, _CONTRAST, _SHARPNESS = tl.constexpr(cpu.COLOR), tl.constexpr(cpu.CONTRAST), tl.constexpr(cpu.SHARPNESS)
 _AFFINE, _RECTANGLE = tl.constexpr(cpu.AFFINE), tl.constexpr(cpu.RECTANGLE)
 _RED, _GREEN, _BLUE = (tl.constexpr(value) for value in GREY)
-
-
-@triton.jit
-def _add(a, b):
-    return a + b
 
 
 @triton.jit
@@ -50,7 +46,7 @@ def _mean_luma(image, PIXELS: tl.constexpr, BLOCK: tl.constexpr):
         inside = pixel < PIXELS
         grey = luma(_byte(image, pixel, 0, inside), _byte(image, pixel, 1, inside), _byte(image, pixel, 2, inside))
         sums += grey  # behind the last pixel that of black, which is zero
-    total = tl.reduce(sums.to(tl.int64), 0, _add)
+    total = tl.reduce(sums.to(tl.int64), 0, add)
     return ((2 * total + PIXELS) // (2 * PIXELS)).to(tl.int32)  # pyright: ignore[reportOperatorIssue]
 
 
@@ -65,8 +61,8 @@ def _spread(image, c: tl.constexpr, equal, PIXELS: tl.constexpr, BLOCK: tl.const
     low = tl.reduce(tl.where(counts > 0, level, 255), 0, _least)
     high = tl.reduce(tl.where(counts > 0, level, 0), 0, _most)
     if equal:
-        step = (PIXELS - tl.reduce(tl.where(level == high, counts, 0), 0, _add)) // 255
-        darker = tl.associative_scan(counts, 0, _add) - counts
+        step = (PIXELS - tl.reduce(tl.where(level == high, counts, 0), 0, add)) // 255
+        darker = tl.associative_scan(counts, 0, add) - counts
         table = tl.minimum((step // 2 + darker) // tl.maximum(step, 1), 255)
     else:
         step = high - low  # pyright: ignore[reportOperatorIssue]

@@ -74,7 +74,7 @@ class Design(NamedTuple):
         return 0 if self.takes_zeros else 1 if self.repeats else k
 
 
-def check_weights(weights: np.ndarray | None, n: int, needed: int, threads: int | None = None) -> np.ndarray | None:
+def check_weights(weights: np.ndarray | None, n: int, needed: int) -> np.ndarray | None:
     """Return weights as a contiguous float32 or float64 array; refuse those that no design can draw from.
 
     Args:
@@ -92,7 +92,7 @@ def check_weights(weights: np.ndarray | None, n: int, needed: int, threads: int 
         weights = weights.astype(np.float64)
     if weights.shape != (n,):
         raise ValueError(f"expected one weight for each of {n} samples, got an array of shape {weights.shape}")
-    found = count_weights(weights, threads)
+    found = count_weights(weights)
     if found.bad:
         i = int(np.argmax(~(np.isfinite(weights) & (weights >= 0))))
         raise ValueError(

@@ -36,11 +36,11 @@ def _count(first, last, weights, positive, bad):
         positive[block], bad[block] = p, b
 
 
-def count_weights(weights: np.ndarray, threads: int | None = None) -> WeightCounts:
+def count_weights(weights: np.ndarray) -> WeightCounts:
     """Count positive and bad weights in one pass; float32 or float64 [N]."""
     blocks = -(-len(weights) // BLOCK)
     positive, bad = np.empty(blocks, np.int64), np.empty(blocks, np.int64)
-    for_blocks(_count, blocks, weights, positive, bad, threads=threads, grain=_GRAIN)
+    for_blocks(_count, blocks, weights, positive, bad, grain=_GRAIN)
     return WeightCounts(int(positive.sum()), int(bad.sum()))
 
 

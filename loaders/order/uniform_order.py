@@ -49,6 +49,6 @@ def sequential(weights: np.ndarray | None, n: int, k: int, context: Context) -> 
     return Draw(np.arange(k, dtype=np.int64) % n)
 
 
-def whole_passes(n: int, count: int, key: int, threads: int | None = None) -> np.ndarray:
+def whole_passes(n: int, count: int, key: int) -> np.ndarray:
     """`count` passes over n items, each in a random order of its own: int64 [count * n]."""
-    return np.concatenate([permutation(fold_in(key, PASSES, j), n, threads=threads) for j in range(count)])
+    return np.concatenate([permutation(fold_in(key, PASSES, j), n) for j in range(count)])

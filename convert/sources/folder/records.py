@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from convert.sources.folder.values import BrokenFile, FoundImages
 from loaders.formats.manifest import Manifest
@@ -24,6 +25,18 @@ def difference(manifest: Manifest, asked: dict[str, Any]) -> str:
         for name, value in asked.items()
         if name in then and then[name] != value
     )
+
+
+def tell_there(root: Path, manifest: Manifest, asked: dict[str, Any], console: Console) -> None:
+    """Tell that a data set is there already, by its manifest.
+
+    Raises:
+        ValueError: other images or options made it; says which.
+    """
+    changed = difference(manifest, asked)
+    if changed:
+        raise ValueError(f"{root} holds another conversion ({changed}): delete it, or choose another --root")
+    console.print(f"{root} is already there (from {manifest.source}); delete it to convert again", soft_wrap=True)
 
 
 def record(found: FoundImages, skipped: list[BrokenFile], pixels: list[str], asked: dict[str, Any]) -> dict[str, Any]:
