@@ -145,11 +145,13 @@ class Loader:
         """
         assert self._deliver is not None
         columns = {name: self.dataset.columns[name] for name in self._deliver if name not in Batch._fields}
+        further: dict[str, torch.Tensor] = {}
         if columns:
-            ids = batch.ids.cpu().numpy() if ids is None else ids
-            self.dataset.check_in_place(ids)
-        further = {name: sent(torch.from_numpy(column.take(ids)), self._device) for name, column in columns.items()}
-        return tuple(further[name] if name in columns else getattr(batch, name) for name in self._deliver)
+            wanted = batch.ids.cpu().numpy() if ids is None else ids
+            self.dataset.check_in_place(wanted)
+            rows = {name: torch.from_numpy(column.take(wanted)) for name, column in columns.items()}
+            further = {name: sent(values, self._device) for name, values in rows.items()}
+        return tuple(further[name] if name in further else getattr(batch, name) for name in self._deliver)
 
     def explain(self) -> Explanation:
         """Say why this loader is slow: seconds per batch of each stage, the ceiling, and what to change.

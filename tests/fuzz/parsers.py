@@ -9,6 +9,7 @@ import json
 import pickle
 import socket
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from loaders.formats.jpeg.restart import with_restart_rows
 from loaders.formats.lock import FILE as LOCK
 from loaders.formats.lock import lock_folder
 from loaders.formats.manifest import FILE_NAME as MANIFEST
+from loaders.formats.pixels.image_file import PixelRules
 from loaders.loader import make_loader
 from loaders.types import EpochPlan, Snapshot
 from tests.fuzz.mutate import Region, damaged, damaged_values
@@ -231,7 +233,7 @@ def _images() -> list[Parser]:
 
 def _encode(folder: Path) -> object:
     path = folder / "x.jpg"
-    return encode(LabelledImage(str(path), path.read_bytes, 0), 20, 90)
+    return encode(LabelledImage(str(path), path.read_bytes, 0), 90, PixelRules(max_side=20))
 
 
 def _sources(work: Path) -> list[Parser]:
@@ -278,7 +280,7 @@ def _sources(work: Path) -> list[Parser]:
 
     def webdataset(where: Path) -> object:
         found = find_images(where / "x.tar")
-        return [encode(image, 0, 90) for images in found.splits.values() for image in images]
+        return [encode(image, 90, PixelRules()) for images in found.splits.values() for image in images]
 
     def values(content: bytes, rng: np.random.Generator) -> bytes:
         return _pickled(damaged_values(pickle.loads(content), rng))
@@ -344,7 +346,7 @@ def _tables(contents: list[bytes], work: Path) -> list[Parser]:
     def read(where: Path) -> object:
         tables = read_tables(where)
         size, images = common_size(tables, only_small=True), encoded_images(tables.files["train"], tables.columns)
-        return as_array(images, len(tables.labels["train"]), size, 3) if size else [*images]
+        return as_array(images, len(tables.labels["train"]), size, 3, Counter()) if size else [*images]
 
     return [
         Parser(f"table, {ending}", {f"train.{ending}": (work / f"train.{ending}").read_bytes()}, read)

@@ -80,7 +80,7 @@ def test_a_run_prefers_large_losses():
     with torch.no_grad():
         losses = sample_losses(run.model(IMAGES), LABELS)
     ranks = losses.argsort().argsort().double() / NUM
-    chosen = torch.from_numpy(visits(run)).double() - HISTORY / NUM
+    chosen = torch.tensor(visits(run)).double() - HISTORY / NUM
     assert ((chosen * ranks).sum() / chosen.sum()).item() == pytest.approx(4 / 5, abs=0.04)  # beta is 3
 
 
