@@ -22,7 +22,7 @@ def check_state(content: dict[str, Any], run: Run) -> None:
         "model": run.model.state_dict(),
         "scaler": run.scaler.state_dict(),
         "average": None if run.average is None else run.average.state_dict(),
-        "table": table,  # before 0.2 it did not tell what is recorded
+        "table": table,  # earlier checkpoints do not tell what is recorded
         "ledger": run.ledger.state_dict(),
         "loss_sum": run.loss_sum,
     }

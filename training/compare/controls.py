@@ -40,7 +40,8 @@ def add_controls(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     data, epochs = settings.get("data", Config.data), settings.get("epochs", Config.epochs)
     grids = [grid or {} for grid in values.get("grids", [{}])]
     budgets = {budget for grid in [values, *grids] for budget in grid.get("budgets", [])}
-    budgets = sorted(budget for budget in budgets if budget < 1) or [0.3]
+    is_fraction = settings.get("budget_unit") != "seconds"
+    budgets = sorted(budget for budget in budgets if budget < 1 or not is_fraction) or [0.3]
     budget = budgets[len(budgets) // 2]
     num_samples = read_manifest(data).splits["train"].num_samples
     distinct = max(1, round(num_samples * (1 - REPEATS)))

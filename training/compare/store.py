@@ -25,6 +25,7 @@ from loaders.formats.lock import lock_file, lock_folder
 from loaders.formats.sentence import one_line
 from training.compare.outcome import Outcome
 from training.compare.study import UNNAMED, Cell, Study
+from training.json_file import write_json
 from training.report.folder import yaml_text
 from training.settings_file import read_yaml
 
@@ -69,7 +70,7 @@ class Store:
                     path.unlink(missing_ok=True)  # a worker of the study as it was may just have claimed it
             for cell in self.study.cells:
                 if self.state(cell) is None:
-                    _write(self._path(TODO, cell), {**cell.labels, "settings": cell.config.as_dict()})
+                    write_json(self._path(TODO, cell), {**cell.labels, "settings": cell.config.as_dict()}, indent=1)
             with atomic_path(known) as temporary:
                 temporary.write_text(yaml_text(values), encoding="utf-8")
 
@@ -133,7 +134,7 @@ class Store:
 
     def finish(self, cell: Cell, result: dict[str, Any]) -> None:
         """Save the result of a claimed cell."""
-        _write(self._path(DONE, cell), {**cell.labels, **result, "settings": cell.config.as_dict()})
+        write_json(self._path(DONE, cell), {**cell.labels, **result, "settings": cell.config.as_dict()}, indent=1)
         self._path(RUNNING, cell).unlink()
 
     def recover(self) -> list[Cell]:
@@ -257,8 +258,3 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Names of the settings that both have, with other values; those that decide no result are left out."""
     now = json.loads(json.dumps(now))
     return [key for key in before if key in now and before[key] != now[key] and key not in UNNAMED]
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

@@ -254,3 +254,6 @@ def test_the_data_of_controls_that_are_made_first_do_not_bar_the_folder(shapes, 
     with_whole = add_controls({**VALUES, "budgets": [0.25, 1.0], "settings": {"data": str(shapes)}}, tmp_path / "new")
     assert budgets == {0.3}
     assert {budget for grid in with_whole["grids"] if "role" in grid for budget in grid["budgets"]} == {0.25}
+    settings = {"data": str(shapes), "budget_unit": "seconds"}
+    in_seconds = add_controls({**VALUES, "budgets": [20, 60], "settings": settings}, tmp_path / "new")
+    assert {budget for grid in in_seconds["grids"] if "role" in grid for budget in grid["budgets"]} == {60}
